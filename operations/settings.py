@@ -1,0 +1,135 @@
+"""Every setting, typed, from the environment or from a stack's own file. The only module that reads the environment."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import HeadraceError
+
+PREFIX = "HEADRACE_"
+
+
+class Oltp(BaseModel):
+    """Postgres, the source. Each role has its own password."""
+
+    host: str
+    port: int = 5432
+    database: str = "shop"
+    migrator_password: SecretStr
+    app_writer_password: SecretStr
+    cdc_reader_password: SecretStr
+    reporter_reader_password: SecretStr
+    retention_password: SecretStr
+
+
+class Reporting(BaseModel):
+    """The reporting database: SQL Server, or Postgres where there is none. `odbc` are further ODBC attributes,
+    such as `Encrypt=yes;TrustServerCertificate=no`."""
+
+    adapter: Literal["postgres", "sqlserver"] = "sqlserver"
+    host: str
+    port: int
+    database: str = "reporting"
+    generation: int = Field(default=1, ge=1)
+    odbc: str = "Encrypt=yes"
+    migrator_user: str = "reporting_migrator"
+    migrator_password: SecretStr
+    writer_user: str = "reporting_writer"
+    writer_password: SecretStr
+    reader_user: str = "reporting_reader"
+    reader_password: SecretStr
+
+
+class Catalog(BaseModel):
+    """MongoDB. `uri` carries no password; users and passwords stand beside it, and are absent where there is no
+    authentication (the stand-in)."""
+
+    uri: str
+    database: str = "catalog"
+    user: str | None = None
+    password: SecretStr | None = None
+
+
+class Kafka(BaseModel):
+    """Kafka's brokers."""
+
+    bootstrap: str
+
+
+class Registry(BaseModel):
+    """The schema registry: `url` speaks Confluent's API (for Apicurio .../apis/ccompat/v7); `converter_url` is what
+    Connect's converter is given (for Apicurio .../apis/registry/v2)."""
+
+    url: str
+    converter_url: str
+
+
+class Connect(BaseModel):
+    """Kafka Connect's REST API. `oltp_host` and the like are addresses as Connect sees them, where they differ."""
+
+    url: str
+
+
+class Enrich(BaseModel):
+    """The enrichment worker."""
+
+    group: str = "headrace-enrich"
+    http_port: int = 0
+    state_dir: Path | None = None
+
+
+class Sink(BaseModel):
+    """The reporting sink worker. `batch` is a number of records, `linger_ms` how long one may wait for more."""
+
+    group: str = "headrace-report"
+    http_port: int = 0
+    batch: int = Field(default=10_000, ge=1)
+    linger_ms: int = Field(default=100, ge=0)
+
+
+class Settings(BaseSettings):
+    """All settings. `HEADRACE_OLTP__HOST` sets `oltp.host`, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
+
+    epoch: int = Field(default=1, ge=1)
+    oltp: Oltp
+    reporting: Reporting
+    catalog: Catalog
+    kafka: Kafka
+    registry: Registry
+    connect: Connect
+    enrich: Enrich = Enrich()
+    sink: Sink = Sink()
+
+
+def env_file() -> Path:
+    """The file with settings: HEADRACE_ENV_FILE, else the one that `headrace up` writes in the stack's folder."""
+    named = os.environ.get(f"{PREFIX}ENV_FILE")
+    return Path(named) if named else stack_dir() / "headrace.env"
+
+
+def stack_dir() -> Path:
+    """The folder of the stack without Docker: HEADRACE_STACK_DIR, else `.headrace` here."""
+    return Path(os.environ.get(f"{PREFIX}STACK_DIR", ".headrace"))
+
+
+def load() -> Settings:
+    """The settings; the environment wins over the file. Raises HeadraceError that names each wrong one."""
+    path = env_file()
+    try:
+        return Settings(_env_file=path)  # type: ignore[call-arg]  # the rest comes from the environment
+    except ValidationError as error:
+        raise HeadraceError(_explain(error, path)) from None
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = PREFIX + "__".join(str(part).upper() for part in problem["loc"])
+        lines.append(f"{name}: {problem['msg'].lower()}")
+    where = f"the environment and {path}" if path.exists() else f"the environment ({path} does not exist)"
+    return f"settings from {where}:\n  " + "\n  ".join(lines) + "\nStart a local stack with `headrace up`, or set them."

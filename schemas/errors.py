@@ -1,0 +1,20 @@
+"""What can go wrong, as types: a worker decides by class, never by text, whether to retry, dead-letter or stop."""
+
+
+class HeadraceError(Exception):
+    """Something that an operator has to know; the message says where, what was expected and what to do."""
+
+
+class Unavailable(HeadraceError):
+    """A server did not answer in time. Worth another try; the record stays unacknowledged until then."""
+
+
+class BadRecord(HeadraceError):
+    """A record that no retry will make understandable: it goes to the dead letters, with this message.
+
+    `field` names the column or header at fault, where one is.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field

@@ -1,0 +1,27 @@
+"""A batch reduced to one change per key, so that the sink touches each row once."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from schemas.change import Change, Key
+
+
+def fold(changes: Iterable[Change]) -> list[dict[Key, Change]]:
+    """Rounds of at most one change per key; landing them in order leaves the rows that landing each change would.
+
+    All changes are of one table. There is one round, but where a streamed change follows a snapshot read of its key:
+    if it is a repeat (which only the landed row can tell) the read must stay, so it waits for a second round.
+    Of an immutable event the first one stays: events carry no log position, so a repeat never wins.
+    """
+    rounds: list[dict[Key, Change]] = [{}]
+    for change in changes:
+        newest = rounds[-1]
+        earlier = newest.get(change.key)
+        if earlier is None:
+            newest[change.key] = change
+        elif earlier.position.read and not change.position.read:
+            rounds.append({change.key: change})
+        elif change.position.wins_over(earlier.position):
+            position = change.position.replacing(earlier.position)
+            newest[change.key] = change if position is change.position else replace(change, position=position)
+    return rounds

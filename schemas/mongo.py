@@ -1,0 +1,107 @@
+"""Debezium's MongoDB envelope to a Change: the document travels as Extended JSON text.
+
+Documents are keyed by a compound `_id` that holds the table's key, so that a delete, which carries nothing else,
+still names its row.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from schemas.change import Change, Key, Op
+from schemas.errors import BadRecord
+from schemas.position import Position
+from schemas.postgres import Decode, operation
+from schemas.record import key_fields, row_decoder
+from schemas.tables import Table
+from schemas.values import timestamp
+
+ENVELOPE_FIELDS = frozenset({"after", "source", "op"})
+SOURCE_FIELDS = frozenset({"ts_us", "ts_ms", "ord", "snapshot"})
+HEARTBEAT_ID = "heartbeat"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def decoder(table: Table) -> Decode:
+    """A function (key, envelope, epoch, offset) → Change for one captured collection; it raises BadRecord."""
+    decode_row = row_decoder(table.columns)
+    decode_key = row_decoder(tuple(table.column(name) for name in table.key))
+
+    def decode(key: bytes | None, envelope: Mapping[str, Any], epoch: int, offset: int) -> Change:
+        op, source = operation(envelope), envelope["source"]
+        return Change(
+            table=table,
+            key=_key(decode_key, key),
+            op=op,
+            position=_position(source, op, epoch, offset),
+            source_time=timestamp(source["ts_us"]),
+            row=None if op is Op.DELETE else decode_row(document(envelope["after"])),
+        )
+
+    return decode
+
+
+def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> datetime | None:
+    """The server's time in a heartbeat document; None for any other document (see migrations/catalog)."""
+    if document_id(key) != HEARTBEAT_ID or envelope.get("after") is None:
+        return None
+    return timestamp(document(envelope["after"]).get("at"))
+
+
+def _key(decode_key: Callable[[Mapping[str, Any]], Key], raw: bytes | None) -> Key:
+    id_ = document_id(raw)
+    if not isinstance(id_, dict):
+        raise BadRecord(f"expected a document with the table's key, got {id_!r}", field="_id")
+    return decode_key(id_)
+
+
+def document_id(raw: bytes | None) -> Any:
+    """The `_id` of the document, out of the record's key `{"id": "<Extended JSON>"}`."""
+    id_ = key_fields(raw).get("id")
+    return document(id_) if isinstance(id_, str) else id_
+
+
+def document(text: Any) -> Any:
+    """Extended JSON to plain values. Raises BadRecord for anything that is not JSON text."""
+    try:
+        return _plain(orjson.loads(text))
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise BadRecord(f"expected a document as Extended JSON, got {str(text)[:60]!r} ({error})") from None
+
+
+def _plain(value: Any) -> Any:
+    """Canonical and relaxed forms both
+    (https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md)."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        match next(iter(value.items())):
+            case "$numberDecimal", str(text):
+                return Decimal(text)
+            case (("$numberLong" | "$numberInt"), str(text)):
+                return int(text)
+            case "$date", int(milliseconds):
+                return _EPOCH + timedelta(milliseconds=milliseconds)
+            case "$date", str(text):
+                return timestamp(text)
+            case "$date", dict(inner):
+                return _EPOCH + timedelta(milliseconds=int(inner["$numberLong"]))
+            case "$oid", str(text):
+                return text
+    return {name: _plain(item) for name, item in value.items()}
+
+
+def _position(source: Mapping[str, Any], op: Op, epoch: int, offset: int) -> Position:
+    if op is Op.READ:
+        return Position(epoch, offset, read=True)
+    try:
+        return Position(epoch, offset, log=(int(source["ts_ms"]) // 1000, int(source["ord"])))
+    except (KeyError, TypeError, ValueError):
+        raise BadRecord(
+            f"expected a cluster time, got {source.get('ts_ms')!r}, {source.get('ord')!r}", field="source"
+        ) from None

@@ -1,0 +1,61 @@
+"""What every decoder of a captured record shares: key JSON to a key, a struct to a row, field by named field."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from schemas.change import Key, Row, Value
+from schemas.errors import BadRecord
+from schemas.tables import Column, Table
+from schemas.values import converter
+
+
+def row_decoder(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Any]], Row]:
+    """A function from a record's fields to the values of `columns`; its BadRecord names the field."""
+    plan = tuple((column.name, converter(column.type), column.nullable) for column in columns)
+
+    def decode(fields: Mapping[str, Any]) -> Row:
+        values: list[Value] = []
+        name = ""
+        try:
+            for name, convert, nullable in plan:  # named in the handlers below
+                raw = fields[name]
+                if raw is None:
+                    if not nullable:
+                        raise BadRecord("expected a value, got null")
+                    values.append(None)
+                else:
+                    values.append(convert(raw))
+        except KeyError:
+            raise BadRecord(
+                "the record lacks this field; is the migration ahead of the table's entry?", field=name
+            ) from None
+        except BadRecord as error:
+            raise BadRecord(str(error), field=name) from None
+        return tuple(values)
+
+    return decode
+
+
+def key_decoder(table: Table) -> Callable[[bytes | None], Key]:
+    """A function from a record's JSON key to the values of `table.key`."""
+    decode_row = row_decoder(tuple(table.column(name) for name in table.key))
+
+    def decode(raw: bytes | None) -> Key:
+        return decode_row(key_fields(raw))
+
+    return decode
+
+
+def key_fields(raw: bytes | None) -> dict[str, Any]:
+    """The JSON object that a record's key holds. Raises BadRecord where there is none."""
+    if raw is None:
+        raise BadRecord("expected a JSON object, got null", field="key")
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRecord(f"expected a JSON object, got {raw[:60]!r} ({error})", field="key") from None
+    if not isinstance(fields, dict):
+        raise BadRecord(f"expected a JSON object, got {raw[:60]!r}", field="key")
+    return fields

@@ -1,0 +1,50 @@
+"""Every topic, with what must be true of it. `connectors apply` makes them; nothing is created by the way."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from schemas.tables import TABLES, Mode, Source, Table
+
+DAY_MS = 86_400_000
+FOR_EVER = "-1"
+
+DEAD_LETTERS = "headrace.dead-letters"
+PENDING = "headrace.pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """One topic: its name, its number of partitions (which never changes) and its configuration."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+_COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
+_APPEND_ONLY = {"cleanup.policy": "delete", "retention.ms": FOR_EVER, "retention.bytes": FOR_EVER}
+
+
+def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
+    """All topics of these tables and Headrace's own.
+
+    State is compacted and kept for ever: it rebuilds reporting. Events and dead letters never expire by time: events
+    are deleted only up to what the archive proves. `headrace.pending` holds lines under their own key and partition.
+    """
+    found: list[Topic] = []
+    for table in tables:
+        config = _APPEND_ONLY if table.mode is Mode.EVENT else _COMPACTED
+        names = dict.fromkeys(table.captured_topics + table.landed_topics)
+        found += [Topic(name=name, partitions=table.partitions, config=config) for name in names]
+        if table.enrichment:
+            found.append(Topic(name=PENDING, partitions=table.partitions, config=_COMPACTED))
+    found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY))
+    found += [
+        Topic(
+            name=f"__debezium-heartbeat.{source}",
+            partitions=1,
+            config=_APPEND_ONLY | {"retention.ms": str(DAY_MS)},
+        )
+        for source in (Source.POSTGRES, Source.MONGODB)
+    ]
+    return tuple(found)
