@@ -1,0 +1,72 @@
+# make demo    the whole line on this machine, proven row by row (OLIST=DIR plays real orders; KEEP=1 leaves it running)
+# make up      the servers, migrated and capturing, for work of your own       make down / make wipe
+# make test    everything that must hold: lint, types, layers, unit to chaos   make check  the fast part of it
+# make bench   enrichment and landing, measured
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+ORDERS ?= 2000
+BIN := .venv/bin
+
+.PHONY: help install odbc demo up down wipe check test bench lock
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# ---- what a fresh machine needs -------------------------------------------------------------------------------
+
+install: .venv/.installed odbc
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Headrace needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "Python lacks venv. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@echo "Python packages …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.lock)"
+	@$(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The SQL Server adapter alone needs unixODBC; everything else runs without it.
+odbc:
+	@if ! ldconfig -p 2>/dev/null | grep -q libodbc.so.2 && test "$$(uname)" = Linux; then \
+	  if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+	    echo "unixODBC …"; (apt-get update && apt-get install -y --no-install-recommends unixodbc) >/dev/null 2>&1 || \
+	      echo "unixODBC could not be installed; the SQL Server adapter needs it: apt-get install unixodbc"; \
+	  else echo "The SQL Server adapter needs unixODBC: sudo apt-get install unixodbc (nothing else does)"; fi; fi
+
+lock:
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
+	  pyproject.toml -o requirements.lock
+
+# ---- using it ---------------------------------------------------------------------------------------------------
+
+demo: install
+	@$(BIN)/headrace demo --orders $(ORDERS) $(if $(OLIST),--olist $(OLIST)) $(if $(KEEP),--keep)
+
+up: install
+	@$(BIN)/headrace up
+
+down:
+	@$(BIN)/headrace down
+
+wipe:
+	@$(BIN)/headrace down --wipe
+
+# ---- working on it ----------------------------------------------------------------------------------------------
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest --quiet tests/unit
+
+test: check
+	$(BIN)/pytest tests/contract tests/integration tests/chaos
+
+bench: install
+	$(BIN)/python -m bench.enrichment
+	$(BIN)/python -m bench.landing
