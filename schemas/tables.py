@@ -56,6 +56,12 @@ class Table:
     reported: bool = True
     soft_deleted: str | None = None
     aggregates: tuple[str, ...] = ()
+    source_name: str | None = None
+
+    @property
+    def relation(self) -> str:
+        """The table or collection in the source, within its schema or database."""
+        return self.source_name or self.name
 
     @property
     def captured_topics(self) -> tuple[str, ...]:
@@ -197,6 +203,7 @@ EVENTS = Table(
         _optional("traceparent", Text(64)),
     ),
     aggregates=("order", "payment"),
+    source_name="outbox_events",
 )
 
 PRODUCTS = Table(
