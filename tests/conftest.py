@@ -1,0 +1,51 @@
+"""One stack a run: real Postgres, Kafka, Connect, Debezium, registry and the MongoDB stand-in, migrated once.
+
+HEADRACE_TEST_STACK_DIR names a folder whose stack is started if need be and left running, for quick repeats.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from operations.settings import Settings, load
+from stack import supervisor
+
+ROOT = Path(__file__).parents[1]
+OLIST = ROOT.parent / "shared" / "data" / "olist"
+
+
+def pytest_report_header() -> list[str]:
+    """Say what this run covers, so that nothing is left out unseen."""
+    sqlserver = "runs" if os.environ.get("HEADRACE_TEST_SQLSERVER") else "not selected: HEADRACE_TEST_SQLSERVER is unset"
+    return [f"SQL Server contract suite: {sqlserver}", f"Olist data: {'found' if OLIST.is_dir() else 'not there'}"]
+
+
+@pytest.fixture(scope="session")
+def stack_folder() -> Iterator[Path]:
+    """The folder of this run's running servers; a server that does not start fails the run."""
+    kept = os.environ.get("HEADRACE_TEST_STACK_DIR")
+    if kept:
+        yield supervisor.up(Path(kept)).folder
+        return
+    with tempfile.TemporaryDirectory(prefix="headrace-test-") as folder:
+        path = Path(folder) / "stack"
+        try:
+            yield supervisor.up(path).folder
+        finally:
+            supervisor.down(path, wipe=True)
+
+
+@pytest.fixture(scope="session")
+def settings(stack_folder: Path) -> Iterator[Settings]:
+    """Settings of the running stack, all databases migrated, capture not yet applied (see `capture`)."""
+    from operations import migrate
+
+    os.environ["HEADRACE_ENV_FILE"] = str(stack_folder / "headrace.env")
+    settings = load()
+    migrate.migrate_oltp(settings)
+    migrate.migrate_catalog(settings)
+    migrate.migrate_reporting(settings, settings.reporting.generation)
+    yield settings
