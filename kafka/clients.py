@@ -1,0 +1,94 @@
+"""Kafka clients with the defaults that keep a record from being lost, and the few questions asked of the brokers."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, not declared
+
+from schemas.errors import HeadraceError, Unavailable
+
+TIMEOUT = 10.0  # seconds that a broker has to answer a question
+_LOG = logging.getLogger("headrace.kafka")
+
+# murmur2_random is the Java clients' partitioner: a key keeps its partition whoever produces it.
+_PRODUCER = {
+    "partitioner": "murmur2_random",
+    "enable.idempotence": True,
+    "acks": "all",
+    "linger.ms": 5,
+    "compression.type": "lz4",
+}
+# The checkpoint is the truth: nothing is committed or reset behind the worker's back.
+_CONSUMER = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "isolation.level": "read_committed",
+    "fetch.wait.max.ms": 100,
+}
+
+
+def producer(bootstrap: str, **overrides: Any) -> Producer:
+    """A producer whose deliveries are idempotent and confirmed by every replica. Override with `linger_ms=…`."""
+    return Producer({"bootstrap.servers": bootstrap} | _PRODUCER | _dotted(overrides), logger=_LOG)
+
+
+def consumer(bootstrap: str, group: str, **overrides: Any) -> Consumer:
+    """A consumer that commits nothing by itself and fails, rather than jumps, when its offset does not exist."""
+    names = {"bootstrap.servers": bootstrap, "group.id": group}
+    return Consumer(names | _CONSUMER | _dotted(overrides), logger=_LOG)
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """An admin client."""
+    return AdminClient({"bootstrap.servers": bootstrap}, logger=_LOG)
+
+
+def topic_ids(bootstrap: str, topics: Iterable[str]) -> dict[str, str]:
+    """The id of each topic: a topic that was deleted and made again has another one.
+
+    Raises HeadraceError for a topic that does not exist, Unavailable when the brokers do not answer.
+    """
+    names = list(topics)
+    futures = admin(bootstrap).describe_topics(TopicCollection(names), request_timeout=TIMEOUT)
+    return {name: str(_answer(future, name).topic_id) for name, future in futures.items()}
+
+
+def partitions(bootstrap: str, topics: Iterable[str]) -> list[TopicPartition]:
+    """All partitions of these topics. Raises as `topic_ids` does."""
+    futures = admin(bootstrap).describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
+    found = {name: _answer(future, name).partitions for name, future in futures.items()}
+    return [TopicPartition(name, each.id) for name, each_of in found.items() for each in each_of]
+
+
+def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+    """The offset that the next record of each partition will get. Raises as `topic_ids` does."""
+    return _offsets(bootstrap, topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def start_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+    """The first offset that each partition still holds. Raises as `topic_ids` does."""
+    return _offsets(bootstrap, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+
+def _offsets(bootstrap: str, topics: Iterable[str], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    asked = dict.fromkeys(partitions(bootstrap, topics), spec)
+    futures = admin(bootstrap).list_offsets(asked, request_timeout=TIMEOUT)
+    return {(each.topic, each.partition): _answer(future, each.topic).offset for each, future in futures.items()}
+
+
+def _answer(future: Any, topic: str) -> Any:
+    try:
+        return future.result(TIMEOUT + 1)
+    except (KafkaException, TimeoutError) as error:
+        reason = error.args[0] if error.args else error
+        if getattr(reason, "name", lambda: "")() == "UNKNOWN_TOPIC_OR_PART":
+            raise HeadraceError(f"topic {topic} does not exist; `headrace connectors apply` makes it") from None
+        raise Unavailable(f"Kafka did not answer about {topic}: {reason}") from None
+
+
+def _dotted(overrides: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "."): value for name, value in overrides.items()}

@@ -1,0 +1,187 @@
+"""Records that cannot be understood or stored: kept byte for byte, with why and where from, so that they can be
+redriven at any time. Nothing is acknowledged before its dead letter is confirmed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from prometheus_client import Counter
+
+from kafka.clients import consumer, end_offsets, start_offsets
+from kafka.decoding import Headers
+from schemas.errors import HeadraceError, Unavailable
+from schemas.topics import DEAD_LETTERS
+
+COUNTER = Counter("headrace_dead_letters", "Records sent to the dead letters, confirmed.", ["topic", "error"])
+_OWN = ("error", "message", "origin-topic", "origin-partition", "origin-offset", "origin-timestamp", "worker")
+_REMEMBERED = 10_000  # origins known to be confirmed, so that a batch that is tried again repeats none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A record as Kafka delivered it. `timestamp` in milliseconds since 1970, -1 where there is none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def origin(self) -> tuple[str, int, int]:
+        """Where the record stands: topic, partition, offset."""
+        return self.topic, self.partition, self.offset
+
+
+def record(message: Message) -> Record:
+    """A consumed message as a Record."""
+    return Record(
+        topic=str(message.topic()),
+        partition=int(message.partition() or 0),
+        offset=int(message.offset() or 0),
+        timestamp=message.timestamp()[1],
+        key=_bytes(message.key()),
+        value=_bytes(message.value()),
+        headers=[(name, _bytes(value)) for name, value in _headers(message)],
+    )
+
+
+class DeadLetters:
+    """Writes dead letters through `producer`; `worker` names the writer in a header."""
+
+    def __init__(self, producer: Producer, worker: str, *, topic: str = DEAD_LETTERS) -> None:
+        self._producer = producer
+        self._worker = worker
+        self._topic = topic
+        self._waiting = 0
+        self._failed: list[KafkaError] = []
+        self._confirmed: dict[tuple[str, int, int], None] = {}
+
+    def send(self, record: Record, error: HeadraceError) -> None:
+        """Queues one dead letter, unless this record's is already confirmed. Call `confirm` before acknowledging."""
+        if record.origin in self._confirmed:
+            return
+        own = {
+            "error": type(error).__name__,
+            "message": str(error)[:1000],
+            "origin-topic": record.topic,
+            "origin-partition": record.partition,
+            "origin-offset": record.offset,
+            "origin-timestamp": record.timestamp,
+            "worker": self._worker,
+        }
+
+        def delivered(failure: KafkaError | None, _message: Message) -> None:
+            self._waiting -= 1
+            if failure is not None:
+                self._failed.append(failure)
+                return
+            self._remember(record.origin)
+            COUNTER.labels(record.topic, own["error"]).inc()
+
+        headers: list[tuple[str, str | bytes | None]] = []
+        headers += [(name, value) for name, value in record.headers if name not in _OWN_HEADERS]
+        headers += [(f"headrace-{name}", str(value).encode()) for name, value in own.items()]
+        self._waiting += 1
+        try:
+            self._producer.produce(
+                self._topic, key=record.key, value=record.value, headers=headers, on_delivery=delivered
+            )
+        except (KafkaException, BufferError) as failure:
+            self._waiting -= 1
+            raise Unavailable(f"a dead letter for {record.origin} could not be queued: {failure}") from None
+
+    def confirm(self, timeout: float = 30.0) -> None:
+        """Returns when every queued dead letter is stored by all replicas. Blocks for up to `timeout` seconds;
+        from a coroutine: `await asyncio.to_thread(dead_letters.confirm)`. Raises Unavailable when one is not."""
+        if self._waiting:
+            self._producer.flush(timeout)
+        failed, self._failed = self._failed, []
+        if failed or self._waiting:
+            why = failed[0].str() if failed else f"no confirmation within {timeout:.0f} s"
+            raise Unavailable(f"{len(failed) + self._waiting} dead letter(s) not stored in {self._topic}: {why}")
+
+    def _remember(self, origin: tuple[str, int, int]) -> None:
+        self._confirmed[origin] = None
+        if len(self._confirmed) > _REMEMBERED:
+            del self._confirmed[next(iter(self._confirmed))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A stored dead letter: what came (`record`, with its origin), why it was refused, by whom, and where it lies."""
+
+    record: Record
+    error: str
+    message: str
+    worker: str
+    offset: int
+
+
+def listing(bootstrap: str, *, topic: str = DEAD_LETTERS) -> list[DeadLetter]:
+    """Every dead letter now in the topic, oldest first, one for each origin (a crash may have repeated one).
+
+    Raises HeadraceError when the topic does not exist, Unavailable when Kafka does not answer.
+    """
+    found: dict[tuple[str, int, int], DeadLetter] = {}
+    for message in _all(bootstrap, topic):
+        letter = _letter(message)
+        found.setdefault(letter.record.origin, letter)
+    return list(found.values())
+
+
+def _all(bootstrap: str, topic: str) -> Iterator[Message]:
+    ends = end_offsets(bootstrap, [topic])
+    starts = start_offsets(bootstrap, [topic])
+    missing = {at: end for at, end in ends.items() if starts[at] < end}
+    reader = consumer(bootstrap, "headrace-dead-letters-listing", enable_partition_eof=True)
+    try:
+        reader.assign([TopicPartition(name, partition, starts[name, partition]) for name, partition in missing])
+        while missing:
+            message = reader.poll(10.0)
+            if message is None:
+                raise Unavailable(f"Kafka did not deliver the rest of {topic} within 10 s")
+            failure, at = message.error(), (str(message.topic()), int(message.partition() or 0))
+            if failure is None:
+                yield message
+            elif failure.code() != KafkaError._PARTITION_EOF:
+                raise Unavailable(f"reading {topic} failed: {failure.str()}")
+            if failure is not None or int(message.offset() or 0) + 1 >= missing.get(at, 0):
+                missing.pop(at, None)
+    finally:
+        reader.close()
+
+
+def _letter(message: Message) -> DeadLetter:
+    stored = record(message)
+    own = {name: (value or b"").decode(errors="replace") for name, value in stored.headers if name in _OWN_HEADERS}
+    origin = Record(
+        topic=own.get("headrace-origin-topic", stored.topic),
+        partition=int(own.get("headrace-origin-partition", stored.partition)),
+        offset=int(own.get("headrace-origin-offset", stored.offset)),
+        timestamp=int(own.get("headrace-origin-timestamp", stored.timestamp)),
+        key=stored.key,
+        value=stored.value,
+        headers=[(name, value) for name, value in stored.headers if name not in _OWN_HEADERS],
+    )
+    return DeadLetter(
+        record=origin,
+        error=own.get("headrace-error", "unknown"),
+        message=own.get("headrace-message", ""),
+        worker=own.get("headrace-worker", ""),
+        offset=stored.offset,
+    )
+
+
+def _headers(message: Message) -> list[tuple[str, Any]]:
+    return list(message.headers() or ())  # type: ignore[arg-type]  # the stubs allow a mapping, which only goes in
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+_OWN_HEADERS = frozenset(f"headrace-{name}" for name in _OWN)

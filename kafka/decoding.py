@@ -1,0 +1,72 @@
+"""A record of any topic that the table entries declare, to a Change: what sinks and streams share of reading."""
+
+from collections.abc import Callable, Iterable
+
+from kafka.registry import Datum, Registry
+from schemas import landed, mongo, outbox, postgres
+from schemas.change import Change
+from schemas.errors import BadRecord, HeadraceError
+from schemas.tables import TABLES, Source, Table
+from schemas.wire import EPOCH_HEADER
+
+Headers = list[tuple[str, bytes | None]]
+_Decode = Callable[[bytes | None, Datum, Headers | None, int], Change]
+
+_CAPTURED = {Source.POSTGRES: postgres.decoder, Source.MONGODB: mongo.decoder, Source.OUTBOX: outbox.decoder}
+
+
+class Decoding:
+    """Records to changes, by topic."""
+
+    def __init__(self, registry: Registry, tables: Iterable[Table] = TABLES) -> None:
+        self._registry = registry
+        self._decoders: dict[str, _Decode] = {}
+        for table in tables:
+            self._decoders |= {topic: _captured(table) for topic in table.captured_topics}
+            if table.enrichment:
+                self._decoders |= {topic: _enriched(table) for topic in table.landed_topics}
+
+    def change(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None, offset: int
+    ) -> Change | None:
+        """The change that a record holds; None for a tombstone (retention's, which says nothing about a row).
+
+        Raises BadRecord for a record that cannot be understood, Unavailable when the registry does not answer,
+        HeadraceError for a topic that no table declares.
+        """
+        if value is None:
+            return None
+        decode = self._decoders.get(topic)
+        if decode is None:
+            raise HeadraceError(
+                f"no table in schemas/tables.py declares topic {topic!r}; known: {list(self._decoders)}"
+            )
+        return decode(key, self._registry.decode(value), headers, offset)
+
+
+def _captured(table: Table) -> _Decode:
+    decode = _CAPTURED[table.source](table)
+
+    def change(key: bytes | None, datum: Datum, headers: Headers | None, offset: int) -> Change:
+        return decode(key, datum, epoch(headers), offset)
+
+    return change
+
+
+def _enriched(table: Table) -> _Decode:
+    decode = landed.decoder(table)
+
+    def change(key: bytes | None, datum: Datum, _headers: Headers | None, _offset: int) -> Change:
+        return decode(key, datum)
+
+    return change
+
+
+def epoch(headers: Headers | None) -> int:
+    """The epoch that capture stamped on a record. Raises BadRecord where the header is missing or not a number."""
+    for name, value in headers or ():
+        if name == EPOCH_HEADER:
+            if value is not None and value.isdigit() and int(value) > 0:
+                return int(value)
+            raise BadRecord(f"expected a positive number, got {value!r}", field=EPOCH_HEADER)
+    raise BadRecord("the header is missing: Connect's InsertHeader transform sets it", field=EPOCH_HEADER)

@@ -1,0 +1,102 @@
+"""Schema ids to schemas, over Confluent's API: the one place where a record's bytes become a datum.
+
+Each id is fetched once and kept parsed; what a decode costs is fastavro's work and nothing else.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import fastavro
+import httpx
+import orjson
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from schemas import wire
+from schemas.errors import BadRecord, HeadraceError, Unavailable
+
+Schema = dict[str, Any]
+Datum = Mapping[str, Any]
+
+
+class Registry:
+    """A schema registry at `url` (for Apicurio .../apis/ccompat/v7). Not for use by several threads at once.
+
+    `patience` is how many seconds a registry that does not answer is asked again before Unavailable is raised.
+    """
+
+    def __init__(self, url: str, *, patience: float = 20.0) -> None:
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(timeout=5.0)
+        self._schemas: dict[int, Schema] = {}
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_random_exponential(multiplier=0.1, max=2.0),
+            stop=stop_after_delay(patience),
+            reraise=True,
+        )
+
+    def decode(self, value: bytes) -> Datum:
+        """The record that `value` holds in Confluent's wire format.
+
+        Raises BadRecord for bytes that are not what their schema says, trailing ones included, and for a schema id
+        that the registry does not know; Unavailable when it does not answer.
+        """
+        id_ = wire.schema_id(value)
+        schema = self._schemas.get(id_) or self._fetch(id_)
+        stream = io.BytesIO(value)
+        stream.seek(wire.HEADER_SIZE)
+        try:
+            datum = fastavro.schemaless_reader(stream, schema)
+        except Exception as error:  # the bytes are foreign: whatever fastavro trips over is about them
+            raise BadRecord(f"malformed Avro for schema {id_}: {type(error).__name__} {error}") from None
+        if stream.tell() != len(value):
+            raise BadRecord(f"malformed Avro for schema {id_}: {len(value) - stream.tell()} bytes too many")
+        if not isinstance(datum, dict):
+            raise BadRecord(f"expected a record, got {type(datum).__name__} by schema {id_}")
+        return datum
+
+    def register(self, subject: str, schema: Schema) -> int:
+        """The id of `schema` under `subject`, which is registered where it is not yet. Idempotent.
+
+        Raises HeadraceError when the registry refuses it (incompatible), Unavailable when it does not answer.
+        """
+        body = {"schema": orjson.dumps(schema).decode(), "schemaType": "AVRO"}
+        answer = self._ask("POST", f"/subjects/{subject}/versions", json=body)
+        if answer.status_code != httpx.codes.OK:
+            raise HeadraceError(f"the schema registry refused a schema for {subject}: {_reason(answer)}")
+        return int(answer.json()["id"])
+
+    def close(self) -> None:
+        """Closes the connections to the registry."""
+        self._http.close()
+
+    def _fetch(self, id_: int) -> Schema:
+        answer = self._ask("GET", f"/schemas/ids/{id_}")
+        if answer.status_code != httpx.codes.OK:
+            raise BadRecord(f"schema {id_} is unknown to the registry at {self._url} ({_reason(answer)})")
+        try:
+            schema = fastavro.parse_schema(orjson.loads(answer.json()["schema"]))
+        except Exception as error:
+            raise BadRecord(f"schema {id_} in the registry is not an Avro schema: {error}") from None
+        if not isinstance(schema, dict):
+            raise BadRecord(f"expected a record's schema, schema {id_} is {schema!r}")
+        self._schemas[id_] = schema
+        return schema
+
+    def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return self._retrying(self._ask_once, method, path, **request)
+
+    def _ask_once(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, self._url + path, **request)
+        except httpx.TransportError as error:
+            raise Unavailable(f"the schema registry at {self._url} does not answer: {error}") from None
+        # 408 and 429 ask for another try; any other 4xx is an answer.
+        if answer.is_server_error or answer.status_code in (408, 429):
+            raise Unavailable(f"the schema registry at {self._url} answered {_reason(answer)}")
+        return answer
+
+
+def _reason(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {answer.text[:200]}"
