@@ -1,0 +1,69 @@
+"""Each column type by one explicit rule: carried exactly, or refused as a bad record."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pytest
+
+from schemas.errors import BadRecord
+from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp
+from schemas.values import TOAST_PLACEHOLDER, converter, microseconds
+
+MONEY = Numeric(19, 4)
+
+
+@pytest.mark.parametrize(
+    ("type_", "raw", "value"),
+    [
+        (Text(4), "ação", "ação"),
+        (Text(), "😀" * 10_000, "😀" * 10_000),
+        (MONEY, Decimal("1.5000"), Decimal("1.5000")),
+        (MONEY, "19.9", Decimal("19.9000")),
+        (MONEY, Decimal("-999999999999999.9999"), Decimal("-999999999999999.9999")),
+        (Integer(), -(2**31), -(2**31)),
+        (Integer(big=True), 2**63 - 1, 2**63 - 1),
+        (Boolean(), False, False),
+        (Date(), 17_000, date(2016, 7, 18)),
+        (Date(), -719_162, date(1, 1, 1)),
+        (Timestamp(), "2017-11-27T19:09:02.123456Z", datetime(2017, 11, 27, 19, 9, 2, 123456, UTC)),
+        (Timestamp(), "2017-11-27T19:09:02.1-03:00", datetime(2017, 11, 27, 22, 9, 2, 100000, UTC)),
+        (Timestamp(), 1, datetime(1970, 1, 1, 0, 0, 0, 1, UTC)),
+        (Json(), '{"a": 1}', '{"a": 1}'),
+    ],
+)
+def test_a_value_is_carried_exactly(type_, raw, value):
+    carried = converter(type_)(raw)
+    assert carried == value
+    assert type(carried) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("type_", "raw", "why"),
+    [
+        (Text(3), "four", "at most 3 characters"),
+        (Text(3), 4, "expected text"),
+        (Text(), TOAST_PLACEHOLDER, "REPLICA IDENTITY FULL"),
+        (MONEY, Decimal("NaN"), r"decimal\(19,4\)"),
+        (MONEY, Decimal("Infinity"), r"decimal\(19,4\)"),
+        (MONEY, Decimal("1E15"), r"decimal\(19,4\)"),
+        (MONEY, Decimal("0.00001"), "at most 4 decimal places"),
+        (MONEY, "ten", r"decimal\(19,4\)"),
+        (MONEY, 1.5, r"decimal\(19,4\)"),
+        (Integer(), 2**31, "32 bits"),
+        (Integer(), True, "32 bits"),
+        (Integer(), "7", "32 bits"),
+        (Boolean(), 1, "true or false"),
+        (Date(), 2**31 - 1, "0001-01-01 to 9999-12-31"),
+        (Timestamp(), "infinity", "ISO form"),
+        (Timestamp(), "+292278994-08-16T23:00:00Z", "ISO form"),
+        (Timestamp(), 2**62, "year 1 to 9999"),
+        (Timestamp(), None, "ISO form"),
+    ],
+)
+def test_what_cannot_be_carried_is_a_bad_record_that_says_what_was_expected(type_, raw, why):
+    with pytest.raises(BadRecord, match=why):
+        converter(type_)(raw)
+
+
+def test_microseconds_are_exact_where_a_float_would_round():
+    assert microseconds(datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)) == 253_402_300_799_999_999
