@@ -1,0 +1,7 @@
+"""What can go wrong with the servers of the laptop stack."""
+
+from schemas.errors import HeadraceError
+
+
+class StackError(HeadraceError):
+    """A server could not be started, stopped or found; the message names it and says what to do."""

