@@ -1,6 +1,7 @@
 """Every setting, typed, from the environment or from a stack's own file. The only module that reads the environment."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -115,6 +116,12 @@ def env_file() -> Path:
 def stack_dir() -> Path:
     """The folder of the stack without Docker: HEADRACE_STACK_DIR, else `.headrace` here."""
     return Path(os.environ.get(f"{PREFIX}STACK_DIR", ".headrace"))
+
+
+def adopt(environment: Mapping[str, str]) -> Settings:
+    """Settings of a stack that is just starting; this process and those that it starts use them from here on."""
+    os.environ.update(environment)
+    return load()
 
 
 def load() -> Settings:

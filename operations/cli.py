@@ -1,0 +1,190 @@
+"""The `headrace` command: reads settings, wires the rooms together, turns errors into one clear line.
+
+Exit codes: 0 done (or equal), 1 something is wrong (or different), 2 it could not be decided or the call was wrong,
+130 interrupted. Rooms are imported when their command runs: `headrace --help` starts fast, and nothing of the stack,
+the shop or an ODBC driver is needed where it isn't used.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from operations import settings as configuration
+from schemas.errors import HeadraceError, Unavailable
+
+WRONG, UNDECIDED, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    help="Streams orders, payments and events from Postgres into reporting, and proves that the report is right.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+connectors_app = typer.Typer(no_args_is_help=True, help="Make Kafka Connect, topics and publication match the tables.")
+dlq_app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be understood or stored.")
+load_app = typer.Typer(no_args_is_help=True, help="Trade: the pretend back end that writes orders.")
+app.add_typer(connectors_app, name="connectors")
+app.add_typer(dlq_app, name="dlq")
+app.add_typer(load_app, name="load")
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+
+
+class Worker(StrEnum):
+    """What `headrace run` can run."""
+
+    ENRICH = "enrich"
+    REPORT = "report"
+
+
+@app.command()
+def up() -> None:
+    """Start the servers on this machine, migrate them and begin to capture. Harmless when they run already."""
+    from operations import local
+
+    local.up(configuration.stack_dir(), out)
+
+
+@app.command()
+def down(wipe: Annotated[bool, typer.Option("--wipe", help="Delete their data as well.")] = False) -> None:
+    """Stop the workers and servers that `headrace up` or the demo started on this machine."""
+    from operations import local
+
+    local.down(configuration.stack_dir(), out, wipe=wipe)
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """How the servers, connectors and workers are, and what has not landed yet."""
+    from operations import status as stages
+
+    stages.show(configuration.load(), configuration.stack_dir(), out, json=json)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the three databases to the newest version and set the roles' passwords."""
+    from operations import migrate as migrations
+
+    settings = configuration.load()
+    migrations.migrate_oltp(settings, on_event=out.print)
+    migrations.migrate_catalog(settings, on_event=out.print)
+    migrations.migrate_reporting(settings, settings.reporting.generation, on_event=out.print)
+
+
+@connectors_app.command("plan")
+def connectors_plan(json: Json = False) -> None:
+    """Print what `connectors apply` would change. Exit code 0 also when there is something to do."""
+    from operations import capture
+
+    capture.show_plan(configuration.load(), out, json=json)
+
+
+@connectors_app.command("apply")
+def connectors_apply() -> None:
+    """Make topics, publication and connectors match schemas/tables.py; a second time changes nothing."""
+    from operations import capture
+
+    capture.apply(configuration.load(), out.print)
+
+
+@connectors_app.command("remove")
+def connectors_remove(
+    topics: Annotated[bool, typer.Option("--topics", help="Delete the captured topics, too.")] = False,
+) -> None:
+    """Remove the connectors with their offsets, the replication slot and the publication."""
+    from operations import capture
+
+    capture.remove(configuration.load(), out.print, topics=topics)
+
+
+@app.command()
+def run(worker: Worker) -> None:
+    """Run one worker until SIGTERM, which finishes the batch in hand."""
+    from operations import workers
+
+    workers.run(worker.value, configuration.load())
+
+
+@app.command()
+def verify(
+    json: Json = False,
+    deadline: Annotated[float, typer.Option(help="Seconds that the line may take to catch up.", min=0)] = 60.0,
+) -> None:
+    """Compare every row of Postgres and MongoDB with reporting. Exit 0 equal, 1 different, 2 could not be decided."""
+    from operations import verify as verification
+
+    result = verification.verify(configuration.load(), deadline_s=deadline)
+    verification.show(result, out, json=json)
+    if not result.equal:
+        raise typer.Exit(WRONG)
+
+
+@dlq_app.command("ls")
+def dlq_ls(json: Json = False) -> None:
+    """List the dead letters, grouped by error."""
+    from operations import dlq
+
+    dlq.show(configuration.load(), out, json=json)
+
+
+Rate = Annotated[float, typer.Option(help="Orders a second; 0 is as fast as it goes.", min=0)]
+
+
+@load_app.command("shop")
+def load_shop(
+    orders: Annotated[int, typer.Option(help="How many orders.", min=1)] = 2_000,
+    seed: Annotated[int, typer.Option(help="Another seed is another shop.")] = 1,
+    rate: Rate = 0,
+) -> None:
+    """Trade with generated orders. The same call again goes on where the first one stopped."""
+    from operations import load
+
+    load.shop(configuration.load(), out, orders=orders, seed=seed, rate=rate)
+
+
+@load_app.command("olist")
+def load_olist(
+    folder: Annotated[Path, typer.Argument(help="Where Olist's CSV files are.")],
+    rate: Rate = 0,
+    speedup: Annotated[float, typer.Option(help="Play time this many times faster than it was; 0: don't.", min=0)] = 0,
+) -> None:
+    """Play real orders, in the order in which they happened."""
+    from operations import load
+
+    load.olist(configuration.load(), out, folder=folder, rate=rate, speedup=speedup)
+
+
+@app.command()
+def demo(
+    orders: Annotated[int, typer.Option(help="How many orders the pretend shop trades.", min=1)] = 2_000,
+    olist: Annotated[Path | None, typer.Option(help="Play the real orders of this folder instead.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end.")] = False,
+) -> None:
+    """Start everything, trade, watch it arrive, and prove that reporting equals Postgres."""
+    from operations import demo as show
+
+    if not show.run(configuration.stack_dir(), out, orders=orders, olist=olist, keep=keep):
+        raise typer.Exit(WRONG)
+
+
+def main() -> None:
+    """The entry point: what went wrong is one clear line on stderr, never a traceback."""
+    try:
+        app()
+    except Unavailable as error:
+        err.print(f"headrace: {error}", style="red", markup=False)
+        sys.exit(UNDECIDED)
+    except HeadraceError as error:
+        err.print(f"headrace: {error}", style="red", markup=False)
+        sys.exit(WRONG)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
