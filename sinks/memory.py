@@ -1,0 +1,84 @@
+"""Reporting in memory: the contract as plain Python. What the SQL adapters must equal, and what tests land in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from schemas.change import Change, Key, Row
+from schemas.position import Position
+from schemas.tables import Mode, Table
+from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
+from sinks.staging import rounds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A row as reporting holds it; `row` is None for a deleted one."""
+
+    row: Row | None
+    position: Position
+    source_time: datetime
+
+
+class MemoryReporting:
+    """`sinks.port.Reporting` over dictionaries."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[Key, Stored]] = {}
+        self.checkpoints: dict[Partition, Checkpoint] = {}
+
+    def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
+        """See `Reporting.claim`."""
+        fresh = Checkpoint(topic_id=topic_id, next_offset=beginning, fence=0)
+        known = self.checkpoints.get(partition, fresh)
+        if known.topic_id != topic_id:
+            raise TopicReplaced(partition, known.topic_id, topic_id)
+        self.checkpoints[partition] = replace(known, fence=known.fence + 1)
+        return self.checkpoints[partition]
+
+    def checkpoint(self, partition: Partition) -> Checkpoint | None:
+        """See `Reporting.checkpoint`."""
+        return self.checkpoints.get(partition)
+
+    def land(self, batch: Batch) -> Landed:
+        """See `Reporting.land`; the numbers are the port's."""
+        tables = {name: dict(rows) for name, rows in self.tables.items()}
+        folded = written = 0
+        for table, changes in rounds(batch.changes):  # 1, 2
+            rows = tables.setdefault(table.name, {})
+            folded += len(changes)
+            written += sum(_write(table, rows, change) for change in changes.values())  # 3, 4
+        for partition, moved in batch.checkpoints.items():  # 5
+            held = self.checkpoints.get(partition)
+            if held is None or held.fence != moved.fence:
+                raise fenced(list(batch.checkpoints))
+        self.tables = tables
+        self.checkpoints |= batch.checkpoints
+        return Landed(folded=folded, written=written)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def rows(self, table: Table) -> Mapping[Key, Stored]:
+        """The rows of a table, deleted ones included."""
+        return self.tables.get(table.name, {})
+
+
+def _write(table: Table, rows: dict[Key, Stored], change: Change) -> bool:
+    _check(table, change)
+    landed = rows.get(change.key)
+    position = change.position
+    if landed is not None:
+        if table.mode is Mode.EVENT or not position.wins_over(landed.position):
+            return False
+        position = position.replacing(landed.position)
+    rows[change.key] = Stored(row=change.row, position=position, source_time=change.source_time)
+    return True
+
+
+def _check(table: Table, change: Change) -> None:
+    if change.row is None:
+        return
+    for column, value in zip(table.all_columns, change.row, strict=True):
+        if value is None and not column.nullable:
+            raise Poison(f"{table.name}.{column.name} must hold a value")

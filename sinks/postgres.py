@@ -1,0 +1,114 @@
+"""Landing in Postgres: COPY into a staging table of the connection, then two statements a table."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from schemas.change import Change, Row
+from schemas.tables import Mode, Table
+from sinks import postgres_sql as sql
+from sinks.port import Batch, Checkpoint, Landed, Partition, TopicReplaced, fenced
+from sinks.postgres_errors import classify
+from sinks.staging import rounds, staged_row
+
+
+class PostgresReporting:
+    """`sinks.port.Reporting` over psycopg. `conninfo` is libpq's; tables and checkpoints are in the generation's
+    schema, which `headrace migrate` makes."""
+
+    def __init__(self, conninfo: str, generation: int) -> None:
+        self._conninfo = conninfo
+        self._generation = generation
+        self._connected: psycopg.Connection | None = None
+        self._stages: dict[str, Callable[[Change], Row]] = {}
+
+    def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
+        """See `Reporting.claim`."""
+        with self._transaction() as connection:
+            connection.execute(sql.make_checkpoint(self._generation), (*partition, topic_id, beginning))
+            row = connection.execute(sql.raise_fence(self._generation), partition).fetchone()
+            if row is None or row[0] != topic_id:
+                raise TopicReplaced(partition, row[0] if row else "none", topic_id)
+        return _checkpoint(row)
+
+    def checkpoint(self, partition: Partition) -> Checkpoint | None:
+        """See `Reporting.checkpoint`."""
+        with self._transaction() as connection:
+            row = connection.execute(sql.read_checkpoint(self._generation), partition).fetchone()
+        return None if row is None else _checkpoint(row)
+
+    def land(self, batch: Batch) -> Landed:
+        """See `Reporting.land`; the numbers are the port's."""
+        folded = written = 0
+        with self._transaction() as connection, connection.cursor() as cursor:
+            staged: set[str] = set()
+            for table, changes in rounds(batch.changes):  # 1
+                if table.name in staged:
+                    cursor.execute(sql.clear_stage(table))
+                staged.add(table.name)
+                written += self._land(cursor, table, list(changes.values()))
+                folded += len(changes)
+            self._move(cursor, batch)  # 5
+        return Landed(folded=folded, written=written)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._connected is not None:
+            self._connected.close()
+        self._connected = None
+
+    def _land(self, cursor: psycopg.Cursor, table: Table, changes: Sequence[Change]) -> int:
+        row = self._stage(cursor, table)
+        with cursor.copy(sql.copy(table)) as copy:  # 2
+            for change in changes:
+                copy.write_row(row(change))
+        written = cursor.execute(sql.insert(table, self._generation)).rowcount  # 4, before 3: see postgres_sql
+        if written < len(changes) and table.mode is Mode.STATE:
+            written += cursor.execute(sql.update(table, self._generation)).rowcount  # 3
+        return written
+
+    def _move(self, cursor: psycopg.Cursor, batch: Batch) -> None:
+        held = list(batch.checkpoints.items())
+        moves = (
+            [each.topic for each, _ in held],
+            [each.number for each, _ in held],
+            [checkpoint.fence for _, checkpoint in held],
+            [checkpoint.next_offset for _, checkpoint in held],
+        )
+        if cursor.execute(sql.move_checkpoints(self._generation), moves).rowcount != len(held):
+            raise fenced(list(batch.checkpoints))
+
+    def _stage(self, cursor: psycopg.Cursor, table: Table) -> Callable[[Change], Row]:
+        if table.name not in self._stages:
+            cursor.execute(sql.create_stage(table, self._generation))
+            self._stages[table.name] = staged_row(table)
+        return self._stages[table.name]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Connection]:
+        # Any failure gives the connection up: what it staged, or whether its commit came through, is not to be
+        # guessed at. Failures are rare, connections cheap.
+        try:
+            connection = self._connection()
+            yield connection
+            connection.commit()
+        except psycopg.Error as error:
+            self.close()
+            raise classify(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _connection(self) -> psycopg.Connection:
+        if self._connected is None:
+            self._stages.clear()
+            self._connected = psycopg.connect(self._conninfo, application_name="headrace-sink", connect_timeout=10)
+            for setting in sql.SESSION:
+                self._connected.execute(setting)
+        return self._connected
+
+
+def _checkpoint(row: Sequence[object]) -> Checkpoint:
+    topic_id, next_offset, fence = row
+    return Checkpoint(topic_id=str(topic_id), next_offset=int(str(next_offset)), fence=int(str(fence)))

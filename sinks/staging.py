@@ -1,0 +1,67 @@
+"""A table's staged row: which columns it has, in which order, and how a change becomes one.
+
+Both SQL adapters stage the same rows; what differs is how a database is given them.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import attrgetter
+
+from schemas.change import Change, Key, Row
+from schemas.fold import fold
+from schemas.tables import Mode, Table
+
+# Where the row stands (schemas.position), then its state. `_read` is staged for the guard and is not stored.
+POSITION = ("_epoch", "_offset", "_version", "_log_commit", "_log_change")
+SYSTEM = (*POSITION, "_deleted", "_source_time")
+READ = "_read"
+
+
+def stored_columns(table: Table) -> tuple[str, ...]:
+    """The columns of the table in reporting: its own, and for state the system's."""
+    own = tuple(column.name for column in table.all_columns)
+    return own if table.mode is Mode.EVENT else own + SYSTEM
+
+
+def staged_columns(table: Table) -> tuple[str, ...]:
+    """The columns of the staging table."""
+    return stored_columns(table) if table.mode is Mode.EVENT else (*stored_columns(table), READ)
+
+
+def rounds(changes: Iterable[Change]) -> Iterable[tuple[Table, dict[Key, Change]]]:
+    """Step 1: the changes of each table, folded; a table's rounds are in the order in which they must land."""
+    tables: dict[str, list[Change]] = {}
+    for name, run in groupby(changes, key=attrgetter("table.name")):
+        tables.setdefault(name, []).extend(run)
+    for of_table in tables.values():
+        for newest in fold(of_table):
+            yield of_table[0].table, newest
+
+
+def staged_row(table: Table) -> Callable[[Change], Row]:
+    """A function from a change of `table` to the values of `staged_columns`. A delete has its key and nulls."""
+    if table.mode is Mode.EVENT:
+        return lambda change: change.row or ()
+    names = [column.name for column in table.all_columns]
+    places = tuple(names.index(name) for name in table.key)
+
+    def row(change: Change) -> Row:
+        at = change.position
+        values = change.row
+        if values is None:
+            blank: list[object] = [None] * len(names)
+            for place, value in zip(places, change.key, strict=True):
+                blank[place] = value
+            values = tuple(blank)  # type: ignore[arg-type]
+        return (
+            *values,
+            at.epoch,
+            at.offset,
+            at.version,
+            *at.log,
+            change.row is None,
+            change.source_time,
+            at.read,
+        )
+
+    return row

@@ -1,0 +1,219 @@
+"""The reporting sink: records of every landed topic, batch by batch, into one generation of reporting.
+
+At least once from Kafka, exactly one effect in reporting: the checkpoint commits with the rows.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from kafka import clients
+from kafka.dead_letters import DeadLetters, record
+from kafka.decoding import Decoding
+from kafka.serving import Serving
+from schemas.change import Change
+from schemas.errors import BadRecord, Unavailable
+from schemas.tables import Table, reported
+from sinks import metrics
+from sinks.bisect import bisect
+from sinks.claims import Claims
+from sinks.persistent import PersistentReporting
+from sinks.port import Batch, Checkpoint, Fatal, Landed, OffsetGone, Partition, Poison, Reporting
+
+STALLED = 300.0  # seconds without a finished turn after which the worker no longer counts as alive
+_LOG = structlog.get_logger("sink")
+_Item = tuple[Message, Change]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """`batch` is the most records a transaction takes; `linger` the seconds that a first record waits for more;
+    `patience` the seconds for which a database that does not answer is tried again."""
+
+    batch: int = 10_000
+    linger: float = 0.1
+    patience: float = 60.0
+
+
+class SinkWorker:
+    """Lands `tables` from their topics. Workers of one `group` share the partitions.
+
+    `turn` is one turn of the loop. It raises what ends the worker: Fenced, Fatal, Unavailable.
+    """
+
+    def __init__(  # noqa: PLR0913  # the composition root's one call
+        self,
+        *,
+        bootstrap: str,
+        group: str,
+        reporting: Reporting,
+        decoding: Decoding,
+        dead_letters: DeadLetters,
+        tables: Iterable[Table] = reported(),
+        pace: Pace = Pace(),
+    ) -> None:
+        self._reporting = PersistentReporting(reporting, pace.patience)
+        self._decoding, self._dead_letters = decoding, dead_letters
+        self._topics = [topic for table in tables for topic in table.landed_topics]
+        self._pace = pace
+        self._claims = Claims(bootstrap, self._reporting)
+        self._consumer = clients.consumer(bootstrap, group, enable_partition_eof=True)
+        self._claims.subscribe(self._consumer, self._topics)
+        self._stopping = threading.Event()
+        self._turned = time.monotonic()
+
+    def run(self, http_port: int | None = None) -> None:
+        """Turns until `stop` is called, then closes; serves health and metrics on `http_port` (0: a free one)."""
+        serving = None if http_port is None else Serving(http_port, alive=self.alive, ready=self.ready)
+        try:
+            if serving:
+                _LOG.info("serving", port=serving.port)
+            while not self._stopping.is_set():
+                self.turn()
+        finally:
+            if serving:
+                serving.close()
+            self.close()
+
+    def stop(self) -> None:
+        """Ends `run` after the batch in hand. Safe in a signal handler."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Leaves the group and closes the connection to reporting."""
+        self._consumer.close()
+        self._reporting.close()
+
+    def alive(self) -> str | None:
+        """None while turns are being finished, else what is wrong."""
+        idle = time.monotonic() - self._turned
+        return None if idle < STALLED else f"no turn has been finished for {idle:.0f} s"
+
+    def ready(self) -> str | None:
+        """None while partitions are held, else what is wrong."""
+        return self.alive() or (None if self._claims.held else "no partition is assigned yet")
+
+    def turn(self, wait: float = 1.0) -> Landed | None:
+        """Fetches, decodes and lands one batch. None when nothing came within `wait` seconds."""
+        messages = self._fetch(wait)
+        items, checkpoints = self._decode(messages)
+        self._dead_letters.confirm()
+        landed = self._land(items, checkpoints) if checkpoints else None
+        self._claims.moved(checkpoints)
+        self._turned = time.monotonic()
+        self._tell(messages, checkpoints)
+        return landed
+
+    def _fetch(self, wait: float) -> list[Message]:
+        try:
+            messages = self._consumer.consume(1, wait)
+            if messages:
+                messages += self._consumer.consume(self._pace.batch - 1, self._pace.linger)
+        except KafkaException as error:
+            raise Unavailable(f"reading from Kafka failed: {error.args[0]}") from error
+        return messages
+
+    def _decode(self, messages: Sequence[Message]) -> tuple[list[_Item], dict[Partition, Checkpoint]]:
+        items: list[_Item] = []
+        ends: dict[tuple[str, int], int] = {}
+        held = self._claims.held
+        change_of = self._decoding.change
+        message: Any  # the stubs' "or None" is for messages that were made, not consumed
+        for message in messages:
+            topic, number, offset = message.topic(), message.partition(), message.offset()
+            failure = message.error()
+            if failure is not None:
+                if failure.code() != KafkaError._PARTITION_EOF:
+                    self._failed(failure, message)
+                    continue
+            elif (topic, number) in held:
+                try:
+                    change = change_of(topic, message.key(), message.value(), message.headers(), offset)
+                    if change is not None:
+                        items.append((message, change))
+                except BadRecord as error:
+                    self._refuse(message, error)
+                offset += 1
+            ends[topic, number] = offset
+        return items, self._moved(ends)
+
+    def _moved(self, ends: dict[tuple[str, int], int]) -> dict[Partition, Checkpoint]:
+        # An end of partition is ahead of the last record where the log ends in what compaction took.
+        held = self._claims.held
+        return {
+            Partition(*at): replace(held[Partition(*at)], next_offset=end)
+            for at, end in ends.items()
+            if at in held and end > held[Partition(*at)].next_offset
+        }
+
+    def _failed(self, failure: KafkaError, message: Message) -> None:
+        where = f"{message.topic()}/{message.partition()}"
+        if failure.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise OffsetGone(
+                f"{where}: the checkpoint points at records that the topic no longer holds ({failure.str()}). "
+                "See docs/runbook.md#offset-gone"
+            )
+        if failure.fatal() or failure.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise Fatal(f"{where}: reading from Kafka failed: {failure.str()}")
+        _LOG.warning("kafka", error=failure.str())
+        try:  # librdkafka tries again by itself, for as long as we are patient
+            self._consumer.list_topics(timeout=self._pace.patience)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka has not answered for {self._pace.patience:.0f} s: {error.args[0]}") from error
+
+    def _land(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
+        started = time.perf_counter()
+        changes = [change for _, change in items]
+        try:
+            landed = self._reporting.land(Batch(changes=changes, checkpoints=checkpoints))
+        except Poison:
+            landed = self._land_around(items, checkpoints)
+        metrics.LAND_SECONDS.observe(time.perf_counter() - started)
+        metrics.LATENCY.observe(changes, datetime.now(UTC))
+        metrics.FOLDED.inc(landed.folded)
+        metrics.WRITTEN.inc(landed.written)
+        return landed
+
+    def _land_around(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
+        metrics.POISONED.inc()
+        unmoved = {partition: self._claims.held[partition] for partition in checkpoints}
+        folded = written = 0
+
+        def land(some: Sequence[_Item]) -> None:
+            nonlocal folded, written
+            landed = self._reporting.land(Batch(changes=[change for _, change in some], checkpoints=unmoved))
+            folded, written = folded + landed.folded, written + landed.written
+
+        for (message, _), poison in bisect(land, items):
+            self._refuse(message, poison)
+        self._dead_letters.confirm()
+        # Only now, with the bad rows safe, may the checkpoint pass them.
+        self._reporting.land(Batch(changes=(), checkpoints=checkpoints))
+        return Landed(folded=folded, written=written)
+
+    def _refuse(self, message: Message, error: BadRecord | Poison) -> None:
+        came = record(message)
+        _LOG.warning("dead letter", topic=came.topic, partition=came.partition, offset=came.offset, error=str(error))
+        self._dead_letters.send(came, error)
+
+    def _tell(self, messages: Sequence[Message], checkpoints: dict[Partition, Checkpoint]) -> None:
+        """Metrics, and the group's offsets, which are for monitoring only: nothing ever reads on from them."""
+        if checkpoints:
+            metrics.BATCH.observe(len(messages))
+            offsets = [TopicPartition(*at, checkpoint.next_offset) for at, checkpoint in checkpoints.items()]
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        last = {(message.topic(), message.partition()): message.timestamp()[1] for message in messages}
+        for at, checkpoint in self._claims.held.items():
+            bounds = self._consumer.get_watermark_offsets(TopicPartition(*at), cached=True)
+            lag = max(0, bounds[1] - checkpoint.next_offset) if bounds else 0
+            metrics.LAG_RECORDS.labels(*at).set(lag)
+            if lag == 0:
+                metrics.LAG_SECONDS.labels(*at).set(0)
+            elif last.get(at, -1) > 0:
+                metrics.LAG_SECONDS.labels(*at).set(time.time() - last[at] / 1000)
