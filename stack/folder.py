@@ -106,7 +106,7 @@ class Folder:
         return self.run / f"{server}.json"
 
     def create(self) -> None:
-        """Make the folder; refuse one that holds somebody's files, as `--wipe` deletes in it."""
+        """Make the folder; refuse one that holds somebody's files, as `--wipe` deletes all of it."""
         if self.root.is_dir() and any(self.root.iterdir()) and not self.marker.exists():
             raise StackError(
                 f"{self.root} is not empty and was not made by `headrace up`; "
@@ -118,15 +118,9 @@ class Folder:
 
     def wipe(self) -> None:
         """Delete all data, passwords and logs of this stack. The jars, shared by all stacks, stay."""
-        if not self.marker.exists():
-            return
-        for path in (self.logs, self.run, self.config, self.kafka, self.postgres, self.postgres_elsewhere):
-            if path.exists():
-                shutil.rmtree(path)
-        for path in (self.ports, self.passwords, self.environment, self.lock, self.marker):
-            path.unlink(missing_ok=True)
-        if not any(self.root.iterdir()):
-            self.root.rmdir()
+        if self.postgres_elsewhere.exists():
+            shutil.rmtree(self.postgres_elsewhere)
+        shutil.rmtree(self.root)
 
     @contextmanager
     def locked(self, deadline: float = 180.0) -> Iterator[None]:

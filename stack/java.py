@@ -94,7 +94,7 @@ def _maven(out: Path, report: Report) -> None:
     ):
         try:
             assert maven.stdout is not None  # noqa: S101 (it is a pipe)
-            errors = []
+            errors: list[str] = []
             for line in maven.stdout:
                 file.write(line)
                 if said := progress(line):

@@ -72,10 +72,17 @@ def initialize(home: Home, password: str) -> None:
         if home.user:
             shutil.chown(secret, home.user)
         _run_as(
-            home.user, home.bin / "initdb", f"--pgdata={unfinished}", "--username=postgres",
-            f"--pwfile={secret}", "--auth=scram-sha-256",
+            home.user,
+            home.bin / "initdb",
+            f"--pgdata={unfinished}",
+            "--username=postgres",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
             # The provider is Postgres itself, so the locale is there whatever LANG and the system say.
-            "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C",
         )
     finally:
         secret.unlink()
@@ -85,7 +92,11 @@ def initialize(home: Home, password: str) -> None:
 def bootstrap(port: int, passwords: Mapping[str, str]) -> None:
     """Make what no migration can: the databases and the roles that own them. Harmless when repeated."""
     with psycopg.connect(
-        host=LOOPBACK, port=port, user="postgres", password=passwords["postgres"], dbname="postgres",
+        host=LOOPBACK,
+        port=port,
+        user="postgres",
+        password=passwords["postgres"],
+        dbname="postgres",
         autocommit=True,
     ) as connection:
         for role, attributes, database in OWNERS:
@@ -176,7 +187,12 @@ def _may_run(program: Path, user: str) -> bool:
 
 def _succeeds(user: str, *command: str) -> bool:
     done = subprocess.run(
-        command, cwd="/", user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[], check=False,
+        command,
+        cwd="/",
+        user=user,
+        group=pwd.getpwnam(user).pw_gid,
+        extra_groups=[],
+        check=False,
         capture_output=True,
     )
     return done.returncode == 0
@@ -199,9 +215,16 @@ def _copy_binaries(binaries: Path, target: Path) -> Path:
 
 def _run_as(user: str | None, program: Path, *arguments: str) -> None:
     done = subprocess.run(
-        [program, *arguments], cwd="/", check=False, capture_output=True, text=True, start_new_session=True,
+        [program, *arguments],
+        cwd="/",
+        check=False,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-        **({"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}),
+        user=user,
+        group=pwd.getpwnam(user).pw_gid if user else None,
+        extra_groups=[] if user else None,
     )
     if done.returncode != 0:
         raise StackError(f"postgres: {program.name} failed: {done.stderr.strip()[-600:]}")

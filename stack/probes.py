@@ -31,7 +31,11 @@ class PostgresAnswers:
     def __call__(self) -> bool:
         try:
             with psycopg.connect(
-                host=LOOPBACK, port=self.port, user="postgres", password=self.password, dbname="postgres",
+                host=LOOPBACK,
+                port=self.port,
+                user="postgres",
+                password=self.password,
+                dbname="postgres",
                 connect_timeout=2,
             ) as connection:
                 connection.execute("SELECT 1")
@@ -48,7 +52,7 @@ class KafkaAnswers:
     cluster: str
 
     def __call__(self) -> bool:
-        settings = {"bootstrap.servers": f"{LOOPBACK}:{self.port}", "log_level": 0}
+        settings: dict[str, str | int | float | bool] = {"bootstrap.servers": f"{LOOPBACK}:{self.port}", "log_level": 0}
         try:
             metadata = AdminClient(settings).list_topics(timeout=TIMEOUT_S)
         except KafkaException:
@@ -73,7 +77,7 @@ class HttpAnswers:
 
     def _get(self, path: str) -> bytes:
         url = f"http://{LOOPBACK}:{self.port}{path}"
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 (http on loopback)
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
             body: bytes = answer.read()
             return body
 

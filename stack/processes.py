@@ -6,13 +6,16 @@ A pid alone says little, as pids are reused; the file also holds the process's s
 import json
 import pwd
 import subprocess
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 from stack.folder import write_private
+from stack.servers import Server
+
+# The system's boot time, to which start times are relative, moves a little when the clock is set.
+START_TIME_TOLERANCE_S = 3.0
 
 # The children of this interpreter. Kept, so that their exit codes can be collected: an uncollected
 # child is a zombie, which looks alive to others.
@@ -35,29 +38,34 @@ class Running:
             child.poll()
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1.0
+            same = abs(process.create_time() - self.started) < START_TIME_TOLERANCE_S
             return process if same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 
 
-def start(
-    command: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, log: Path, user: str | None,
-    pid_file: Path, fingerprint: str, stop_signal: int,
-) -> Running:
-    """Start a server and write its pid file. `user` drops the privileges of root."""
+def start(server: Server, *, log: Path, pid_file: Path) -> Running:
+    """Start a server and write its pid file."""
+    user = server.user
     with log.open("ab") as output:
         child = subprocess.Popen(
-            command, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
-            **({"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}),
+            server.command,
+            env=dict(server.env),
+            cwd=server.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None,
+            extra_groups=[] if user else None,
         )
     _children[child.pid] = child
     try:
         started = psutil.Process(child.pid).create_time()
     except psutil.NoSuchProcess:
         started = 0.0
-    running = Running(pid=child.pid, started=started, fingerprint=fingerprint, stop_signal=stop_signal)
+    running = Running(pid=child.pid, started=started, fingerprint=server.fingerprint(), stop_signal=server.stop_signal)
     write_private(pid_file, json.dumps(asdict(running)))
     return running
 

@@ -70,8 +70,13 @@ def postgres(layout: Layout) -> Server:
     return Server(
         name="postgres",
         command=(
-            str(home.bin / "postgres"), "-D", str(home.data),
-            "-c", f"config_file={conf}", "-c", f"hba_file={hba}",
+            str(home.bin / "postgres"),
+            "-D",
+            str(home.data),
+            "-c",
+            f"config_file={conf}",
+            "-c",
+            f"hba_file={hba}",
         ),
         files=((conf, pg.configuration(port)), (hba, pg.access())),
         env=(("LC_ALL", "C"),),
@@ -89,36 +94,44 @@ def kafka(layout: Layout) -> Server:
     config = layout.folder.config / "kafka.properties"
     logging = layout.folder.config / "log4j2.xml"
     port, controller = layout.ports["kafka"], layout.ports["kafka_controller"]
-    text = _properties({
-        "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
-        "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "log.dirs": layout.folder.kafka,
-        "auto.create.topics.enable": "false",
-        "group.initial.rebalance.delay.ms": 0,
-        "default.replication.factor": 1,
-        "offsets.topic.replication.factor": 1,
-        "offsets.topic.num.partitions": 4,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "transaction.state.log.num.partitions": 4,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
-        "share.coordinator.state.topic.num.partitions": 1,
-        # allocated at once, at the start; its default is 128 MB
-        "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
-        "num.network.threads": 2,
-        "num.io.threads": 4,
-    })
+    text = _properties(
+        {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@{LOOPBACK}:{controller}",
+            "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": layout.folder.kafka,
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": 0,
+            "default.replication.factor": 1,
+            "offsets.topic.replication.factor": 1,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "transaction.state.log.num.partitions": 4,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+            "share.coordinator.state.topic.num.partitions": 1,
+            # allocated at once, at the start; its default is 128 MB
+            "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
+            "num.network.threads": 2,
+            "num.io.threads": 4,
+        }
+    )
     classes = f"{layout.jars}/kafka/*"
     return Server(
         name="kafka",
-        command=(*_java(layout, heap="384m", big_heap="1g"), f"-Dlog4j2.configurationFile={logging}",
-                 "-cp", classes, "kafka.Kafka", str(config)),
+        command=(
+            *_java(layout, heap="384m", big_heap="1g"),
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            classes,
+            "kafka.Kafka",
+            str(config),
+        ),
         files=((config, text), (logging, LOG4J)),
         env=_java_environment(layout),
         ports=("kafka", "kafka_controller"),
@@ -160,8 +173,13 @@ def catalog(layout: Layout) -> Server:
     port = layout.ports["catalog"]
     return Server(
         name="catalog",
-        command=(*_java(layout, heap="256m", big_heap="512m"),
-                 "-cp", f"{layout.jars}/mongo/classes:{layout.jars}/mongo/libs/*", "headrace.mongo.StandIn", str(port)),
+        command=(
+            *_java(layout, heap="256m", big_heap="512m"),
+            "-cp",
+            f"{layout.jars}/mongo/classes:{layout.jars}/mongo/libs/*",
+            "headrace.mongo.StandIn",
+            str(port),
+        ),
         env=_java_environment(layout),
         ports=("catalog",),
         probe=CatalogAnswers(port),
@@ -173,38 +191,46 @@ def connect(layout: Layout) -> Server:
     config = layout.folder.config / "connect.properties"
     logging = layout.folder.config / "log4j2.xml"
     port = layout.ports["connect"]
-    text = _properties({
-        "bootstrap.servers": f"{LOOPBACK}:{layout.ports['kafka']}",
-        "group.id": "headrace-connect",
-        "listeners": f"http://{LOOPBACK}:{port}",
-        "rest.advertised.host.name": LOOPBACK,
-        "plugin.path": layout.jars / "plugins",
-        "plugin.discovery": "service_load",
-        "key.converter": "org.apache.kafka.connect.json.JsonConverter",
-        "key.converter.schemas.enable": "false",
-        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
-        "value.converter.schemas.enable": "false",
-        "offset.storage.topic": "headrace-connect-offsets",
-        "offset.storage.replication.factor": 1,
-        "offset.storage.partitions": 1,
-        "config.storage.topic": "headrace-connect-configs",
-        "config.storage.replication.factor": 1,
-        "status.storage.topic": "headrace-connect-status",
-        "status.storage.replication.factor": 1,
-        "status.storage.partitions": 1,
-        # how soon a slot may let go of what has been read: `verify` waits for it
-        "offset.flush.interval.ms": 1000,
-        # the only worker: nobody else comes back within five minutes to take its tasks
-        "scheduled.rebalance.max.delay.ms": 0,
-        "connector.client.config.override.policy": "All",
-        "config.providers": "env",
-        "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
-        "config.providers.env.param.allowlist.pattern": "HEADRACE_.*",
-    })
+    text = _properties(
+        {
+            "bootstrap.servers": f"{LOOPBACK}:{layout.ports['kafka']}",
+            "group.id": "headrace-connect",
+            "listeners": f"http://{LOOPBACK}:{port}",
+            "rest.advertised.host.name": LOOPBACK,
+            "plugin.path": layout.jars / "plugins",
+            "plugin.discovery": "service_load",
+            "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+            "key.converter.schemas.enable": "false",
+            "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+            "value.converter.schemas.enable": "false",
+            "offset.storage.topic": "headrace-connect-offsets",
+            "offset.storage.replication.factor": 1,
+            "offset.storage.partitions": 1,
+            "config.storage.topic": "headrace-connect-configs",
+            "config.storage.replication.factor": 1,
+            "status.storage.topic": "headrace-connect-status",
+            "status.storage.replication.factor": 1,
+            "status.storage.partitions": 1,
+            # how soon a slot may let go of what has been read: `verify` waits for it
+            "offset.flush.interval.ms": 1000,
+            # the only worker: nobody else comes back within five minutes to take its tasks
+            "scheduled.rebalance.max.delay.ms": 0,
+            "connector.client.config.override.policy": "All",
+            "config.providers": "env",
+            "config.providers.env.class": "org.apache.kafka.common.config.provider.EnvVarConfigProvider",
+            "config.providers.env.param.allowlist.pattern": "HEADRACE_.*",
+        }
+    )
     return Server(
         name="connect",
-        command=(*_java(layout, heap="512m", big_heap="1g"), f"-Dlog4j2.configurationFile={logging}",
-                 "-cp", f"{layout.jars}/kafka/*", "org.apache.kafka.connect.cli.ConnectDistributed", str(config)),
+        command=(
+            *_java(layout, heap="512m", big_heap="1g"),
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            f"{layout.jars}/kafka/*",
+            "org.apache.kafka.connect.cli.ConnectDistributed",
+            str(config),
+        ),
         files=((config, text), (logging, LOG4J)),
         env=(
             *_java_environment(layout),
@@ -296,9 +322,22 @@ def _format(layout: Layout, classes: str, config: Path) -> None:
     if (layout.folder.kafka / "meta.properties").exists():
         return
     done = subprocess.run(
-        [*_java(layout, heap="128m", big_heap="128m"), "-cp", classes, "kafka.tools.StorageTool", "format",
-         "-t", cluster_id(layout.folder), "-c", str(config), "--ignore-formatted"],
-        env=dict(_java_environment(layout)), check=False, capture_output=True, text=True,
+        [
+            *_java(layout, heap="128m", big_heap="128m"),
+            "-cp",
+            classes,
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            cluster_id(layout.folder),
+            "-c",
+            str(config),
+            "--ignore-formatted",
+        ],
+        env=dict(_java_environment(layout)),
+        check=False,
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise StackError(f"kafka: its storage could not be formatted: {(done.stdout + done.stderr)[-600:]}")
@@ -307,8 +346,12 @@ def _format(layout: Layout, classes: str, config: Path) -> None:
 def _java(layout: Layout, *, heap: str, big_heap: str) -> tuple[str, ...]:
     quick = () if layout.jit else ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
     return (
-        str(layout.java), *quick, f"-Xmx{big_heap if layout.jit else heap}", "-XX:+ExitOnOutOfMemoryError",
-        "-Djava.awt.headless=true", "--enable-native-access=ALL-UNNAMED",
+        str(layout.java),
+        *quick,
+        f"-Xmx{big_heap if layout.jit else heap}",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Djava.awt.headless=true",
+        "--enable-native-access=ALL-UNNAMED",
     )
 
 

@@ -112,8 +112,6 @@ class Stack:
         try:
             self._bring_up(name)
             self._ready[name].set_result(None)
-        except _Stopping as error:
-            self._ready[name].set_exception(error)
         except BaseException as error:  # a thread's failure is the caller's to see
             self._ready[name].set_exception(error)
 
@@ -167,10 +165,7 @@ class Stack:
             log.replace(log.with_suffix(".1.log"))
         if self._stopping.is_set():
             raise _Stopping
-        running = processes.start(
-            server.command, env=dict(server.env), cwd=server.cwd, log=log, user=server.user,
-            pid_file=folder.pid_of(server.name), fingerprint=server.fingerprint(), stop_signal=server.stop_signal,
-        )
+        running = processes.start(server, log=log, pid_file=folder.pid_of(server.name))
         self._started[server.name] = running
         return running
 
@@ -212,13 +207,18 @@ def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) ->
     """
     where = Folder(folder.absolute())
     where.create()
-    with where.locked():
+    with where.locked(), _terminable():
         begin = time.monotonic()
         jars = java.jars(lambda said: on_event("java", said, time.monotonic() - begin))
         ports = Ports(where)
         layout = Layout(
-            folder=where, postgres=postgres.find_home(where), java=java.runtime(), jars=jars,
-            ports=ports.current(), passwords=load_passwords(where), jit=jit,
+            folder=where,
+            postgres=postgres.find_home(where),
+            java=java.runtime(),
+            jars=jars,
+            ports=ports.current(),
+            passwords=load_passwords(where),
+            jit=jit,
         )
         stack = Stack(layout, ports, on_event)
         try:
@@ -259,14 +259,27 @@ def status(folder: Path) -> list[ServerStatus]:
     where = Folder(folder.absolute())
     if not where.ports.exists() or not where.passwords.exists():
         return [
-            ServerStatus(name=name, running=False, ready=False, port=None, pid=None, memory_bytes=0, up_s=0.0,
-                         log=where.log_of(name))
+            ServerStatus(
+                name=name,
+                running=False,
+                ready=False,
+                port=None,
+                pid=None,
+                memory_bytes=0,
+                up_s=0.0,
+                log=where.log_of(name),
+            )
             for name in SERVERS
         ]
     nowhere = Path()
     layout = Layout(
-        folder=where, postgres=postgres.Home(root=nowhere, bin=nowhere, user=None), java=nowhere, jars=nowhere,
-        ports=Ports(where).current(), passwords=load_passwords(where), jit=False,
+        folder=where,
+        postgres=postgres.Home(root=nowhere, bin=nowhere, user=None),
+        java=nowhere,
+        jars=nowhere,
+        ports=Ports(where).current(),
+        passwords=load_passwords(where),
+        jit=False,
     )
     return [_status_of(declare(layout), layout) for declare in SERVERS.values()]
 
@@ -286,9 +299,7 @@ def _status_of(server: Server, layout: Layout) -> ServerStatus:
     )
 
 
-def _stop_all(
-    servers: Mapping[str, processes.Running], grace: float, report: Callable[[str, str], None]
-) -> None:
+def _stop_all(servers: Mapping[str, processes.Running], grace: float, report: Callable[[str, str], None]) -> None:
     """Stop in groups: none loses a server that it writes to before it has ended itself."""
 
     def stop(name: str) -> None:
@@ -302,16 +313,34 @@ def _stop_all(
 
 
 @contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that it too leaves no process behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _undisturbed() -> Iterator[None]:
     """Let a second Ctrl-C not interrupt the cleaning up after the first."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tail(log: Path) -> str:

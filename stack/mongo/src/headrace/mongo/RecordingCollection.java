@@ -11,6 +11,8 @@ import de.bwaldvogel.mongo.bson.ObjectId;
 import de.bwaldvogel.mongo.exception.MongoServerError;
 import de.bwaldvogel.mongo.oplog.NoopOplog;
 import de.bwaldvogel.mongo.oplog.Oplog;
+import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -85,7 +87,7 @@ final class RecordingCollection extends MemoryCollection {
         }
         replacing = isReplacement(update);
         try {
-            return super.updateDocuments(selector, update, arrayFilters, multi, upsert, oplog);
+            return super.updateDocuments(selector, dated(update), arrayFilters, multi, upsert, oplog);
         } finally {
             replacing = false;
         }
@@ -122,7 +124,7 @@ final class RecordingCollection extends MemoryCollection {
         }
         replacing = isReplacement(update);
         try {
-            return super.findAndModify(command);
+            return super.findAndModify(command.clone().append("update", dated(update)));
         } finally {
             replacing = false;
         }
@@ -151,8 +153,38 @@ final class RecordingCollection extends MemoryCollection {
     private Document run(List<?> stages, Document document) {
         List<Document> pipeline = Aggregation.parse(stages).stream().map(RecordingCollection::withoutAlias).toList();
         return Aggregation.fromPipeline(pipeline, name -> getDatabase(), getDatabase(), this, NoopOplog.get())
-            .runStages(Stream.of(document.cloneDeeply()))
-            .get(0);
+            .runStages(Stream.of(inMilliseconds(document)))
+            .stream().findFirst().map(RecordingCollection::inMilliseconds).orElseThrow();
+    }
+
+    /**
+     * The update with each {@code $currentDate} as a {@code $set} of now. Below, it would store a time finer than the
+     * wire's milliseconds: one that no client could read back and find the document by.
+     */
+    private static Document dated(Document update) {
+        if (!(update.get("$currentDate") instanceof Document current)) {
+            return update;
+        }
+        Instant now = Instant.now().truncatedTo(ChronoUnit.MILLIS);
+        Document set = update.get("$set") instanceof Document given ? given.clone() : new Document();
+        Document kept = new Document();
+        current.forEach((field, type) -> {
+            boolean date = Boolean.TRUE.equals(type) || new Document("$type", "date").equals(type);
+            (date ? set : kept).put(field, date ? now : type);
+        });
+        Document dated = update.clone().append("$set", set).append("$currentDate", kept);
+        (set.isEmpty() ? List.of("$set") : kept.isEmpty() ? List.of("$currentDate") : List.<String>of()).forEach(dated::remove);
+        return dated;
+    }
+
+    /** A deep copy in which no time is finer than the wire's milliseconds, as {@code $$NOW} is. */
+    private static Document inMilliseconds(Document document) {
+        Document copy = document.cloneDeeply();
+        copy.replaceAll((field, value) ->
+            value instanceof Instant time ? time.truncatedTo(ChronoUnit.MILLIS)
+                : value instanceof Document inner ? inMilliseconds(inner)
+                : value);
+        return copy;
     }
 
     /** The stage under the name that mongo-java-server knows it by. */
