@@ -8,6 +8,7 @@ from schemas.tables import TABLES, Mode, Source, Table
 DAY_MS = 86_400_000
 FOR_EVER = "-1"
 
+PREFIX = "shop"
 DEAD_LETTERS = "headrace.dead-letters"
 PENDING = "headrace.pending"
 
@@ -39,12 +40,7 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
         if table.enrichment:
             found.append(Topic(name=PENDING, partitions=table.partitions, config=_COMPACTED))
     found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY))
-    found += [
-        Topic(
-            name=f"__debezium-heartbeat.{source}",
-            partitions=1,
-            config=_APPEND_ONLY | {"retention.ms": str(DAY_MS)},
-        )
-        for source in (Source.POSTGRES, Source.MONGODB)
-    ]
+    beats = [f"__debezium-heartbeat.{source}.{PREFIX}" for source in (Source.POSTGRES, Source.MONGODB)]
+    for name in [*beats, f"{PREFIX}.sales.heartbeat"]:
+        found.append(Topic(name=name, partitions=1, config=_APPEND_ONLY | {"retention.ms": str(DAY_MS)}))
     return tuple(found)
