@@ -1,8 +1,9 @@
 """How money is divided and how a means of payment is named. Exact to the cent; no card number ever enters."""
 
-import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
+
+from shop.naming import letters
 
 CENT = Decimal("0.01")
 PROVIDERS = {"credit_card": "cardhouse", "debit_card": "cardhouse", "boleto": "boletobank", "voucher": "giftdesk"}
@@ -28,14 +29,7 @@ def split(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
 
 
 def method_token(method: str, identity: str) -> str | None:
-    """The token that stands for a card; None for a method without one.
-
-    Letters only: a hash in hexadecimal would now and then hold digits enough to look like a card number.
-    """
+    """The token that stands for a card; None for a method without one."""
     if method not in CARDS:
         return None
-    digest = hashlib.blake2b(identity.encode(), digest_size=12).hexdigest()
-    return "tok_" + digest.translate(_LETTERS)
-
-
-_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+    return f"tok_{letters(identity, 24)}"

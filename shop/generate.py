@@ -1,0 +1,107 @@
+"""A made-up shop's history: no files needed, any number of orders, the same steps from the same seed.
+
+Orders spread evenly over 32 days; tenants are as unequal as real ones (the k-th has 1/k of the first one's orders).
+Everything lies in the past and within the 76 days before the end of the current month, when `default_start` is used.
+"""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from schemas.errors import HeadraceError
+from shop.assortment import CURRENCY, Assortment, Product, listing
+from shop.life import life
+from shop.model import History, Line, OrderKey, PlaceOrder, Step
+from shop.naming import letters
+from shop.timeline import Timeline
+
+OPENING = timedelta(hours=1)  # the catalog is listed before the first order
+ORDERS_WITHIN = timedelta(days=32)
+LIFE = timedelta(days=9)  # no life is longer; see shop/life.py
+UNHURRIED = 20_000  # above so many orders, lives get shorter, so that no more orders are open at a time
+BEFORE = timedelta(milliseconds=2)  # how far ahead of an order its catalog entries may lie
+LATE_PRODUCT, PRICE_CHANGE, DISCOUNT = 0.01, 0.04, 0.1  # how often, per order or line
+
+
+def default_start(today: date) -> datetime:
+    """When a generated history starts: 14 days before the previous month, so that all of it is over by now, touches
+    two months, and is the same on every day of a month."""
+    previous = (today.replace(day=1) - timedelta(days=1)).replace(day=1)
+    return datetime(previous.year, previous.month, 1, tzinfo=UTC) - timedelta(days=14)
+
+
+def history(orders: int, seed: int, start: datetime) -> History:
+    """A history of `orders` orders from `start` (with a time zone). Another seed, number or start is another history
+    with other ids. Raises HeadraceError for arguments that make no history."""
+    if orders < 1:
+        raise HeadraceError(f"a shop of {orders} orders; expected at least 1")
+    if start.tzinfo is None:
+        raise HeadraceError(f"start {start.isoformat()} has no time zone; expected one, such as …T00:00:00+00:00")
+    start = start.astimezone(UTC)
+    return History(
+        orders=orders,
+        first_day=start.date(),
+        last_day=(start + OPENING + ORDERS_WITHIN + LIFE).date(),
+        steps=lambda: _steps(orders, seed, start),
+    )
+
+
+def _steps(orders: int, seed: int, start: datetime) -> Iterator[Step]:
+    shop, timeline = _Shop(orders, seed, start), Timeline()
+    for first in shop.assortment.listings(start):
+        timeline.add(first)
+    for number in range(orders):
+        placed_at = start + OPENING + _share(ORDERS_WITHIN, number, orders, shop.rng)
+        yield from timeline.before(placed_at - BEFORE)
+        for step in shop.order_steps(number, placed_at):
+            timeline.add(step)
+    yield from timeline.rest()
+
+
+def _share(whole: timedelta, number: int, orders: int, rng: random.Random) -> timedelta:
+    """The moment of one order: somewhere in its own equal part of the time, so that orders come in order."""
+    return (whole * number + timedelta(microseconds=rng.randrange(whole // timedelta(microseconds=1)))) / orders
+
+
+class _Shop:
+    """What all orders of a history share. All chance comes from one generator, drawn from in the order of orders."""
+
+    def __init__(self, orders: int, seed: int, start: datetime) -> None:
+        self._run = letters(f"{seed}/{orders}/{start.isoformat()}", 8)
+        self._hurry = min(1.0, UNHURRIED / orders)
+        self.rng = random.Random(self._run)  # noqa: S311  # a history, not a secret
+        self.assortment = Assortment(self._run, orders, self.rng)
+
+    def order_steps(self, number: int, placed_at: datetime) -> Iterator[Step]:
+        """An order with its whole life, and what the catalog says just before it, or late."""
+        rng, tenant_id = self.rng, self.assortment.tenant(self.rng)
+        if rng.random() < PRICE_CHANGE:
+            yield from self.assortment.reprice(tenant_id, placed_at, rng)
+        products = self.assortment.basket(tenant_id, rng)
+        if rng.random() < LATE_PRODUCT:
+            late = self.assortment.late_product(tenant_id, number, placed_at, rng)
+            products.append(late)
+            yield listing(late, heard_at=placed_at + timedelta(minutes=1 + 29 * rng.random()) * self._hurry)
+        placed = PlaceOrder(
+            at=placed_at,
+            order=OrderKey(tenant_id, placed_at.date().replace(day=1), f"{self._run}-{number:08d}"),
+            customer_id=f"customer-{rng.randrange(10_000):05d}",
+            currency=CURRENCY,
+            lines=tuple(_line(index, product, rng) for index, product in enumerate(products, start=1)),
+        )
+        yield placed
+        yield from life(placed, self._hurry, rng)
+
+
+def _line(line_no: int, product: Product, rng: random.Random) -> Line:
+    price = product.price
+    if rng.random() < DISCOUNT:
+        price = (price * Decimal("0.9")).quantize(Decimal("0.01"))
+    return Line(
+        line_no=line_no,
+        sku=product.sku,
+        quantity=rng.choice((1, 1, 1, 2, 3)),
+        unit_price=price,
+        freight=Decimal(rng.randrange(0, 1500)) / 100,
+    )
