@@ -52,16 +52,13 @@ def topic_ids(bootstrap: str, topics: Iterable[str]) -> dict[str, str]:
 
     Raises HeadraceError for a topic that does not exist, Unavailable when the brokers do not answer.
     """
-    names = list(topics)
-    futures = admin(bootstrap).describe_topics(TopicCollection(names), request_timeout=TIMEOUT)
-    return {name: str(_answer(future, name).topic_id) for name, future in futures.items()}
+    return {name: str(answer.topic_id) for name, answer in _described(bootstrap, topics).items()}
 
 
 def partitions(bootstrap: str, topics: Iterable[str]) -> list[TopicPartition]:
     """All partitions of these topics. Raises as `topic_ids` does."""
-    futures = admin(bootstrap).describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
-    found = {name: _answer(future, name).partitions for name, future in futures.items()}
-    return [TopicPartition(name, each.id) for name, each_of in found.items() for each in each_of]
+    found = _described(bootstrap, topics)
+    return [TopicPartition(name, each.id) for name, answer in found.items() for each in answer.partitions]
 
 
 def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
@@ -74,9 +71,16 @@ def start_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int]
     return _offsets(bootstrap, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
 
+def _described(bootstrap: str, topics: Iterable[str]) -> dict[str, Any]:
+    asking = admin(bootstrap)  # named: a client that nobody holds is destroyed before it answers
+    futures = asking.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
+    return {name: _answer(future, name) for name, future in futures.items()}
+
+
 def _offsets(bootstrap: str, topics: Iterable[str], spec: OffsetSpec) -> dict[tuple[str, int], int]:
     asked = dict.fromkeys(partitions(bootstrap, topics), spec)
-    futures = admin(bootstrap).list_offsets(asked, request_timeout=TIMEOUT)
+    asking = admin(bootstrap)
+    futures = asking.list_offsets(asked, request_timeout=TIMEOUT)
     return {(each.topic, each.partition): _answer(future, each.topic).offset for each, future in futures.items()}
 
 
