@@ -173,17 +173,16 @@ def catalog(layout: Layout) -> Server:
     port = layout.ports["catalog"]
     return Server(
         name="catalog",
-        command=(
-            *_java(layout, heap="256m", big_heap="512m"),
-            "-cp",
-            f"{layout.jars}/mongo/classes:{layout.jars}/mongo/libs/*",
-            "headrace.mongo.StandIn",
-            str(port),
-        ),
+        command=(*_java(layout, heap="256m", big_heap="512m"), *stand_in(layout.jars), str(port)),
         env=_java_environment(layout),
         ports=("catalog",),
         probe=CatalogAnswers(port),
     )
+
+
+def stand_in(jars: Path) -> tuple[str, ...]:
+    """Java's arguments that run the stand-in; a port and the number of change events to keep may follow."""
+    return ("-cp", f"{jars}/mongo/classes:{jars}/mongo/libs/*", "headrace.mongo.StandIn")
 
 
 def connect(layout: Layout) -> Server:
