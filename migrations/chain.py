@@ -1,0 +1,22 @@
+"""A chain of revisions: what Alembic needs to know to bring one schema to its head. It reads no configuration."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+
+FOLDER = Path(__file__).parent
+
+
+def upgrade(connection: Connection, chain: str, *, schema: str, generation: str | None = None) -> list[str]:
+    """Apply the missing revisions of `migrations/<chain>`, within the connection's open transaction.
+
+    `schema` holds the version table. Returns the names of the revisions applied. Raises MigrationFailed.
+    """
+    applied: list[str] = []
+    config = Config(attributes={"connection": connection, "schema": schema, "generation": generation, "applied": applied})
+    config.set_main_option("script_location", str(FOLDER / chain).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    command.upgrade(config, "head")
+    return applied

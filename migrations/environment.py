@@ -1,0 +1,29 @@
+"""Alembic's environment for every SQL database: it uses the connection it is given and reads no configuration.
+
+There is no alembic.ini, so no URL and no password lies in a file: operations/migrate.py hands over an open
+transaction, which also holds the lock against a second migration.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import context
+
+VERSION_TABLE = "schema_version"
+
+
+def run() -> None:
+    """Apply the revisions to the connection in the configuration's attributes (see chain.py)."""
+    given = context.config.attributes
+
+    def note(*, step: Any, **_: Any) -> None:
+        given["applied"].append(Path(step.up_revision.path).stem)
+
+    context.configure(
+        connection=given["connection"],
+        version_table=VERSION_TABLE,
+        version_table_schema=given["schema"],
+        on_version_apply=note,
+    )
+    with context.begin_transaction():
+        context.run_migrations()

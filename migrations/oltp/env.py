@@ -1,0 +1,5 @@
+"""Alembic runs this file; see migrations/environment.py."""
+
+from migrations.environment import run
+
+run()

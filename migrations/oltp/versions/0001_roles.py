@@ -1,0 +1,6 @@
+"""Who may connect to the source."""
+
+from migrations.sql_files import sql_revision
+
+revision, down_revision = "0001", None
+upgrade, downgrade = sql_revision(__file__)

@@ -1,0 +1,6 @@
+"""The database's roles and its schemas for readers and staging."""
+
+from migrations.sql_files import sql_revision
+
+revision, down_revision = "0001", None
+upgrade, downgrade = sql_revision(__file__)
