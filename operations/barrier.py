@@ -11,17 +11,20 @@ It asks the slot, Connect, Kafka and the checkpoints, never a counter of ours:
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import httpx
 import psycopg
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from pymongo.database import Database
 
+from connectors.connect import Connect
+from connectors.line import Line
 from kafka import clients
+from operations.rows import Report
 from schemas.errors import Unavailable
-from schemas.tables import TABLES, Table, reported
+from schemas.tables import Source, reported
 
 Offsets = Mapping[tuple[str, int], int]
 OnWait = Callable[[str], None]
@@ -29,45 +32,37 @@ OnWait = Callable[[str], None]
 POLL_S = 0.2
 
 
-class Checkpoints(Protocol):
-    """What the barrier asks of a reporting adapter."""
-
-    def offsets(self) -> Offsets:
-        """The next offset of each (topic, partition) that has landed."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """The hops of one running line. `slot` and `catalog_connector` are names, `enrich_group` a consumer group."""
+class Hops:
+    """What a record passes, and whom to ask. `oltp` may be any role, `enrich_group` is a consumer group."""
 
+    line: Line
     oltp: psycopg.Connection[Any]
-    slot: str
-    catalog_time: Callable[[], int]
-    connect_url: str
-    catalog_connector: str
+    catalog: Database[dict[str, Any]]
+    connect: Connect
     bootstrap: str
     enrich_group: str
-    checkpoints: Checkpoints
-    tables: Iterable[Table] = TABLES
+    report: Report
 
 
-def cross(line: Line, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
+def cross(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
     """Return when everything committed before the call has landed.
 
     Raises Unavailable, naming the hop that is behind, when that has not happened after `deadline_s` seconds.
     """
     end = time.monotonic() + deadline_s
-    direct = {topic for table in reported(line.tables) if not table.enrichment for topic in table.landed_topics}
-    enriched = [table for table in reported(line.tables) if table.enrichment]
+    tables = reported(hops.line.tables)
+    direct = [topic for table in tables if not table.enrichment for topic in table.landed_topics]
+    enriched = [table for table in tables if table.enrichment]
 
-    lsn, cluster_time = _log_position(line.oltp), line.catalog_time()
-    _wait(end, on_wait, lambda: _behind_slot(line, lsn))
-    _wait(end, on_wait, lambda: _behind_catalog(line, cluster_time))
-    captured = clients.end_offsets(line.bootstrap, sorted(direct))
-    lines = clients.end_offsets(line.bootstrap, [topic for table in enriched for topic in table.captured_topics])
-    _wait(end, on_wait, lambda: behind("enrich", lines, _committed(line.bootstrap, line.enrich_group, lines)))
-    landed = clients.end_offsets(line.bootstrap, [topic for table in enriched for topic in table.landed_topics])
-    _wait(end, on_wait, lambda: behind("reporting", {**captured, **landed}, line.checkpoints.offsets()))
+    lsn, seconds = log_position(hops.oltp), hops.catalog.command("hello")["operationTime"].time
+    _wait(end, on_wait, lambda: _behind_postgres(hops, lsn))
+    _wait(end, on_wait, lambda: _behind_catalog(hops, seconds))
+    captured = clients.end_offsets(hops.bootstrap, direct)
+    taken = clients.end_offsets(hops.bootstrap, [topic for table in enriched for topic in table.captured_topics])
+    _wait(end, on_wait, lambda: behind("enrich", taken, committed(hops.bootstrap, hops.enrich_group, taken)))
+    emitted = clients.end_offsets(hops.bootstrap, [topic for table in enriched for topic in table.landed_topics])
+    _wait(end, on_wait, lambda: behind("reporting", captured | emitted, hops.report.offsets()))
 
 
 def behind(hop: str, ends: Offsets, reached: Offsets) -> str | None:
@@ -87,37 +82,37 @@ def _wait(end: float, on_wait: OnWait, lacking: Callable[[], str | None]) -> Non
         time.sleep(POLL_S)
 
 
-def _log_position(oltp: psycopg.Connection[Any]) -> int:
-    row = oltp.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
-    assert row is not None  # noqa: S101  # a function always returns a row
-    return int(row[0])
+def log_position(oltp: psycopg.Connection[Any]) -> int:
+    """Where Postgres' log ends now, in bytes."""
+    (position,) = oltp.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").fetchall()[0]
+    return int(position)
 
 
-def _behind_slot(line: Line, lsn: int) -> str | None:
-    row = line.oltp.execute(
-        "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = %s", [line.slot]
-    ).fetchone()
-    if row is None or row[0] is None:
-        return f"replication slot {line.slot} does not exist; see docs/runbook.md#slot-missing"
-    return None if row[0] >= lsn else f"capture is {lsn - int(row[0])} bytes of log behind Postgres"
+def confirmed_position(oltp: psycopg.Connection[Any], slot: str) -> int | None:
+    """Up to where everything in the log is in Kafka, in bytes; None where there is no such slot."""
+    sql = "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = %s"
+    found = oltp.execute(sql, [slot]).fetchall()
+    return int(found[0][0]) if found and found[0][0] is not None else None
 
 
-def _behind_catalog(line: Line, cluster_time: int) -> str | None:
-    """Connect commits a source offset only when the records before it are in Kafka (KIP-875's REST answer)."""
-    try:
-        answer = httpx.get(f"{line.connect_url}/connectors/{line.catalog_connector}/offsets", timeout=10)
-        answer.raise_for_status()
-    except httpx.HTTPError as error:
-        return f"Connect at {line.connect_url} does not tell the offsets of {line.catalog_connector}: {error}"
-    seconds = [int(each["offset"].get("sec", 0)) for each in answer.json()["offsets"] if each["offset"]]
-    return None if seconds and min(seconds) > cluster_time else "capture is behind MongoDB"
+def committed(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, int], int]:
+    """The offsets that a consumer group has committed of the partitions in `wanted`."""
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*at) for at in wanted])
+    (future,) = clients.admin(bootstrap).list_consumer_group_offsets([asked]).values()
+    found = future.result(clients.TIMEOUT).topic_partitions
+    return {(each.topic, each.partition): max(0, each.offset) for each in found}
 
 
-def _committed(bootstrap: str, group: str, wanted: Offsets) -> Offsets:
-    asked = [TopicPartition(topic, partition) for topic, partition in wanted]
-    (future,) = (
-        clients.admin(bootstrap).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)]).values()
-    )
-    return {
-        (each.topic, each.partition): max(0, each.offset) for each in future.result(clients.TIMEOUT).topic_partitions
-    }
+def _behind_postgres(hops: Hops, lsn: int) -> str | None:
+    confirmed = confirmed_position(hops.oltp, hops.line.slot)
+    if confirmed is None:
+        return f"replication slot {hops.line.slot} does not exist; see docs/runbook.md#slot-missing"
+    return None if confirmed >= lsn else f"capture is {lsn - confirmed} bytes of log behind Postgres"
+
+
+def _behind_catalog(hops: Hops, seconds: int) -> str | None:
+    """Connect commits a source offset only when the records before it are in Kafka. One of a later second than the
+    cluster time is past everything in it; heartbeats see to it that there will be one."""
+    offsets = hops.connect.offsets(hops.line.connector(Source.MONGODB))
+    reached = [int(each["offset"]["sec"]) for each in offsets if "sec" in each["offset"]]
+    return None if reached and min(reached) > seconds else "capture is behind MongoDB"

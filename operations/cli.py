@@ -38,6 +38,11 @@ err = Console(stderr=True, highlight=False)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 
 
+def say(line: str) -> None:
+    """Print one line of progress as it is."""
+    out.print(line, markup=False, soft_wrap=True)
+
+
 class Worker(StrEnum):
     """What `headrace run` can run."""
 
@@ -75,9 +80,9 @@ def migrate() -> None:
     from operations import migrate as migrations
 
     settings = configuration.load()
-    migrations.migrate_oltp(settings, on_event=out.print)
-    migrations.migrate_catalog(settings, on_event=out.print)
-    migrations.migrate_reporting(settings, settings.reporting.generation, on_event=out.print)
+    migrations.migrate_oltp(settings, on_event=say)
+    migrations.migrate_catalog(settings, on_event=say)
+    migrations.migrate_reporting(settings, settings.reporting.generation, on_event=say)
 
 
 @connectors_app.command("plan")
@@ -93,7 +98,7 @@ def connectors_apply() -> None:
     """Make topics, publication and connectors match schemas/tables.py; a second time changes nothing."""
     from operations import capture
 
-    capture.apply(configuration.load(), out.print)
+    capture.apply(configuration.load(), say)
 
 
 @connectors_app.command("remove")
@@ -103,7 +108,7 @@ def connectors_remove(
     """Remove the connectors with their offsets, the replication slot and the publication."""
     from operations import capture
 
-    capture.remove(configuration.load(), out.print, topics=topics)
+    capture.remove(configuration.load(), say, topics=topics)
 
 
 @app.command()

@@ -78,7 +78,7 @@ def canonical(table: Table, row: Iterable[Value]) -> Row:
     """A row as both databases must show it: instants in UTC, JSON by its meaning, decimals by their value."""
     return tuple(
         _json(value) if isinstance(column.type, Json) else _plain(value)
-        for column, value in zip(table.all_columns, row, strict=True)
+        for column, value in zip(table.all_columns, row, strict=False)  # a source's row ends before the enrichment
     )
 
 

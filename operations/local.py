@@ -1,31 +1,131 @@
-"""The line on this machine: servers without Docker, migrated and capturing, and the workers beside them."""
+"""The whole line on this machine: servers without Docker, migrated and capturing, and workers beside them.
+
+Workers are processes of their own, found again by pid file in the stack's folder like the servers.
+"""
 
 import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
-from operations import capture, migrate, workers
-from operations.settings import Settings, load
-from stack import supervisor
+from operations import capture, migrate
+from operations.capture import Say
+from operations.settings import PREFIX, Settings, adopt
+from schemas.errors import HeadraceError
+from stack import processes, supervisor
+from stack.folder import LOOPBACK, Folder
+from stack.probes import HttpAnswers
+from stack.servers import Server
 
-READY = "ready"
+WORKERS = ("enrich", "report")
+READY_DEADLINE_S = 60.0
+POLL_S = 0.1
+TAIL_LINES = 8
+STOP_GRACE_S = 20.0
 
 
-def up(folder: Path, out: Console) -> Settings:
-    """Start what isn't running, migrate, apply the connectors; returns the settings of the running line.
+def servers(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
+    """Start what isn't running yet and migrate it; returns the settings, and when each server was ready (s).
 
     The databases are migrated while Connect, the slowest server, still starts.
     """
-    began: dict[str, float] = {}
+    ready: dict[str, float] = {}
 
     def on_event(server: str, state: str, seconds: float) -> None:
-        if state == READY:
-            began[server] = seconds
-        elif server == "java":
-            out.print(f"      {state}", style="dim")
+        if state == "ready":
+            ready[server] = seconds
+        elif server == "java":  # the jars of a first start: minutes on a slow line
+            say(state)
 
     with supervisor.starting(folder, on_event=on_event) as stack:
         stack.wait_for("postgres")
-        settings = Settings(**{})
-    return settings
+        settings = adopt(stack.environment())
+        migrate.migrate_oltp(settings)
+        migrate.migrate_reporting(settings)
+        stack.wait_for("catalog")
+        migrate.migrate_catalog(adopt(stack.environment()))
+    return adopt(stack.environment()), ready
+
+
+def up(folder: Path, out: Console) -> None:
+    """Servers, migrations, capture. Prints how to go on."""
+    settings, ready = servers(folder, lambda said: out.print(said, style="dim", markup=False))
+    out.print("servers    " + describe(ready))
+    capture.apply(settings, lambda said: out.print(f"capture    {said}", markup=False))
+    out.print("\nNext: headrace run enrich & headrace run report & headrace load shop --orders 500; headrace verify")
+
+
+def down(folder: Path, out: Console, *, wipe: bool) -> None:
+    """Stop workers and servers of `folder`; with `wipe`, delete their data."""
+    stop_workers(folder)
+    stopped: list[str] = []
+    supervisor.down(folder, wipe=wipe, on_event=lambda server, state, _: stopped.append(f"{server} {state}"))
+    out.print(", ".join(stopped) or "nothing was running", markup=False)
+    if wipe:
+        out.print(f"{folder} is empty")
+
+
+def describe(ready: dict[str, float]) -> str:
+    """When each server was ready, in the order of time: `postgres 1.0s  kafka 4.2s`."""
+    return "  ".join(f"{server} {seconds:.1f}s" for server, seconds in sorted(ready.items(), key=lambda item: item[1]))
+
+
+def start_workers(folder: Path) -> dict[str, Server]:
+    """Start the workers that are not running; `wait_for_workers` tells when they are ready."""
+    where = Folder(folder.absolute())
+    workers = {name: _declare(name) for name in WORKERS}
+    for name, worker in workers.items():
+        if processes.find(where.pid_of(name)) is None:
+            where.log_of(name).unlink(missing_ok=True)
+            processes.start(worker, log=where.log_of(name), pid_file=where.pid_of(name))
+    return workers
+
+
+def wait_for_workers(folder: Path, workers: Mapping[str, Server]) -> None:
+    """Return when each worker is ready. Raises HeadraceError with the end of its log when one has ended."""
+    where = Folder(folder.absolute())
+    end = time.monotonic() + READY_DEADLINE_S
+    for name, worker in workers.items():
+        while not worker.probe():
+            log = where.log_of(name)
+            if processes.find(where.pid_of(name)) is None:
+                raise HeadraceError(f"worker {name} has ended; {_tail(log)}")
+            if time.monotonic() > end:
+                raise HeadraceError(f"worker {name} was not ready after {READY_DEADLINE_S:.0f} s; {_tail(log)}")
+            time.sleep(POLL_S)
+
+
+def stop_workers(folder: Path) -> None:
+    """Ask the workers to finish their batch and end."""
+    where = Folder(folder.absolute())
+    for name in WORKERS:
+        running = processes.find(where.pid_of(name))
+        if running is not None:
+            processes.stop(running, grace=STOP_GRACE_S)
+
+
+def _declare(name: str) -> Server:
+    port = _free_port()
+    setting = {"enrich": "ENRICH", "report": "SINK"}[name]
+    return Server(
+        name=name,
+        command=(sys.executable, "-m", "operations", "run", name),
+        probe=HttpAnswers(port, "/readyz"),
+        ports=(),
+        env=(*os.environ.items(), (f"{PREFIX}{setting}__HTTP_PORT", str(port))),
+        cwd=Path.cwd(),
+    )
+
+
+def _free_port() -> int:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
+    return f"the end of {log}:\n" + "\n".join(lines)

@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from operations.compare import canonical
 from schemas.change import Key, Row, Value
-from schemas.tables import Column, Mode, Source, Table
+from schemas.tables import Column, Mode, Table
 from schemas.types import Json, Text, Uuid
 
 CHUNK = 5_000
@@ -23,6 +23,16 @@ class Rows(Protocol):
 
     def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
         """The rows of `table`, sorted by key; only those of `keys` where given. Deleted rows aren't there."""
+
+
+class Report(Rows, Protocol):
+    """Reporting: one side of a comparison that also knows how far it has landed."""
+
+    def offsets(self) -> dict[tuple[str, int], int]:
+        """The next offset of each (topic, partition) that has landed."""
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a small query."""
 
 
 class PostgresSource:
@@ -61,6 +71,14 @@ class PostgresReport:
         sql, parameters = query(table, name, table.all_columns, keys, expression=in_postgres, condition=alive)
         return (canonical(table, row) for row in stream(self._connection, sql, parameters))
 
+    def offsets(self) -> dict[tuple[str, int], int]:
+        """The next offset of each (topic, partition) that has landed."""
+        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self._generation))}
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a small query."""
+        return self._connection.execute(sql.encode()).fetchall()
+
 
 class SqlServerReport:
     """A generation of reporting, in SQL Server; `connection` is pyodbc's."""
@@ -77,6 +95,19 @@ class SqlServerReport:
         while batch := cursor.fetchmany(CHUNK):
             for row in batch:
                 yield canonical(table, row)
+
+    def offsets(self) -> dict[tuple[str, int], int]:
+        """The next offset of each (topic, partition) that has landed."""
+        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self._generation))}
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a small query."""
+        return [tuple(row) for row in self._connection.execute(sql).fetchall()]
+
+
+def checkpoints(generation: int) -> str:
+    """The query for how far each partition has landed."""
+    return f"SELECT topic, partition, next_offset FROM reporting_g{generation}.checkpoint"
 
 
 def query(  # noqa: PLR0913
@@ -123,11 +154,6 @@ def stream(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[V
         cursor.itersize = CHUNK
         cursor.execute(sql.encode(), parameters)
         yield from cursor
-
-
-def for_source(table: Table, postgres: Rows, catalog: Rows) -> Rows:
-    """The reader of the side where `table` is captured."""
-    return catalog if table.source is Source.MONGODB else postgres
 
 
 def _from_bson(value: Any) -> Value:

@@ -13,10 +13,14 @@ from dataclasses import dataclass
 import orjson
 from rich.console import Console
 
+from operations import connections
+from operations.barrier import OnWait, cross
 from operations.compare import Counts, Difference, differences
-from operations.rows import Rows
+from operations.expected import EnrichedSource
+from operations.rows import CatalogSource, PostgresSource, Rows
+from operations.settings import Settings
 from schemas.change import Key, Row
-from schemas.tables import Table
+from schemas.tables import Source, Table, reported
 
 ROUNDS = 5  # times that keys which do not stand still are read again
 SHOWN = 20  # differences that are printed
@@ -83,6 +87,19 @@ def _again(table: Table, keys: Sequence[Key], source: Rows, report: Rows) -> Ite
         # The report first: a row that lands between the two reads must look old, not the source.
         landed = list(report.read(table, some))
         yield from differences(table, source.read(table, some), landed)
+
+
+def verify(settings: Settings, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> Result:
+    """Compare every reported table. Raises Unavailable when the line does not catch up within `deadline_s`."""
+    hops = connections.hops(settings)
+    catalog = CatalogSource(hops.catalog)
+    postgres = EnrichedSource(PostgresSource(hops.oltp), catalog)
+    return compare(
+        reported(hops.line.tables),
+        source=lambda table: catalog if table.source is Source.MONGODB else postgres,
+        report=hops.report,
+        barrier=lambda: cross(hops, deadline_s=deadline_s, on_wait=on_wait),
+    )
 
 
 def show(result: Result, out: Console, *, json: bool) -> None:

@@ -1,0 +1,52 @@
+"""`headrace connectors`: the plan and its application, wired from the settings."""
+
+from collections.abc import Callable
+
+import orjson
+from rich.console import Console
+
+from connectors import capture
+from connectors.capture import Servers
+from connectors.line import Line
+from operations import connections
+from operations.settings import Settings
+
+Say = Callable[[str], None]
+
+
+def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
+    """Print what `apply` would do; raises PlanRefused when something stands in its way."""
+    found = capture.plan(Line(), servers(settings))
+    if json:
+        changes = [step.describe() for step in found.changes]
+        refused = [step.describe() for step in found.refusals]
+        out.print_json(orjson.dumps({"changes": changes, "refused": refused}).decode())
+    else:
+        for step in found.changes:
+            out.print(step.describe(), markup=False, soft_wrap=True)
+        out.print(f"{len(found.changes)} change(s), {len(found.steps) - len(found.changes)} as they should be")
+    found.check()
+
+
+def apply(settings: Settings, say: Say) -> int:
+    """Make capture match the tables and wait until records flow; returns how many things were changed."""
+    found = capture.plan(Line(), servers(settings))
+    beats = capture.apply(found, servers(settings), lambda step: say(step.describe()))
+    capture.wait_ready(Line(), servers(settings), beats)
+    if not found.changes:
+        say("nothing to change; capture streams")
+    return len(found.changes)
+
+
+def remove(settings: Settings, say: Say, *, topics: bool) -> None:
+    """Remove connectors, slot and publication, and the topics when asked."""
+    capture.remove(Line(), servers(settings), topics=topics, on_step=say)
+
+
+def servers(settings: Settings) -> Servers:
+    """Where capture's servers are."""
+    return Servers(
+        oltp=connections.oltp_conninfo(settings, "migrator"),
+        bootstrap=settings.kafka.bootstrap,
+        connect_url=settings.connect.url,
+    )

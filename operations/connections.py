@@ -1,0 +1,112 @@
+"""Connections to the databases, each as the least of its roles; one that fails says which setting to look at."""
+
+from typing import Any, Literal
+
+import psycopg
+import pymongo
+from psycopg.conninfo import make_conninfo
+from pymongo.database import Database
+
+from connectors.connect import Connect
+from connectors.line import Line
+from operations.barrier import Hops
+from operations.rows import PostgresReport, Report, SqlServerReport
+from operations.settings import PREFIX, Settings
+from schemas.errors import HeadraceError, Unavailable
+from sinks.port import Reporting
+
+OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
+ReportingRole = Literal["migrator", "writer", "reader"]
+CONNECT_TIMEOUT_S = 10
+
+
+def oltp_conninfo(settings: Settings, role: OltpRole) -> str:
+    """How `role` reaches the OLTP database, for libpq."""
+    at = settings.oltp
+    password = getattr(at, f"{role}_password").get_secret_value()
+    return _conninfo(at.host, at.port, at.database, role, password)
+
+
+def reporting_conninfo(settings: Settings, role: ReportingRole) -> str:
+    """How a role reaches the reporting database where that is Postgres, for libpq."""
+    at = settings.reporting
+    password = getattr(at, f"{role}_password").get_secret_value()
+    return _conninfo(at.host, at.port, at.database, getattr(at, f"{role}_user"), password)
+
+
+def oltp(settings: Settings, role: OltpRole) -> psycopg.Connection[Any]:
+    """A connection to the OLTP database. Raises HeadraceError for a refused login, Unavailable for no answer."""
+    return connect(oltp_conninfo(settings, role), f"{PREFIX}OLTP__{role.upper()}_PASSWORD")
+
+
+def reporting(settings: Settings, role: ReportingRole) -> psycopg.Connection[Any]:
+    """A connection to reporting where that is Postgres. Raises as `oltp` does."""
+    return connect(reporting_conninfo(settings, role), f"{PREFIX}REPORTING__{role.upper()}_PASSWORD")
+
+
+def landing(settings: Settings) -> Reporting:
+    """The adapter that the sink writes through. Raises HeadraceError where SQL Server's driver isn't installed."""
+    if settings.reporting.adapter == "postgres":
+        from sinks.postgres import PostgresReporting
+
+        return PostgresReporting(reporting_conninfo(settings, "writer"), settings.reporting.generation)
+    from sinks.sqlserver import SqlServerReporting
+
+    return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
+
+
+def connect(conninfo: str, password_setting: str) -> psycopg.Connection[Any]:
+    """An autocommit connection in UTC. Raises HeadraceError that names `password_setting` when the login is refused."""
+    try:
+        return psycopg.connect(conninfo, autocommit=True)
+    except psycopg.OperationalError as error:
+        parts = psycopg.conninfo.conninfo_to_dict(conninfo)
+        where = f"{parts['dbname']} at {parts['host']}:{parts['port']}"
+        if "password authentication failed" in str(error):  # libpq gives no code before a session exists
+            raise HeadraceError(f"{where}: login refused for {parts['user']}; check {password_setting}") from None
+        reason = str(error).strip().splitlines()[-1]
+        raise Unavailable(f"{where}: no connection ({reason})") from None
+
+
+def catalog(settings: Settings) -> Database[dict[str, Any]]:
+    """The catalog's database; pymongo connects when it is first used."""
+    at = settings.catalog
+    password = at.password.get_secret_value() if at.password else None
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+        at.uri, username=at.user, password=password, tz_aware=True, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000
+    )
+    return client[at.database]
+
+
+def _conninfo(host: str, port: int, database: str, user: str, password: str) -> str:
+    return make_conninfo(
+        host=host,
+        port=port,
+        dbname=database,
+        user=user,
+        password=password,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        application_name="headrace",
+        options="-c TimeZone=UTC",
+    )
+
+
+def report(settings: Settings, role: ReportingRole = "writer") -> Report:
+    """The live generation of reporting. The reader sees nothing but the views in schema `report`."""
+    generation = settings.reporting.generation
+    if settings.reporting.adapter == "postgres":
+        return PostgresReport(reporting(settings, role), generation)
+    return SqlServerReport(odbc(settings, role), generation)
+
+
+def hops(settings: Settings) -> Hops:
+    """The running line, to be asked how far it is."""
+    return Hops(
+        line=Line(),
+        oltp=oltp(settings, "reporter_reader"),
+        catalog=catalog(settings),
+        connect=Connect(settings.connect.url),
+        bootstrap=settings.kafka.bootstrap,
+        enrich_group=settings.enrich.group,
+        report=report(settings),
+    )
