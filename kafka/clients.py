@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, not declared
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from schemas.errors import HeadraceError, Unavailable
 
@@ -77,7 +78,9 @@ def _described(bootstrap: str, topics: Iterable[str]) -> dict[str, Any]:
     return {name: _answer(future, name) for name, future in futures.items()}
 
 
+@retry(retry=retry_if_exception_type(Unavailable), stop=stop_after_delay(TIMEOUT), wait=wait_fixed(0.2), reraise=True)
 def _offsets(bootstrap: str, topics: Iterable[str], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+    # A partition made a moment ago may have no leader yet.
     asked = dict.fromkeys(partitions(bootstrap, topics), spec)
     asking = admin(bootstrap)
     futures = asking.list_offsets(asked, request_timeout=TIMEOUT)
