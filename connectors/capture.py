@@ -1,0 +1,169 @@
+"""Capture, applied: looks at what there is, carries out a plan step by step, and tells when records really flow."""
+
+import time
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+
+from connectors import admin
+from connectors.connect import Connect
+from connectors.line import Line
+from connectors.plan import (
+    AlterPublication,
+    AlterTopic,
+    CreateConnector,
+    CreatePublication,
+    CreateTopic,
+    Plan,
+    Refusal,
+    Restart,
+    Resume,
+    Seen,
+    SetFullIdentity,
+    Step,
+    Unchanged,
+    UpdateConnector,
+)
+from connectors.plan import plan as decide
+from kafka.clients import end_offsets
+from schemas.errors import HeadraceError, Unavailable
+
+OnStep = Callable[[Step], None]
+_POLL_S = 0.1
+
+
+class CaptureFailed(HeadraceError):
+    """A connector has failed; the message holds its own reason. See docs/runbook.md#connector-failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servers:
+    """Where the servers are. `oltp` is a conninfo for the source as the owner of its tables, password included."""
+
+    oltp: str = field(repr=False)
+    bootstrap: str
+    connect_url: str
+
+
+# The end of each connector's heartbeat topic at some moment: a later record proves that it streams.
+Beats = Mapping[str, int]
+
+
+def plan(line: Line, servers: Servers) -> Plan:
+    """What `apply` would do. Changes nothing; raises Unavailable, naming the server that does not answer."""
+    connect = Connect(servers.connect_url)
+    connectors = {name: connect.seen(name) for name in map(line.connector, line.sources)}
+    topics = admin.seen_topics(servers.bootstrap, line.topics())
+    with admin.source(servers.oltp) as connection:
+        seen = Seen(
+            topics=topics,
+            relations=admin.seen_relations(connection, line.relations),
+            publication=admin.seen_publication(connection, line.publication),
+            lacking_full=admin.lacking_full(connection, line.full_identity),
+            slot=admin.seen_slot(connection, line.slot),
+            connectors={name: found for name, found in connectors.items() if found is not None},
+        )
+    return decide(line, seen)
+
+
+def apply(plan: Plan, servers: Servers, on_step: OnStep = lambda _: None) -> Beats:
+    """Carry out a plan; `on_step` hears of each step that was done. Returns what `wait_ready` needs.
+
+    Raises PlanRefused or ConfigRefused before anything was changed. May be stopped anywhere and planned again.
+    """
+    plan.check()
+    connect, line = Connect(servers.connect_url), plan.line
+    beginning = [step.topic for step in plan.steps if isinstance(step, CreateTopic)]
+    for step in plan.steps:
+        # A connector is checked against its databases: they must exist, but nothing else.
+        if isinstance(step, (CreateConnector, UpdateConnector)):
+            connect.validate(step.name, step.config)
+    admin.create_topics(servers.bootstrap, beginning)
+    # A topic made just now may have no leader yet; it has no records either.
+    beats = _beats(line, servers, besides={topic.name for topic in beginning})
+    with admin.source(servers.oltp) as connection:
+        for step in plan.steps:
+            _carry_out(step, servers, connect, connection)
+            if not isinstance(step, Unchanged):
+                on_step(step)
+            if isinstance(step, UpdateConnector):
+                beats = _beats(line, servers)  # its old task may have beaten until now
+    return beats
+
+
+def _carry_out(step: Step, servers: Servers, connect: Connect, connection: admin.Connection) -> None:
+    match step:
+        case AlterTopic(name=name, config=config):
+            admin.alter_topic(servers.bootstrap, name, config)
+        case SetFullIdentity(relation=relation):
+            admin.set_full(connection, relation)
+        case CreatePublication():
+            admin.create_publication(connection, step)
+        case AlterPublication():
+            admin.alter_publication(connection, step)
+        case CreateConnector(name=name, config=config):
+            connect.put(name, config)
+        case UpdateConnector(name=name, config=config):
+            connect.stop(name)
+            connect.put(name, config)
+        case Resume(name=name):
+            connect.resume(name)
+        case Restart(name=name):
+            connect.restart(name)
+        case Unchanged() | Refusal() | CreateTopic():
+            pass  # topics were made all at once
+
+
+def ready(line: Line, servers: Servers, beats: Beats) -> str | None:
+    """None when every connector is RUNNING and has sent a heartbeat since `beats`; else what is still lacking.
+
+    Connect says RUNNING before a task streams; a heartbeat is sent by the streaming loop itself. Raises CaptureFailed.
+    """
+    connect = Connect(servers.connect_url)
+    for name in map(line.connector, line.sources):
+        status = connect.status(name)
+        if status.failure and not status.running:
+            raise CaptureFailed(f"connector {name} failed: {status.failure}; see docs/runbook.md#connector-failed")
+        if not status.running:
+            return f"connector {name} is {status.state}, its tasks {', '.join(status.tasks) or 'not there yet'}"
+    now = _beats(line, servers)
+    silent = [topic for topic in now if now[topic] <= beats.get(topic, 0)]
+    return f"no heartbeat yet in {', '.join(silent)}" if silent else None
+
+
+def wait_ready(line: Line, servers: Servers, beats: Beats, *, deadline_s: float = 60.0) -> None:
+    """Return when `ready`. Raises CaptureFailed, or Unavailable after `deadline_s` seconds, saying what is lacking."""
+    end = time.monotonic() + deadline_s
+    while (lacking := _lacking(line, servers, beats)) is not None:
+        if time.monotonic() > end:
+            raise Unavailable(f"capture does not stream after {deadline_s:.0f} s: {lacking}")
+        time.sleep(_POLL_S)
+
+
+def _lacking(line: Line, servers: Servers, beats: Beats) -> str | None:
+    try:
+        return ready(line, servers, beats)
+    except Unavailable as error:
+        return str(error)
+
+
+def remove(
+    line: Line, servers: Servers, *, topics: bool = False, on_step: Callable[[str], None] = lambda _: None
+) -> None:
+    """Remove the connectors with their offsets, the slot and the publication; with `topics` the records, too."""
+    connect = Connect(servers.connect_url)
+    for name in map(line.connector, line.sources):
+        if connect.seen(name) is not None:
+            connect.delete(name)
+            on_step(f"connector {name}: removed, with its offsets")
+    with admin.source(servers.oltp) as connection:
+        admin.drop_capture(connection, line)
+        on_step(f"replication slot {line.slot} and publication {line.publication}: dropped")
+    if topics:
+        names = admin.seen_topics(servers.bootstrap, line.topics())
+        admin.delete_topics(servers.bootstrap, names)
+        on_step(f"{len(names)} topics: deleted")
+
+
+def _beats(line: Line, servers: Servers, besides: Container[str] = ()) -> Beats:
+    topics = [topic for topic in map(line.heartbeat_topic, line.sources) if topic not in besides]
+    return {topic: end for (topic, _), end in end_offsets(servers.bootstrap, topics).items()}

@@ -1,0 +1,152 @@
+"""Kafka Connect's REST API, in the few words that the plan needs."""
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from connectors.line import Config
+from connectors.plan import FAILED, RUNNING, STOPPED, SeenConnector
+from schemas.errors import HeadraceError, Unavailable
+
+TIMEOUT = 30.0  # seconds for one answer: a validation opens connections to the databases
+REBALANCE_S = 60.0
+_POLL_S = 0.2
+_CONFLICT, _NOT_FOUND = 409, 404
+_USERINFO = re.compile(r"://[^/@\s]+@")
+
+
+class ConfigRefused(HeadraceError):
+    """Connect refuses a configuration; each line names a field and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """A connector's state and its tasks'; `failure` is the first line of a trace, where there is one."""
+
+    state: str
+    tasks: tuple[str, ...]
+    failure: str | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the connector and at least one task, and all tasks, say RUNNING."""
+        return self.state == RUNNING and bool(self.tasks) and set(self.tasks) == {RUNNING}
+
+
+class Connect:
+    """One Connect cluster. Every call raises Unavailable when it does not answer, HeadraceError when it refuses."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def validate(self, name: str, config: Config) -> None:
+        """Raises ConfigRefused, a line for each field that Connect finds fault with."""
+        answer = self._ask("PUT", f"/connector-plugins/{config['connector.class']}/config/validate", config, name=name)
+        problems = [
+            f"connector {name}: {entry['value']['name']}: {_clean(error)}"
+            for entry in answer.json()["configs"]
+            if entry["value"]
+            for error in entry["value"]["errors"]
+        ]
+        if problems:
+            raise ConfigRefused("\n".join(problems))
+
+    def seen(self, name: str) -> SeenConnector | None:
+        """The connector as it is; None where there is none."""
+        answer = self._ask("GET", f"/connectors/{name}/config", missing_ok=True)
+        if answer.status_code == _NOT_FOUND:
+            return None
+        status = self.status(name)
+        state = FAILED if FAILED in (status.state, *status.tasks) else status.state
+        return SeenConnector(
+            config=answer.json(), state=state, failure=status.failure, offsets=bool(self.offsets(name))
+        )
+
+    def status(self, name: str) -> Status:
+        """The connector's state. A connector that was made a moment ago may have none yet: then it is UNASSIGNED."""
+        answer = self._ask("GET", f"/connectors/{name}/status", missing_ok=True)
+        if answer.status_code == _NOT_FOUND:
+            return Status(state="UNASSIGNED", tasks=())
+        said = answer.json()
+        traces = [each["trace"] for each in (said["connector"], *said["tasks"]) if each.get("trace")]
+        return Status(
+            state=said["connector"]["state"],
+            tasks=tuple(task["state"] for task in said["tasks"]),
+            failure=_reason(traces[0]) if traces else None,
+        )
+
+    def offsets(self, name: str) -> list[dict[str, Any]]:
+        """The source offsets that the connector has committed; empty before it has begun."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/connectors/{name}/offsets").json()["offsets"]
+        return [each for each in found if each["offset"]]
+
+    def put(self, name: str, config: Config) -> None:
+        """Create the connector, or configure it anew."""
+        self._ask("PUT", f"/connectors/{name}/config", config)
+
+    def stop(self, name: str) -> None:
+        """Stop the connector and return when its tasks are gone."""
+        self._ask("PUT", f"/connectors/{name}/stop")
+        end = time.monotonic() + REBALANCE_S
+        while (status := self.status(name)).state != STOPPED or status.tasks:
+            if time.monotonic() > end:
+                raise Unavailable(f"connector {name} did not stop within {REBALANCE_S:.0f} s: {status}")
+            time.sleep(_POLL_S)
+
+    def resume(self, name: str) -> None:
+        """Start a stopped or paused connector."""
+        self._ask("PUT", f"/connectors/{name}/resume")
+
+    def restart(self, name: str) -> None:
+        """Restart what has failed of a connector."""
+        self._ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
+
+    def delete(self, name: str) -> None:
+        """Remove a connector, its offsets first: one made later under this name begins anew."""
+        self.stop(name)
+        self._ask("DELETE", f"/connectors/{name}/offsets")
+        self._ask("DELETE", f"/connectors/{name}")
+
+    def _ask(
+        self, method: str, path: str, config: Config | None = None, *, name: str | None = None, missing_ok: bool = False
+    ) -> httpx.Response:
+        """The answer. A rebalance (409) is waited out: https://docs.confluent.io/platform/current/connect/references/restapi.html"""
+        body = None if config is None else config | ({"name": name} if name else {})
+        end = time.monotonic() + REBALANCE_S
+        while True:
+            try:
+                answer = httpx.request(method, self.url + path, json=body, timeout=TIMEOUT)
+            except httpx.TransportError as error:
+                raise Unavailable(
+                    f"Kafka Connect at {self.url} does not answer ({type(error).__name__}: {error}); is it running? "
+                    "see docs/runbook.md#connect-down"
+                ) from None
+            if answer.status_code != _CONFLICT or time.monotonic() > end:
+                break
+            time.sleep(_POLL_S)
+        if answer.is_success or (missing_ok and answer.status_code == _NOT_FOUND):
+            return answer
+        raise HeadraceError(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
+
+
+def _said(answer: httpx.Response) -> str:
+    try:
+        return _clean(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {answer.status_code}"
+
+
+def _reason(trace: str) -> str:
+    """The first line of a Java trace, and of its root cause where that says more."""
+    lines = trace.splitlines()
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    first = lines[0]
+    return _clean(f"{first}; cause: {causes[-1]}" if causes and causes[-1] not in first else first)
+
+
+def _clean(text: str) -> str:
+    """One line, with no password of a URI in it."""
+    return _USERINFO.sub("://…@", " ".join(text.split()))

@@ -1,0 +1,319 @@
+"""What a line still lacks. Pure: what is wanted and what was seen go in, steps come out; applying is capture.py's.
+
+The order of the steps is part of the promise:
+
+1. topics, replica identities and a first publication: they must be there before a connector starts;
+2. connectors, a changed one left stopped, so that no task with the old table list reads what comes next;
+3. tables new to an existing publication, together with the signal to read the rows that they already hold: one
+   transaction, so that a table is either published and about to be read, or still new to the next plan;
+4. the stopped connectors start again.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from connectors.line import SIGNALS, Config, Line
+from schemas.errors import HeadraceError
+from schemas.tables import Source
+from schemas.topics import Topic
+
+RUNNING, STOPPED, PAUSED, FAILED = "RUNNING", "STOPPED", "PAUSED", "FAILED"
+
+
+class PlanRefused(HeadraceError):
+    """What was found can't be made right without losing something; each line says what to do. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenTopic:
+    """A topic as it is: its partitions, and the value of each setting that it could be asked for."""
+
+    partitions: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenConnector:
+    """A connector as it is. `failure` is the first line of its, or its task's, trace; `offsets`: it has begun."""
+
+    config: Config
+    state: str
+    failure: str | None = None
+    offsets: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What there is. `publication` holds table names, None where there is none; `slot` is its wal_status or None.
+
+    `relations` are the wanted tables that exist; `lacking_full` the leaves of changing tables without FULL.
+    """
+
+    topics: Mapping[str, SeenTopic]
+    relations: frozenset[str]
+    publication: frozenset[str] | None
+    lacking_full: tuple[str, ...]
+    slot: str | None
+    connectors: Mapping[str, SeenConnector]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Something that no step can put right."""
+
+    about: str
+    reason: str
+
+    def describe(self) -> str:
+        """One line."""
+        return f"{self.about}: REFUSED: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """Something that is as it should be."""
+
+    about: str
+
+    def describe(self) -> str:
+        """One line."""
+        return f"{self.about}: unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateTopic:
+    """A topic to be made."""
+
+    topic: Topic
+
+    def describe(self) -> str:
+        """One line."""
+        settings = ", ".join(f"{name}={value}" for name, value in self.topic.config.items())
+        return f"topic {self.topic.name}: create with {self.topic.partitions} partition(s), {settings}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterTopic:
+    """A topic whose settings have drifted. `config` holds those to be set again."""
+
+    name: str
+    config: Mapping[str, str]
+
+    def describe(self) -> str:
+        """One line."""
+        settings = ", ".join(f"{name}={value}" for name, value in self.config.items())
+        return f"topic {self.name}: set {settings}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFullIdentity:
+    """A leaf partition whose updates would lack unchanged TOASTed values."""
+
+    relation: str
+
+    def describe(self) -> str:
+        """One line."""
+        return f"table {self.relation}: set REPLICA IDENTITY FULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePublication:
+    """The publication is missing. `backfill` holds the tables whose rows have to be read again, if any."""
+
+    name: str
+    relations: tuple[str, ...]
+    backfill: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """One line."""
+        said = f"publication {self.name}: create for {', '.join(self.relations)}"
+        return f"{said}; read all rows of {', '.join(self.backfill)}" if self.backfill else said
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlterPublication:
+    """Tables to publish from now on, their existing rows to be read, and tables to publish no longer."""
+
+    name: str
+    add: tuple[str, ...]
+    drop: tuple[str, ...]
+    backfill: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line."""
+        said = []
+        if self.add:
+            said.append(f"add {', '.join(self.add)}")
+        if self.backfill:
+            said.append(f"read the rows that {', '.join(self.backfill)} already had")
+        if self.drop:
+            said.append(f"drop {', '.join(self.drop)}")
+        return f"publication {self.name}: {'; '.join(said)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateConnector:
+    """A connector to be made."""
+
+    name: str
+    config: Config = field(repr=False)
+
+    def describe(self) -> str:
+        """One line."""
+        return f"connector {self.name}: create"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateConnector:
+    """A connector to be configured anew; it is stopped, and stays so until its Resume."""
+
+    name: str
+    config: Config = field(repr=False)
+    changed: tuple[str, ...]
+
+    def describe(self) -> str:
+        """One line; names the fields, not their values."""
+        return f"connector {self.name}: update {', '.join(self.changed)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """A connector that is, or will be, stopped."""
+
+    name: str
+
+    def describe(self) -> str:
+        """One line."""
+        return f"connector {self.name}: start again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """A connector that has failed."""
+
+    name: str
+    failure: str
+
+    def describe(self) -> str:
+        """One line."""
+        return f"connector {self.name}: restart; it failed: {self.failure}"
+
+
+Step = (
+    Refusal
+    | Unchanged
+    | CreateTopic
+    | AlterTopic
+    | SetFullIdentity
+    | CreatePublication
+    | AlterPublication
+    | CreateConnector
+    | UpdateConnector
+    | Resume
+    | Restart
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What applying would do, in its order."""
+
+    line: Line
+    steps: tuple[Step, ...]
+
+    @property
+    def changes(self) -> tuple[Step, ...]:
+        """The steps that change something; none when all is as it should be."""
+        return tuple(step for step in self.steps if not isinstance(step, (Unchanged, Refusal)))
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What stands in the way."""
+        return tuple(step for step in self.steps if isinstance(step, Refusal))
+
+    def describe(self) -> list[str]:
+        """A line for each thing looked at."""
+        return [step.describe() for step in self.steps]
+
+    def check(self) -> None:
+        """Raises PlanRefused when something stands in the way."""
+        if self.refusals:
+            raise PlanRefused("\n".join(refusal.describe() for refusal in self.refusals))
+
+
+def plan(line: Line, seen: Seen) -> Plan:
+    """The steps that make what was seen what `line` wants."""
+    steps: list[Step] = [*_obstacles(line, seen)]
+    steps += [_topic(topic, seen.topics.get(topic.name)) for topic in line.topics()]
+    steps += [SetFullIdentity(relation=leaf) for leaf in seen.lacking_full]
+    publication = _publication(line, seen)
+    first = seen.slot is None
+    if first:
+        steps.append(publication)
+    connectors = [step for source in line.sources for step in _connector(line, source, seen)]
+    steps += [step for step in connectors if not isinstance(step, Resume)]
+    if not first:
+        steps.append(publication)
+    steps += [step for step in connectors if isinstance(step, Resume)]
+    return Plan(line=line, steps=tuple(steps))
+
+
+def _obstacles(line: Line, seen: Seen) -> Iterable[Refusal]:
+    for relation in line.relations:
+        if relation not in seen.relations:
+            yield Refusal(about=f"table {relation}", reason="it does not exist; run `headrace migrate` first")
+    capture = seen.connectors.get(line.connector(Source.POSTGRES))
+    if seen.slot == "lost" or (seen.slot is None and capture is not None and capture.offsets):
+        found = "is lost: it fell too far behind" if seen.slot else "is gone, but capture had begun"
+        yield Refusal(
+            about=f"replication slot {line.slot}",
+            reason=f"it {found}, so changes are missing; see docs/runbook.md#slot-missing",
+        )
+
+
+def _topic(wanted: Topic, seen: SeenTopic | None) -> Step:
+    if seen is None:
+        return CreateTopic(topic=wanted)
+    if seen.partitions != wanted.partitions:
+        return Refusal(
+            about=f"topic {wanted.name}",
+            reason=f"it has {seen.partitions} partitions where schemas/tables.py says {wanted.partitions}; a key must "
+            "keep its partition, so the number can't change (docs/runbook.md#wrong-partition-count)",
+        )
+    drifted = {name: value for name, value in wanted.config.items() if seen.config.get(name) != value}
+    return AlterTopic(name=wanted.name, config=drifted) if drifted else Unchanged(about=f"topic {wanted.name}")
+
+
+def _publication(line: Line, seen: Seen) -> Step:
+    begun = seen.slot is not None
+    if seen.publication is None:
+        backfill = _read_again(line.relations) if begun else ()
+        return CreatePublication(name=line.publication, relations=line.relations, backfill=backfill)
+    add = tuple(name for name in line.relations if name not in seen.publication)
+    drop = tuple(sorted(seen.publication - set(line.relations)))
+    if not add and not drop:
+        return Unchanged(about=f"publication {line.publication}")
+    backfill = _read_again(add) if begun else ()
+    return AlterPublication(name=line.publication, add=add, drop=drop, backfill=backfill)
+
+
+def _read_again(relations: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in relations if name != SIGNALS)
+
+
+def _connector(line: Line, source: Source, seen: Seen) -> Iterable[Step]:
+    name, config = line.connector(source), line.config(source)
+    found = seen.connectors.get(name)
+    if found is None:
+        yield CreateConnector(name=name, config=config)
+        return
+    wanted = config | {"name": name}
+    changed = tuple(sorted(key for key in wanted | found.config if wanted.get(key) != found.config.get(key)))
+    if changed:
+        yield UpdateConnector(name=name, config=config, changed=changed)
+    if changed or found.state in (STOPPED, PAUSED):
+        yield Resume(name=name)
+    elif found.state == FAILED:
+        yield Restart(name=name, failure=found.failure or "no reason given")
+    else:
+        yield Unchanged(about=f"connector {name}")
