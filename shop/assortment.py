@@ -51,7 +51,7 @@ class Assortment:
 
     def listings(self, start: datetime) -> Iterator[ListProduct]:
         """The first catalog entry of every product. Prices are a function of the sku and the tenant."""
-        valid_from = _milliseconds(start)
+        valid_from = milliseconds(start)
         for tenant_id, pool in self._pools.items():
             rng = random.Random(f"{self._run}/{tenant_id}")  # noqa: S311  # a history, not a secret
             self._products[tenant_id] = [
@@ -71,7 +71,7 @@ class Assortment:
     def reprice(self, tenant_id: str, sold_at: datetime, rng: random.Random) -> Iterator[ListProduct]:
         """A new price for one product, in the millisecond before an order; none if it changed in that one already."""
         product = rng.choice(self._products[tenant_id])
-        valid_from = _milliseconds(sold_at) - MILLISECOND
+        valid_from = milliseconds(sold_at) - MILLISECOND
         factor = Decimal(rng.choice((80, 85, 90, 95, 105, 110, 115, 125))) / 100
         if valid_from <= product.valid_from:
             return
@@ -79,10 +79,9 @@ class Assortment:
         product.price = max(Decimal("0.50"), (product.price * factor).quantize(Decimal("0.01")))
         yield listing(product)
 
-    def late_product(self, tenant_id: str, number: int, sold_at: datetime, rng: random.Random) -> Product:
-        """A product that is sold before the catalog hears of it; its entry, when it comes, is valid before the sale."""
-        valid_from = _milliseconds(sold_at) - MILLISECOND
-        return self._product(tenant_id, f"{self._run}-late-{number:08d}", rng.randrange(len(POOL)), valid_from, rng)
+    def late_product(self, tenant_id: str, number: int, heard_at: datetime, rng: random.Random) -> Product:
+        """A product that is sold before the catalog hears of it, at `heard_at`."""
+        return self._product(tenant_id, f"{self._run}-late-{number:08d}", rng.randrange(len(POOL)), heard_at, rng)
 
     def _product(self, tenant_id: str, sku: str, kind: int, valid_from: datetime, rng: random.Random) -> Product:
         name, category = POOL[kind]
@@ -90,10 +89,10 @@ class Assortment:
         return Product(tenant_id=tenant_id, sku=sku, name=name, category=category, price=price, valid_from=valid_from)
 
 
-def listing(product: Product, heard_at: datetime | None = None) -> ListProduct:
-    """The catalog entry of a product as it is now; `heard_at` is when the catalog hears of it, if late."""
+def listing(product: Product, *, late: bool = False) -> ListProduct:
+    """The catalog entry of a product as it is now."""
     return ListProduct(
-        at=_milliseconds(heard_at) if heard_at else product.valid_from,
+        at=product.valid_from,
         tenant_id=product.tenant_id,
         sku=product.sku,
         name=product.name,
@@ -101,11 +100,10 @@ def listing(product: Product, heard_at: datetime | None = None) -> ListProduct:
         price=product.price,
         currency=CURRENCY,
         stock=100,
-        valid_from=product.valid_from,
-        late=heard_at is not None,
+        late=late,
     )
 
 
-def _milliseconds(moment: datetime) -> datetime:
+def milliseconds(moment: datetime) -> datetime:
     """Down to the whole millisecond, which is what MongoDB keeps."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from schemas.errors import HeadraceError
-from shop.assortment import CURRENCY, Assortment, Product, listing
+from shop.assortment import CURRENCY, MILLISECOND, Assortment, Product, listing, milliseconds
 from shop.life import life
 from shop.model import History, Line, OrderKey, PlaceOrder, Step
 from shop.naming import letters
@@ -80,9 +80,10 @@ class _Shop:
             yield from self.assortment.reprice(tenant_id, placed_at, rng)
         products = self.assortment.basket(tenant_id, rng)
         if rng.random() < LATE_PRODUCT:
-            late = self.assortment.late_product(tenant_id, number, placed_at, rng)
+            heard_at = milliseconds(placed_at + timedelta(minutes=1 + 29 * rng.random()) * self._hurry) + MILLISECOND
+            late = self.assortment.late_product(tenant_id, number, heard_at, rng)
             products.append(late)
-            yield listing(late, heard_at=placed_at + timedelta(minutes=1 + 29 * rng.random()) * self._hurry)
+            yield listing(late, late=True)
         placed = PlaceOrder(
             at=placed_at,
             order=OrderKey(tenant_id, placed_at.date().replace(day=1), f"{self._run}-{number:08d}"),

@@ -119,9 +119,9 @@ class MovePayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListProduct:
-    """The catalog learns a product, or a new name, category or price of it, valid from `valid_from`.
+    """The catalog learns a product, or a new name, category or price of it, valid from `at`.
 
-    Both times are whole milliseconds: MongoDB keeps no more. `late` says that an order came first on purpose, so
+    `at` is of whole milliseconds: MongoDB keeps no more. `late` says that an order came first on purpose, so that
     the writer must not write this ahead of the steps before it.
     """
 
@@ -133,7 +133,6 @@ class ListProduct:
     price: Decimal
     currency: str
     stock: int
-    valid_from: datetime
     late: bool = False
 
 

@@ -168,7 +168,6 @@ class _Prices:
             price=item.price,
             currency=CURRENCY,
             stock=STOCK,
-            valid_from=valid_from,
         )
 
 

@@ -1,0 +1,79 @@
+"""Catalog entries into MongoDB: what the shop sells now (products), and what was valid when (price_history).
+
+No transaction spans the two collections, nor MongoDB and Postgres: a product is written before its history entry, and
+both before the order that needs them. Each write can be repeated, so a run that was killed in between goes on.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any
+
+from bson import Decimal128
+from pymongo import InsertOne, UpdateOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+
+from schemas.errors import HeadraceError, Unavailable
+from shop.model import ListProduct
+
+Document = dict[str, Any]
+
+
+def write_listings(catalog: Database[Document], listings: Sequence[ListProduct]) -> int:
+    """Write, in order, the entries that are not there yet; returns how many that were.
+
+    A product keeps the newest of its entries, whatever is written again. Raises Unavailable, HeadraceError.
+    """
+    try:
+        todo = _not_done(catalog, listings)
+        if todo:
+            catalog.products.bulk_write([update for listing in todo for update in _product(listing)])
+            catalog.price_history.bulk_write([_entry(listing) for listing in todo])
+    except BulkWriteError as error:
+        raise _refused(error.details["writeErrors"][0].get("errmsg", "")) from None
+    except OperationFailure as error:
+        raise _refused(str(error)) from None
+    except PyMongoError as error:
+        reason = str(error).split(",")[0]
+        raise Unavailable(f"MongoDB, the shop's catalog: {reason}; once it is back, run the same load again") from None
+    return len(todo)
+
+
+def _not_done(catalog: Database[Document], listings: Sequence[ListProduct]) -> list[ListProduct]:
+    """An entry is written after its product, so the entry tells of both."""
+    if not listings:
+        return []
+    found = catalog.price_history.find({"_id": {"$in": [_key(listing) for listing in listings]}})
+    done = {(entry["tenant_id"], entry["sku"], entry["valid_from"].replace(tzinfo=UTC)) for entry in found}
+    return [listing for listing in listings if (listing.tenant_id, listing.sku, listing.at) not in done]
+
+
+def _product(listing: ListProduct) -> tuple[UpdateOne, UpdateOne]:
+    key = {"tenant_id": listing.tenant_id, "sku": listing.sku}
+    state = _state(listing) | {"stock": listing.stock, "updated_at": listing.at}
+    return (
+        UpdateOne({"_id": key}, {"$setOnInsert": key | state}, upsert=True),
+        UpdateOne({"_id": key, "updated_at": {"$lt": listing.at}}, {"$set": state}),
+    )
+
+
+def _key(listing: ListProduct) -> Document:
+    return {"tenant_id": listing.tenant_id, "sku": listing.sku, "valid_from": listing.at}
+
+
+def _entry(listing: ListProduct) -> InsertOne[Document]:
+    key = _key(listing)
+    return InsertOne({"_id": key} | key | _state(listing))
+
+
+def _state(listing: ListProduct) -> Document:
+    return {
+        "name": listing.name,
+        "category": listing.category,
+        "price": Decimal128(listing.price),
+        "currency": listing.currency,
+    }
+
+
+def _refused(reason: str) -> HeadraceError:
+    return HeadraceError(f"MongoDB refused a catalog entry: {reason}; are its migrations at this version?")

@@ -1,0 +1,103 @@
+"""Order steps into Postgres, over several connections, each step a transaction of its own.
+
+A tenant always has the same connection, so a tenant's steps are committed in their order; several connections share
+one flush of the log.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+from zlib import crc32
+
+import psycopg
+
+from schemas.errors import HeadraceError, Unavailable
+from shop.events import Event, event
+from shop.model import OrderStep
+from shop.statements import statement
+
+CONNECTIONS = 4
+DONE = """
+SELECT event_id FROM sales.outbox_events
+WHERE occurred_at BETWEEN %(first)s AND %(last)s AND event_id = ANY(%(event_ids)s)
+"""
+Todo = tuple[OrderStep, Event]
+
+
+class Ledger:
+    """The shop's own database. `write` returns when every step of a batch is committed."""
+
+    def __init__(self, conninfo: str, connections: int = CONNECTIONS) -> None:
+        self._lanes: list[psycopg.Connection[Any]] = []
+        try:
+            for _ in range(connections):
+                self._lanes.append(psycopg.connect(conninfo, autocommit=True, prepare_threshold=1))
+        except psycopg.Error as error:
+            self.close()
+            raise _explained(error) from None
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="shop")
+
+    def write(self, steps: Sequence[OrderStep]) -> int:
+        """Commit, tenant by tenant in order, the steps that are not there yet; returns how many that were.
+
+        After an error, some steps of the batch may be committed: write it again, and those are left alone.
+        Raises Unavailable when Postgres goes away, HeadraceError when it refuses a step.
+        """
+        try:
+            todo = self._not_done([(step, event(step)) for step in steps])
+            parts: list[list[Todo]] = [[] for _ in self._lanes]
+            for each in todo:
+                parts[crc32(each[1].tenant_id.encode()) % len(parts)].append(each)
+            for done in [self._threads.submit(_write, *lane) for lane in zip(self._lanes, parts, strict=True)]:
+                done.result()
+        except psycopg.Error as error:
+            raise _explained(error) from None
+        return len(todo)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for lane in self._lanes:
+            lane.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown()
+        self.close()
+
+    def _not_done(self, todo: list[Todo]) -> list[Todo]:
+        """A step and its event are one transaction, so the event tells of the step."""
+        if not todo:
+            return []
+        found = _found(self._lanes[0], (each[1] for each in todo))
+        return [each for each in todo if each[1].event_id not in found] if found else todo
+
+
+def _found(connection: psycopg.Connection[Any], events: Iterable[Event]) -> set[UUID]:
+    moments: list[datetime] = []
+    event_ids: list[UUID] = []
+    for each in events:
+        moments.append(each.occurred_at)
+        event_ids.append(each.event_id)
+    parameters = {"first": min(moments), "last": max(moments), "event_ids": event_ids}
+    return {row[0] for row in connection.execute(DONE, parameters)}
+
+
+def _write(connection: psycopg.Connection[Any], part: list[Todo]) -> None:
+    for each in part:
+        connection.execute(*statement(*each))
+
+
+def _explained(error: psycopg.Error) -> HeadraceError:
+    reason = str(error).strip().splitlines()[0]
+    if isinstance(error, psycopg.OperationalError):
+        return Unavailable(f"Postgres, the shop's database: {reason}; once it is back, run the same load again")
+    if "no partition of relation" in reason:
+        return HeadraceError(f"Postgres: {reason}; make the months of this history first (make_partitions)")
+    return HeadraceError(f"Postgres refused a step: {reason}; are its migrations at this version (headrace migrate)?")
