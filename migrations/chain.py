@@ -15,7 +15,9 @@ def upgrade(connection: Connection, chain: str, *, schema: str, generation: str 
     `schema` holds the version table. Returns the names of the revisions applied. Raises MigrationFailed.
     """
     applied: list[str] = []
-    config = Config(attributes={"connection": connection, "schema": schema, "generation": generation, "applied": applied})
+    config = Config(
+        attributes={"connection": connection, "schema": schema, "generation": generation, "applied": applied}
+    )
     config.set_main_option("script_location", str(FOLDER / chain).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     command.upgrade(config, "head")

@@ -1,13 +1,12 @@
-"""Connections for migrating: one transaction behind one lock, and errors that name the setting at fault."""
+"""Connections for migrating: transactions behind one lock, and errors that name the setting at fault."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
-from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -19,7 +18,8 @@ LOCK_SECONDS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Where to migrate and as whom. `settings` is the prefix of the settings it comes from, to be named in errors."""
+    """A database to migrate, and as whom. `settings` is the prefix of the settings that it comes from, for errors;
+    `odbc`, a whole connection string, means SQL Server."""
 
     host: str
     port: int
@@ -27,46 +27,69 @@ class Server:
     user: str
     password: SecretStr
     settings: str
-    password_setting: str = "MIGRATOR_PASSWORD"
-    odbc: str | None = None
+    odbc: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"database {self.database} on {self.host}:{self.port}"
 
 
 @contextmanager
-def transaction(server: Server) -> Iterator[Connection]:
-    """One transaction that holds this database's migration lock; committed at the end. Raises MigrationFailed."""
-    require_listening(server.host, server.port, server.settings)
-    engine = _postgres(server) if server.odbc is None else _sqlserver(server, server.odbc)
-    with _open(engine.connect, server) as connection, connection.begin():
-        try:
-            _lock(connection)
-            yield connection
-        except DBAPIError as error:
-            raise MigrationFailed(f"{server.database} on {server.host}:{server.port}: {_line(error.orig)}") from error
-
-
-def require_listening(host: str, port: int, settings: str) -> None:
-    """Raises MigrationFailed that names the address's settings where nobody listens."""
+def connected(server: Server) -> Iterator[Connection]:
+    """A connection. Raises MigrationFailed, for whatever the server refuses while it is open too."""
+    require_listening(server)
     try:
-        socket.create_connection((host, port), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise MigrationFailed(
-            f"no server at {host}:{port} ({error.strerror or error}); check {settings}HOST and {settings}PORT, "
-            "or start the local stack with `headrace up`"
-        ) from None
-
-
-def _open(connect: Any, server: Server) -> Connection:
-    try:
-        connection: Connection = connect()
+        connection = _engine(server).connect()
     except DBAPIError as error:
         raise MigrationFailed(
-            f"{server.user} cannot log in to database {server.database} on {server.host}:{server.port}: "
-            f"{_line(error.orig)}; check {server.settings}DATABASE and {server.settings}{server.password_setting}"
+            f"{server.user} cannot use {server}: {one_line(error.orig)}; "
+            f"check {server.settings}DATABASE and {server.settings}MIGRATOR_PASSWORD"
         ) from None
-    return connection
+    with connection:
+        try:
+            yield connection
+        except DBAPIError as error:
+            raise MigrationFailed(f"{server}: {one_line(error.orig)}") from error
 
 
-def _postgres(server: Server) -> Any:
+@contextmanager
+def locked(connection: Connection) -> Iterator[None]:
+    """A transaction that holds this database's migration lock: a second migration waits until it has ended."""
+    with connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended('headrace migrate', 0))")
+        else:
+            connection.exec_driver_sql(
+                "SET XACT_ABORT ON; EXEC sp_getapplock @Resource = N'headrace migrate', @LockMode = N'Exclusive', "
+                f"@LockOwner = N'Transaction', @LockTimeout = {LOCK_SECONDS * 1000}"
+            )
+        yield
+
+
+def require_listening(server: Server) -> None:
+    """Raises MigrationFailed that names the address's settings if nobody listens there."""
+    try:
+        socket.create_connection((server.host, server.port), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise MigrationFailed(
+            f"no server at {server.host}:{server.port} ({error.strerror or error}); check {server.settings}HOST and "
+            f"{server.settings}PORT, or start the local stack with `headrace up`"
+        ) from None
+
+
+def one_line(error: BaseException | None) -> str:
+    """A driver's message on one line; drivers add hints and causes on further ones."""
+    return " ".join(str(error).split())
+
+
+def _engine(server: Server) -> Engine:
+    # Without parameters a statement is sent as it stands: a % in it means nothing.
+    options = {"no_parameters": True}
+    if server.odbc is not None:
+        from migrations.sqlserver import connect  # lazy: only SQL Server needs ODBC
+
+        return create_engine(
+            "mssql+pyodbc://", creator=lambda: connect(server), poolclass=NullPool, execution_options=options
+        )
     url = URL.create(
         "postgresql+psycopg",
         username=server.user,
@@ -78,28 +101,7 @@ def _postgres(server: Server) -> Any:
     arguments = {
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "headrace migrate",
+        # A migration that waits for somebody's long transaction makes everybody wait behind it.
         "options": f"-c lock_timeout={LOCK_SECONDS}s -c timezone=UTC",
     }
-    return create_engine(url, poolclass=NullPool, connect_args=arguments)
-
-
-def _sqlserver(server: Server, odbc: str) -> Any:
-    import mssql_python_odbc  # lazy: only SQL Server needs ODBC  # noqa: PLC0415
-    import pyodbc  # noqa: PLC0415
-
-    raise NotImplementedError
-
-
-def _lock(connection: Connection) -> None:
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended('headrace migrate', 0))")
-    else:
-        connection.exec_driver_sql(
-            "EXEC sp_getapplock @Resource = N'headrace migrate', @LockMode = N'Exclusive', "
-            f"@LockOwner = N'Transaction', @LockTimeout = {LOCK_SECONDS * 1000}"
-        )
-
-
-def _line(error: BaseException | None) -> str:
-    """The driver's message on one line; drivers repeat the address and add hints on further lines."""
-    return " ".join(str(error).split()).removeprefix("connection failed: ")
+    return create_engine(url, poolclass=NullPool, connect_args=arguments, execution_options=options)

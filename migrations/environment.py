@@ -16,7 +16,7 @@ def run() -> None:
     """Apply the revisions to the connection in the configuration's attributes (see chain.py)."""
     given = context.config.attributes
 
-    def note(*, step: Any, **_: Any) -> None:
+    def note(ctx: Any, step: Any, heads: Any, run_args: Any) -> None:
         given["applied"].append(Path(step.up_revision.path).stem)
 
     context.configure(

@@ -5,21 +5,23 @@ Everything may be run again, and by two at once: a database's migrations are one
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
+from typing import Any
 
-import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from sqlalchemy import Connection
 
 from migrations import chain
 from migrations.catalog import runner
-from migrations.connections import CONNECT_SECONDS, Server, transaction
+from migrations.connections import CONNECT_SECONDS, Server, connected, locked, one_line
 from migrations.errors import MigrationFailed
-from operations.settings import Oltp, Settings
+from operations.odbc import connection_string
+from operations.settings import Catalog, Oltp, Reporting, Settings
 from schemas.tables import reported
+from sinks import postgres_sql, sqlserver_sql
 
 OnEvent = Callable[[str], None]
 MONTHS_BEHIND, MONTHS_AHEAD = 1, 3
@@ -41,7 +43,7 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
         "reporter_reader": oltp.reporter_reader_password,
         "retention": oltp.retention_password,
     }
-    with transaction(_source(oltp)) as connection:
+    with connected(_source(oltp)) as connection, locked(connection):
         connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sales")
         applied = chain.upgrade(connection, "oltp", schema="sales")
         _set_passwords(connection, passwords)
@@ -52,43 +54,41 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
 
 
 def make_partitions(settings: Settings, first_day: date, last_day: date, on_event: OnEvent = _silent) -> int:
-    """Make the partitions of schema `sales` for these days, the last one included; returns how many leaves were made.
-
-    Each month is a transaction of its own, so that writers wait for milliseconds only.
+    """Make the partitions of schema `sales` for the months of these days, the last one included; returns how many
+    leaves were made. Each month is a transaction of its own, so that writers wait for milliseconds only.
     """
-    made, start = 0, first_day
-    while start <= last_day:
-        end = min(last_day, _month(start, 1) - timedelta(days=1))
-        with transaction(_source(settings.oltp)) as connection:
-            made += connection.exec_driver_sql("SELECT sales.make_partitions(%s, %s)", (start, end)).scalar_one()
-        start = _month(start, 1)
+    made, month = 0, _month(first_day, 0)
+    with connected(_source(settings.oltp)) as connection:
+        while month <= last_day:
+            with locked(connection):
+                days = (month, month)
+                made += connection.exec_driver_sql("SELECT sales.make_partitions(%s, %s)", days).scalar_one()
+            month = _month(month, 1)
     if made:
-        on_event(f"oltp: {made} partitions from {first_day} to {last_day}")
+        on_event(f"oltp: {made} partitions for {first_day:%Y-%m} to {last_day:%Y-%m}")
     return made
 
 
 def migrate_reporting(settings: Settings, generation: int | None = None, on_event: OnEvent = _silent) -> list[str]:
-    """Migrate a generation of reporting (by default the live one's number in the settings), set the roles' passwords,
-    and give the readers views of the tables that have none. Returns the revisions applied. Raises MigrationFailed.
+    """Migrate a generation of reporting (by default the settings'), set the roles' passwords, and give the readers
+    views of the tables that have none. Returns the revisions applied. Raises MigrationFailed.
     """
-    target = settings.reporting
-    number = generation or target.generation
+    at = settings.reporting
+    number = generation or at.generation
     schema = f"reporting_g{number}"
-    server = Server(
-        host=target.host,
-        port=target.port,
-        database=target.database,
-        user=target.migrator_user,
-        password=target.migrator_password,
-        settings="HEADRACE_REPORTING__",
-        odbc=target.odbc if target.adapter == "sqlserver" else None,
-    )
-    passwords = {target.writer_user: target.writer_password, target.reader_user: target.reader_password}
-    with transaction(server) as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        applied = chain.upgrade(connection, f"reporting/{target.adapter}", schema=schema, generation=schema)
-        _set_passwords(connection, passwords)
-        views = _create_views(connection, target.adapter, number)
+    server = _reporting(at)
+    passwords = {at.writer_user: at.writer_password, at.reader_user: at.reader_password}
+    if at.adapter == "sqlserver":
+        _prepare_sqlserver(at, server, passwords)
+    with connected(server) as connection, locked(connection):
+        if at.adapter == "postgres":
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        else:
+            connection.exec_driver_sql(f"IF SCHEMA_ID(N'{schema}') IS NULL EXEC (N'CREATE SCHEMA [{schema}]')")
+        applied = chain.upgrade(connection, f"reporting/{at.adapter}", schema=schema, generation=schema)
+        if at.adapter == "postgres":
+            _set_passwords(connection, passwords)
+        views = _create_views(connection, at.adapter, number)
     _report(f"reporting generation {number}", [*applied, *(f"view report.{view}" for view in views)], on_event)
     return applied
 
@@ -96,15 +96,19 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
 def migrate_catalog(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
     """Migrate the catalog; returns the files applied. Raises MigrationFailed."""
     catalog = settings.catalog
-    login = {} if catalog.user is None else {"username": catalog.user, "password": _secret(catalog.password)}
     try:
-        with MongoClient(catalog.uri, serverSelectionTimeoutMS=CONNECT_SECONDS * 1000, **login) as client:
+        with _catalog(catalog) as client:
             applied = runner.migrate(client[catalog.database])
-    except PyMongoError as error:
+    except ServerSelectionTimeoutError as error:
+        reason = one_line(error).split(", Timeout:")[0]
+        raise MigrationFailed(f"catalog: no server ({reason}); check HEADRACE_CATALOG__URI") from None
+    except OperationFailure as error:
         raise MigrationFailed(
-            f"catalog: {' '.join(str(error).split())[:300]}; check HEADRACE_CATALOG__URI, HEADRACE_CATALOG__USER and "
-            "HEADRACE_CATALOG__PASSWORD"
+            f"catalog: {error.details['errmsg'] if error.details else error}; "
+            "check HEADRACE_CATALOG__USER and HEADRACE_CATALOG__PASSWORD"
         ) from None
+    except PyMongoError as error:
+        raise MigrationFailed(f"catalog: {one_line(error)}; check HEADRACE_CATALOG__URI") from None
     _report("catalog", applied, on_event)
     return applied
 
@@ -120,31 +124,66 @@ def _source(oltp: Oltp) -> Server:
     )
 
 
+def _reporting(at: Reporting) -> Server:
+    odbc = None
+    if at.adapter == "sqlserver":
+        odbc = connection_string(at, at.migrator_user, at.migrator_password.get_secret_value())
+    return Server(
+        host=at.host,
+        port=at.port,
+        database=at.database,
+        user=at.migrator_user,
+        password=at.migrator_password,
+        settings="HEADRACE_REPORTING__",
+        odbc=odbc,
+    )
+
+
+def _catalog(catalog: Catalog) -> MongoClient[dict[str, Any]]:
+    milliseconds = CONNECT_SECONDS * 1000
+    if catalog.user is None or catalog.password is None:
+        return MongoClient(catalog.uri, serverSelectionTimeoutMS=milliseconds)
+    return MongoClient(
+        catalog.uri,
+        username=catalog.user,
+        password=catalog.password.get_secret_value(),
+        serverSelectionTimeoutMS=milliseconds,
+    )
+
+
+def _prepare_sqlserver(at: Reporting, server: Server, passwords: Mapping[str, SecretStr]) -> None:
+    from migrations import sqlserver  # lazy: only SQL Server needs ODBC
+
+    logins = {
+        user: (password, connection_string(at, user, password.get_secret_value(), database=sqlserver.OF_THE_LOGIN))
+        for user, password in passwords.items()
+    }
+    sqlserver.prepare(server, logins)
+
+
 def _set_passwords(connection: Connection, passwords: Mapping[str, SecretStr]) -> None:
-    """Give roles their passwords. The server is sent what it would store, so that its log holds no secret."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)  # noqa: S101
+    """Give Postgres' roles their passwords. What is sent is what the server would store, so its log holds no secret."""
+    driver: Any = connection.connection.driver_connection
     for role, password in passwords.items():
-        verifier = driver.pgconn.encrypt_password(
-            password.get_secret_value().encode(), role.encode(), b"scram-sha-256"
-        ).decode()
-        driver.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier)))
+        secret = password.get_secret_value().encode()
+        verifier = driver.pgconn.encrypt_password(secret, role.encode(), b"scram-sha-256").decode()
+        statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier))
+        connection.exec_driver_sql(statement.as_string(driver))
 
 
 def _create_views(connection: Connection, adapter: str, generation: int) -> list[str]:
-    """Views for the tables that have none, unless the readers are looking at another generation."""
-    from sinks import postgres_sql  # noqa: PLC0415
-
+    """Views of the tables that have none, unless the readers are looking at another generation."""
+    dialect = postgres_sql if adapter == "postgres" else sqlserver_sql
     found = connection.exec_driver_sql(
-        "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = 'report'"
+        "SELECT TABLE_NAME, VIEW_DEFINITION FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA = 'report'"
     )
-    views = {name: definition for name, definition in found}
-    live = {number for definition in views.values() for number in re.findall(r"reporting_g(\d+)", definition or "")}
-    if live - {str(generation)}:
+    views: dict[str, str] = {name: definition or "" for name, definition in found}
+    looked_at = {number for definition in views.values() for number in re.findall(r"reporting_g(\d+)", definition)}
+    if looked_at - {str(generation)}:
         return []
     missing = [table for table in reported() if table.name not in views]
     for table in missing:
-        connection.exec_driver_sql(postgres_sql.create_view(table, generation))
+        connection.exec_driver_sql(dialect.create_view(table, generation))
     return [table.name for table in missing]
 
 
@@ -156,7 +195,3 @@ def _month(day: date, offset: int) -> date:
     """The first day of the month that lies `offset` months after that of `day`."""
     months = day.year * 12 + day.month - 1 + offset
     return date(months // 12, months % 12 + 1, 1)
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()

@@ -11,6 +11,7 @@ BEGIN
         END IF;
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), wanted);
     END LOOP;
+    -- For staging.
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO reporting_writer', current_database());
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
 EXCEPTION
@@ -24,7 +25,3 @@ $$;
 CREATE SCHEMA IF NOT EXISTS report;
 GRANT USAGE ON SCHEMA report TO reporting_reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA report GRANT SELECT ON TABLES TO reporting_reader;
-
--- Where the writer makes its own staging tables.
-CREATE SCHEMA IF NOT EXISTS stage;
-GRANT USAGE, CREATE ON SCHEMA stage TO reporting_writer;

@@ -1,4 +1,4 @@
-"""The database's roles and its schemas for readers and staging."""
+"""The database's roles, and the schema that readers see."""
 
 from migrations.sql_files import sql_revision
 

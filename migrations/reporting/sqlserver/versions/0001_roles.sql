@@ -14,10 +14,3 @@ IF NOT EXISTS (SELECT 1 FROM sys.schemas WHERE name = N'report')
 GO
 GRANT SELECT ON SCHEMA::[report] TO [reporting_reader];
 GO
-
--- Where the writer makes its own staging tables.
-IF NOT EXISTS (SELECT 1 FROM sys.schemas WHERE name = N'stage')
-    EXEC (N'CREATE SCHEMA [stage] AUTHORIZATION [reporting_writer]');
-GO
-GRANT CREATE TABLE TO [reporting_writer];
-GO
