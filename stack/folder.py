@@ -5,7 +5,6 @@ user's and a test's) share nothing but the cache of jars.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import random
@@ -95,9 +94,8 @@ class Folder:
     @property
     def postgres_elsewhere(self) -> Path:
         """Where Postgres lives when the user it runs as cannot enter the state folder."""
-        mark = hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
         base = Path("/var/tmp")  # noqa: S108 (not /tmp, which a reboot empties; the folder is 0700)
-        return (base if base.is_dir() else Path(tempfile.gettempdir())) / f"headrace-{mark}"
+        return (base if base.is_dir() else Path(tempfile.gettempdir())) / f"headrace-{self.identity()}"
 
     def log_of(self, server: str) -> Path:
         return self.logs / f"{server}.log"
@@ -114,7 +112,13 @@ class Folder:
             )
         for path in (self.root, self.logs, self.run, self.config):
             path.mkdir(parents=True, exist_ok=True)
-        self.marker.touch()
+        if not self.marker.exists():
+            # 22 letters are the 16 bytes that Kafka wants; one that begins with "-" would look like an option
+            write_private(self.marker, secrets.token_urlsafe(16).replace("-", "_"))
+
+    def identity(self) -> str:
+        """This stack's own name, in the form of a Kafka cluster's id. It stays when the folder is moved."""
+        return self.marker.read_text()
 
     def wipe(self) -> None:
         """Delete all data, passwords and logs of this stack. The jars, shared by all stacks, stay."""

@@ -7,8 +7,6 @@ had to change shows as a difference in every server that uses it.
 import hashlib
 import signal
 import subprocess
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +133,7 @@ def kafka(layout: Layout) -> Server:
         files=((config, text), (logging, LOG4J)),
         env=_java_environment(layout),
         ports=("kafka", "kafka_controller"),
-        probe=KafkaAnswers(port, cluster_id(layout.folder)),
+        probe=KafkaAnswers(port, layout.folder.identity()),
         prepare=lambda: _format(layout, classes, config),
     )
 
@@ -243,7 +241,7 @@ def connect(layout: Layout) -> Server:
             ("HEADRACE_EPOCH", EPOCH),
         ),
         ports=("connect",),
-        probe=HttpAnswers(port, "/connectors", expect=("kafka_cluster_id", cluster_id(layout.folder))),
+        probe=HttpAnswers(port, "/connectors", expect=("kafka_cluster_id", layout.folder.identity())),
     )
 
 
@@ -311,12 +309,6 @@ def environment(ports: Mapping[str, int], passwords: Mapping[str, str]) -> dict[
     }
 
 
-def cluster_id(folder: Folder) -> str:
-    """Kafka's id of this stack's cluster: 16 bytes, the same for the same folder."""
-    mark = uuid.uuid5(uuid.NAMESPACE_URL, str(folder.root)).bytes
-    return urlsafe_b64encode(mark).decode().rstrip("=").replace("-", "_")
-
-
 def _format(layout: Layout, classes: str, config: Path) -> None:
     if (layout.folder.kafka / "meta.properties").exists():
         return
@@ -328,7 +320,7 @@ def _format(layout: Layout, classes: str, config: Path) -> None:
             "kafka.tools.StorageTool",
             "format",
             "-t",
-            cluster_id(layout.folder),
+            layout.folder.identity(),
             "-c",
             str(config),
             "--ignore-formatted",
