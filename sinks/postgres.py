@@ -6,9 +6,10 @@ from contextlib import contextmanager
 import psycopg
 
 from schemas.change import Change, Row
+from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
 from sinks import postgres_sql as sql
-from sinks.port import Batch, Checkpoint, Landed, Partition, TopicReplaced, fenced
+from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
 from sinks.postgres_errors import classify
 from sinks.staging import rounds, staged_row
 
@@ -87,18 +88,31 @@ class PostgresReporting:
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Connection]:
-        # Any failure gives the connection up: what it staged, or whether its commit came through, is not to be
-        # guessed at. Failures are rare, connections cheap.
         try:
             connection = self._connection()
             yield connection
             connection.commit()
         except psycopg.Error as error:
-            self.close()
-            raise classify(error) from error
+            found = classify(error)
+            self._roll_back(keep=isinstance(found, Poison))
+            raise found from error
+        except HeadraceError:
+            self._roll_back(keep=True)
+            raise
         except BaseException:
             self.close()
             raise
+
+    def _roll_back(self, *, keep: bool) -> None:
+        """Undoes the transaction; a connection whose state is in doubt is given up (`keep` false)."""
+        self._stages.clear()  # they may have been made in this transaction
+        if not keep or self._connected is None:
+            self.close()
+            return
+        try:
+            self._connected.rollback()
+        except psycopg.Error:
+            self.close()
 
     def _connection(self) -> psycopg.Connection:
         if self._connected is None:

@@ -7,7 +7,7 @@ follows sees it, so a race needs no retry. (The guard needs `_read`, which ON CO
 from collections.abc import Iterable
 
 from schemas.tables import Mode, Table
-from sinks.staging import POSITION, READ, staged_columns, stored_columns
+from sinks.staging import READ, staged_columns, stored_columns
 
 GUARD = """\
 (s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
@@ -44,7 +44,10 @@ def stage(table: Table) -> str:
 def create_stage(table: Table, generation: int) -> str:
     """Makes the staging table, typed as the target; each commit empties it."""
     read = "" if table.mode is Mode.EVENT else f', "{READ}" boolean NOT NULL'
-    return f"CREATE TEMPORARY TABLE {stage(table)} (LIKE {target(table, generation)}{read}) ON COMMIT DELETE ROWS"
+    return (
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage(table)}"
+        f" (LIKE {target(table, generation)}{read}) ON COMMIT DELETE ROWS"
+    )
 
 
 def clear_stage(table: Table) -> str:
@@ -124,7 +127,7 @@ def create_view(table: Table, generation: int) -> str:
 
 
 def _assignment(name: str) -> str:
-    if name in POSITION and name.startswith("_log"):
+    if name.startswith("_log"):
         return f'"{name}" = CASE WHEN {KEEPS_LOG} THEN t."{name}" ELSE s."{name}" END'
     return f'"{name}" = s."{name}"'
 
