@@ -1,5 +1,6 @@
 """Reporting in memory: the contract as plain Python. What the SQL adapters must equal, and what tests land in."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,6 +27,7 @@ class MemoryReporting:
     def __init__(self) -> None:
         self.tables: dict[str, dict[Key, Stored]] = {}
         self.checkpoints: dict[Partition, Checkpoint] = {}
+        self._transaction = threading.Lock()  # several workers may land in one memory
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
         """See `Reporting.claim`."""
@@ -42,6 +44,10 @@ class MemoryReporting:
 
     def land(self, batch: Batch) -> Landed:
         """See `Reporting.land`; the numbers are the port's."""
+        with self._transaction:
+            return self._land(batch)
+
+    def _land(self, batch: Batch) -> Landed:
         tables = {name: dict(rows) for name, rows in self.tables.items()}
         folded = written = 0
         for table, changes in rounds(batch.changes):  # 1, 2

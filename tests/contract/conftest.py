@@ -1,0 +1,48 @@
+"""The three stores of the contract suite. SQL Server runs where HEADRACE_TEST_SQLSERVER holds an ODBC connection
+string; the run's header says whether it does."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from stores import GENERATION, MemoryStore, Store, make_sqlserver_generation, postgres, sqlserver
+from trade import Tenant
+
+ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
+
+
+@pytest.fixture(scope="session")
+def postgres_conninfo(settings: object) -> str:
+    """A connection string of the sink's own role, on a generation that only this suite uses."""
+    from operations import connections, migrate
+
+    migrate.migrate_reporting(settings, GENERATION)  # type: ignore[arg-type]
+    return connections.reporting_conninfo(settings, "writer")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def sqlserver_odbc() -> str:
+    """An ODBC connection string, its generation freshly made."""
+    assert ODBC
+    make_sqlserver_generation(ODBC)
+    return ODBC
+
+
+@pytest.fixture(params=["memory", "postgres", *(["sqlserver"] if ODBC else [])])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Each store in turn."""
+    opened: Store
+    if request.param == "memory":
+        opened = MemoryStore()
+    elif request.param == "postgres":
+        opened = postgres(request.getfixturevalue("postgres_conninfo"))
+    else:
+        opened = sqlserver(request.getfixturevalue("sqlserver_odbc"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def tenant() -> Tenant:
+    """A tenant of the test's own."""
+    return Tenant()
