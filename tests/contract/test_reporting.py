@@ -127,7 +127,7 @@ def test_a_later_enrichment_of_one_record_wins_and_an_earlier_one_does_not(store
     worker.land(tenant.line("a", 7, version=0, status="pending"))
     worker.land(tenant.line("a", 7, version=2001, status="enriched"))
     assert worker.land(tenant.line("a", 7, version=2000, status="provisional")).written == 0
-    ((row),) = store.rows(ORDER_LINES, tenant.name).values()
+    (row,) = store.rows(ORDER_LINES, tenant.name).values()
     assert row.row is not None
     assert row.row[-1] == "enriched"
     assert row.position.version == 2001
@@ -138,7 +138,7 @@ def test_an_event_is_inserted_once_and_never_changed(store: Store, tenant: Tenan
     event_id = "0193a1b2-0000-7000-8000-000000000001"
     assert worker.land(tenant.event(event_id, 1, "placed"), tenant.event(event_id, 2, "changed")).written == 1
     assert worker.land(tenant.event(event_id, 3, "changed")).written == 0
-    ((row),) = store.rows(EVENTS, tenant.name).values()
+    (row,) = store.rows(EVENTS, tenant.name).values()
     assert row.row is not None
     assert row.row[5] == "placed"
 
@@ -249,7 +249,7 @@ def test_values_come_back_as_they_went_in(store: Store, tenant: Tenant) -> None:
         "shipped_at": datetime(1, 1, 1, tzinfo=UTC),
         "delivered_at": datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
     }
-    change = tenant.order("o-\\N-😀", 1, **odd)
+    change = tenant.order("o-漢-😀", 1, **odd)
     worker.land(change)
     (row,) = store.rows(ORDERS, tenant.name).values()
     assert row.row == change.row
@@ -257,12 +257,21 @@ def test_values_come_back_as_they_went_in(store: Store, tenant: Tenant) -> None:
     assert row.position == change.position
 
 
+@pytest.mark.parametrize("text", ["back\\slash", 'double "quote"', "tab\t", "line\n return\r", "\\N", "\x01\x7f"])
+def test_text_that_formats_escape_comes_back_as_it_went_in(store: Store, tenant: Tenant, text: str) -> None:
+    """COPY and JSON both escape. (Babelfish 4.4 gives JSON's escapes back as they stand: this fails there.)"""
+    change = tenant.order(f"o-{text}", 1, customer_id=text)
+    Worker(store.reporting(), tenant).land(change)
+    (row,) = store.rows(ORDERS, tenant.name).values()
+    assert row.row == change.row
+
+
 def test_numbers_keep_every_digit(store: Store, tenant: Tenant) -> None:
     worker = Worker(store.reporting(), tenant)
     big = (1 << 63) - 1
     line = tenant.line("a", big, version=big, status="enriched")
     worker.land(line, upto=big)
-    ((row),) = store.rows(ORDER_LINES, tenant.name).values()
+    (row,) = store.rows(ORDER_LINES, tenant.name).values()
     assert row.row == line.row
     assert row.position == line.position
 
