@@ -1,0 +1,628 @@
+"""Migrations against real servers, in databases of their own: from nothing, again, at once, and what each refuses."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy
+from psycopg import errors, sql
+from pydantic import SecretStr
+from pymongo import MongoClient
+from pymongo.errors import DuplicateKeyError
+from sqlalchemy import Engine
+
+from migrations.errors import MigrationFailed
+from operations.migrate import make_partitions, migrate_catalog, migrate_oltp, migrate_reporting
+from operations.settings import Settings
+from schemas.tables import TABLES, Source, reported
+
+OLTP_CHAIN = ["0001_roles", "0002_sales", "0003_capture", "0004_partitions", "0005_grants"]
+REPORTING_CHAIN = ["0001_roles", "0002_generation"]
+TODAY = datetime.now(UTC).date()
+NOW = datetime.now(UTC)
+
+Connection = psycopg.Connection[Any]
+Connect = Callable[[str], Connection]
+
+
+@pytest.fixture(scope="module")
+def superuser(settings: Settings, stack_folder: Path) -> Iterator[Connection]:
+    """The stack's superuser, for what only a database administrator does."""
+    password = json.loads((stack_folder / "passwords.json").read_text())["postgres"]
+    with psycopg.connect(
+        host=settings.oltp.host,
+        port=settings.oltp.port,
+        user="postgres",
+        password=password,
+        dbname="postgres",
+        autocommit=True,
+    ) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def empty(settings: Settings, superuser: Connection) -> Iterator[Callable[[], Settings]]:
+    """Makes settings that name empty databases in Postgres, which are dropped at the end."""
+    made: list[str] = []
+
+    def database(owner: str) -> dict[str, str]:
+        name = f"test_migrations_{secrets.token_hex(4)}"
+        superuser.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner)))
+        made.append(name)
+        return {"database": name}
+
+    def make() -> Settings:
+        return settings.model_copy(
+            update={
+                "oltp": settings.oltp.model_copy(update=database("migrator")),
+                "reporting": settings.reporting.model_copy(update=database("reporting_migrator")),
+            }
+        )
+
+    yield make
+    for name in made:
+        superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def migrated(empty: Callable[[], Settings]) -> Settings:
+    """Databases that have been migrated from nothing."""
+    settings = empty()
+    assert migrate_oltp(settings) == OLTP_CHAIN
+    assert migrate_reporting(settings) == REPORTING_CHAIN
+    return settings
+
+
+@pytest.fixture(scope="module")
+def login(migrated: Settings) -> Iterator[Connect]:
+    """A connection of a role, whose transaction the test leaves open; it is rolled back."""
+    at, opened = migrated.oltp, dict[str, Connection]()
+    report = migrated.reporting
+
+    def connect(role: str) -> Connection:
+        if role not in opened:
+            if role.startswith("reporting_"):
+                password = getattr(report, f"{role.removeprefix('reporting_')}_password")
+                where = {"host": report.host, "port": report.port, "dbname": report.database}
+            else:
+                password = getattr(at, f"{role}_password")
+                where = {"host": at.host, "port": at.port, "dbname": at.database}
+            opened[role] = psycopg.connect(user=role, password=password.get_secret_value(), **where)
+        opened[role].rollback()
+        return opened[role]
+
+    yield connect
+    for connection in opened.values():
+        connection.close()
+
+
+# From nothing, again, and at once
+
+
+def test_a_second_run_applies_nothing(migrated: Settings) -> None:
+    events: list[str] = []
+    assert migrate_oltp(migrated, events.append) == []
+    assert migrate_reporting(migrated, None, events.append) == []
+    assert events == ["oltp: nothing to do", "reporting generation 1: nothing to do"]
+
+
+def test_two_migrations_at_once_apply_each_revision_once(empty: Callable[[], Settings]) -> None:
+    settings = empty()
+    for migrate, chain in ((migrate_oltp, OLTP_CHAIN), (migrate_reporting, REPORTING_CHAIN)):
+        with ThreadPoolExecutor(2) as pool:
+            runs = [run.result() for run in [pool.submit(migrate, settings) for _ in range(2)]]
+        assert sorted(runs) == [[], chain]
+
+
+def test_no_statement_holds_a_password(migrated: Settings) -> None:
+    sent: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    sqlalchemy.event.listen(Engine, "before_cursor_execute", note)
+    try:
+        migrate_oltp(migrated)
+        migrate_reporting(migrated)
+    finally:
+        sqlalchemy.event.remove(Engine, "before_cursor_execute", note)
+    text = "\n".join(sent)
+    assert text.count("SCRAM-SHA-256$") == 6
+    for password in (migrated.oltp.app_writer_password, migrated.reporting.writer_password):
+        assert password.get_secret_value() not in text
+
+
+def test_a_changed_password_is_taken_over(migrated: Settings) -> None:
+    odd = 'it\'s 100% \\ "new" ü'
+    at, before = migrated.oltp, migrated.oltp.retention_password.get_secret_value()
+    changed = migrated.model_copy(update={"oltp": at.model_copy(update={"retention_password": SecretStr(odd)})})
+    where = {"host": at.host, "port": at.port, "dbname": at.database, "user": "retention"}
+    try:
+        migrate_oltp(changed)
+        psycopg.connect(password=odd, **where).close()
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(password=before, **where)
+    finally:
+        migrate_oltp(migrated)  # roles belong to the whole cluster
+    psycopg.connect(password=before, **where).close()
+
+
+@pytest.mark.parametrize(
+    ("at", "change", "expected"),
+    [
+        ("oltp", {"migrator_password": SecretStr("hush-hush")}, "HEADRACE_OLTP__MIGRATOR_PASSWORD"),
+        ("oltp", {"database": "not_there"}, 'database "not_there" does not exist'),
+        ("oltp", {"port": 1}, "HEADRACE_OLTP__PORT"),
+        ("oltp", {"host": "nowhere.invalid"}, "HEADRACE_OLTP__HOST"),
+        ("reporting", {"migrator_password": SecretStr("hush-hush")}, "HEADRACE_REPORTING__MIGRATOR_PASSWORD"),
+        ("reporting", {"database": "not_there"}, "HEADRACE_REPORTING__DATABASE"),
+        ("reporting", {"port": 1}, "HEADRACE_REPORTING__PORT"),
+    ],
+)
+def test_a_refusal_is_one_line_that_names_the_setting(
+    settings: Settings, at: str, change: dict[str, Any], expected: str
+) -> None:
+    wrong = settings.model_copy(update={at: getattr(settings, at).model_copy(update=change)})
+    with pytest.raises(MigrationFailed) as refused:
+        (migrate_oltp if at == "oltp" else migrate_reporting)(wrong)
+    message = str(refused.value)
+    assert expected in message
+    assert "\n" not in message
+    assert "hush-hush" not in message
+
+
+# Partitions
+
+
+def leaves(connection: Connection, root: str) -> dict[str, str]:
+    """The leaves of a table, with their replica identity."""
+    return dict(
+        connection.execute(
+            "SELECT class.relname, class.relreplident::text FROM pg_partition_tree(%s::regclass) AS tree "
+            "JOIN pg_class AS class ON class.oid = tree.relid WHERE tree.isleaf",
+            [f"sales.{root}"],
+        )
+    )
+
+
+CAPTURED_STATE = [table.relation for table in TABLES if table.source is Source.POSTGRES]
+
+
+@pytest.mark.parametrize("table", CAPTURED_STATE)
+def test_every_captured_leaf_carries_whole_rows_later_months_included(
+    table: str, migrated: Settings, login: Connect
+) -> None:
+    make_partitions(migrated, date(2031, 1, 15), date(2031, 2, 1))
+    found = leaves(login("migrator"), table)
+    assert set(found.values()) == {"f"}
+    if table == "payments":  # not by month
+        assert len(found) == 4
+    else:
+        assert {f"{table}_2031_0{month}_{remainder}" for month in (1, 2) for remainder in range(4)} <= set(found)
+
+
+def test_partitions_are_there_from_last_month_to_three_months_ahead(login: Connect) -> None:
+    found = leaves(login("migrator"), "orders")
+    wanted = {months_from(TODAY, offset) for offset in range(-1, 4)}
+    assert {f"orders_{month:%Y_%m}_0" for month in wanted} <= set(found)
+
+
+def months_from(day: date, offset: int) -> date:
+    months = day.year * 12 + day.month - 1 + offset
+    return date(months // 12, months % 12 + 1, 1)
+
+
+def test_partitions_that_are_there_are_left_alone(migrated: Settings) -> None:
+    days = date(2032, 11, 3), date(2033, 1, 1)
+    events: list[str] = []
+    assert make_partitions(migrated, *days, events.append) == 2 * 3 * 4 + 30 + 31 + 31
+    assert make_partitions(migrated, *days, events.append) == 0
+    assert events == ["oltp: 116 partitions for 2032-11 to 2033-01"]
+
+
+def test_partitions_may_be_made_beside_each_other(migrated: Settings) -> None:
+    days = date(2035, 1, 1), date(2035, 3, 1)
+    with ThreadPoolExecutor(2) as pool:
+        made = [run.result() for run in [pool.submit(make_partitions, migrated, *days) for _ in range(2)]]
+    assert sum(made) == 2 * 3 * 4 + 31 + 28 + 31
+
+
+def test_a_range_of_days_in_the_wrong_order_is_refused(login: Connect) -> None:
+    with pytest.raises(errors.RaiseException, match="expected a first and a last day"):
+        login("migrator").execute("SELECT sales.make_partitions('2030-02-01', '2030-01-01')")
+
+
+def test_partitions_are_made_while_somebody_reads_and_writes(migrated: Settings, login: Connect) -> None:
+    reader, writer = login("cdc_reader"), login("app_writer")
+    reader.execute("SELECT count(*) FROM sales.outbox_events")
+    writer.execute(*outbox_row())
+    assert make_partitions(migrated, date(2034, 5, 1), date(2034, 5, 1)) == 8 + 31
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize(
+    ("instant", "leaf"),
+    [
+        ("2031-01-31 23:59:59.999999+00", "outbox_events_2031_01_31"),
+        ("2031-02-01 00:00:00+00", "outbox_events_2031_02_01"),
+    ],
+)
+def test_an_event_lies_in_the_leaf_of_its_day_in_utc(
+    zone: str, instant: str, leaf: str, migrated: Settings, login: Connect
+) -> None:
+    make_partitions(migrated, date(2031, 1, 1), date(2031, 2, 1))
+    connection = login("app_writer")
+    connection.execute(sql.SQL("SET LOCAL TimeZone = {}").format(zone))
+    found = connection.execute(*outbox_row(occurred_at=instant, returning="tableoid::regclass::text")).fetchone()
+    assert found == (f"sales.{leaf}",)
+
+
+def test_a_month_of_history_is_one_leaf_of_the_outbox(migrated: Settings, login: Connect) -> None:
+    make_partitions(migrated, date(2017, 2, 1), date(2017, 2, 28))
+    found = leaves(login("migrator"), "outbox_events")
+    assert [name for name in found if name.startswith("outbox_events_2017")] == ["outbox_events_2017_02"]
+
+
+def test_a_row_beyond_the_last_month_is_refused(login: Connect) -> None:
+    with pytest.raises(errors.CheckViolation, match="no partition"):
+        login("app_writer").execute(*order_row(order_month="2099-01-01"))
+
+
+# What the source refuses
+
+
+def insert(table: str, row: dict[str, Any], returning: str) -> tuple[sql.Composed, list[Any]]:
+    statement = sql.SQL("INSERT INTO sales.{} ({}) VALUES ({}) RETURNING {}").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(map(sql.Identifier, row)),
+        sql.SQL(", ").join([sql.Placeholder()] * len(row)),
+        sql.SQL(returning),  # type: ignore[arg-type]  # the test's own text
+    )
+    return statement, list(row.values())
+
+
+def order_row(*, returning: str = "order_id", **values: Any) -> tuple[sql.Composed, list[Any]]:
+    row = {
+        "tenant_id": "tenant",
+        "order_month": TODAY.replace(day=1),
+        "order_id": "order",
+        "customer_id": "customer",
+        "status": "placed",
+        "total": "12.3400",
+        "currency": "EUR",
+        "placed_at": NOW,
+    }
+    return insert("orders", row | values, returning)
+
+
+def payment_row(*, returning: str = "payment_id", **values: Any) -> tuple[sql.Composed, list[Any]]:
+    row = {
+        "tenant_id": "tenant",
+        "payment_id": "payment",
+        "order_month": TODAY.replace(day=1),
+        "order_id": "order",
+        "provider": "acme",
+        "provider_status": "captured",
+        "method": "card",
+        "installments": 1,
+        "amount": "12.34",
+        "currency": "EUR",
+        "paid_at": NOW,
+    }
+    return insert("payments", row | values, returning)
+
+
+def line_row(*, returning: str = "line_no", **values: Any) -> tuple[sql.Composed, list[Any]]:
+    row = {
+        "tenant_id": "tenant",
+        "order_month": TODAY.replace(day=1),
+        "order_id": "order",
+        "line_no": 1,
+        "sku": "sku",
+        "quantity": 1,
+        "unit_price": "1",
+        "freight": "0",
+        "currency": "EUR",
+        "priced_at": NOW,
+    }
+    return insert("order_lines", row | values, returning)
+
+
+def outbox_row(*, returning: str = "event_id", **values: Any) -> tuple[sql.Composed, list[Any]]:
+    row = {
+        "event_id": "019ab0c4-7a56-7c3e-9f00-0123456789ab",
+        "tenant_id": "tenant",
+        "aggregate_type": "order",
+        "aggregate_id": "order",
+        "event_type": "order.placed",
+        "payload": "{}",
+        "occurred_at": NOW,
+    }
+    return insert("outbox_events", row | values, returning)
+
+
+ROWS = {"orders": order_row, "order_lines": line_row, "payments": payment_row, "outbox_events": outbox_row}
+
+
+@pytest.mark.parametrize(
+    ("table", "value"),
+    [
+        ("orders", {"total": "NaN"}),
+        ("orders", {"placed_at": "infinity"}),
+        ("orders", {"placed_at": "-infinity"}),
+        ("orders", {"placed_at": "10000-01-01 00:00+00"}),
+        ("orders", {"placed_at": "0001-01-01 00:00+00 BC"}),
+        ("orders", {"shipped_at": "infinity"}),
+        ("orders", {"updated_at": "infinity"}),
+        ("orders", {"currency": "eur"}),
+        ("orders", {"tenant_id": "ends with a space "}),
+        ("orders", {"order_id": ""}),
+        ("orders", {"deleted_at": NOW}),
+        ("order_lines", {"unit_price": "NaN"}),
+        ("order_lines", {"freight": "NaN"}),
+        ("order_lines", {"quantity": 0}),
+        ("order_lines", {"priced_at": "infinity"}),
+        ("payments", {"amount": "NaN"}),
+        ("payments", {"paid_at": "-infinity"}),
+        ("payments", {"order_month": TODAY.replace(day=2)}),
+        ("payments", {"method_token": "4111111111111111"}),
+        ("payments", {"method_token": "4111 1111 1111 1111"}),
+        ("payments", {"method_token": "4111-1111-1111-1111"}),
+        ("payments", {"method_token": "3782 822463 10005"}),
+        ("payments", {"method_token": "4222222222222"}),
+        ("payments", {"method_token": "6304000000000000000"}),
+        ("payments", {"method_token": "card:4111111111111111"}),
+        ("payments", {"method_token": "tok_4111-1111-1111-1111"}),
+        ("payments", {"method_token": " 4111.1111.1111.1111 "}),
+        ("outbox_events", {"aggregate_type": "invoice"}),
+        ("outbox_events", {"schema_version": 0}),
+        ("outbox_events", {"headers": "[]"}),
+        ("outbox_events", {"traceparent": "not a trace"}),
+    ],
+    ids=str,
+)
+def test_the_source_refuses_what_cannot_be_carried(table: str, value: dict[str, Any], login: Connect) -> None:
+    connection = login("app_writer")
+    connection.execute(*order_row())
+    row = {"order_id": "another"} | value if table == "orders" else value
+    with pytest.raises(errors.CheckViolation):
+        connection.execute(*ROWS[table](**row))
+
+
+def test_an_infinite_amount_is_refused(login: Connect) -> None:
+    with pytest.raises(errors.NumericValueOutOfRange):
+        login("app_writer").execute(*order_row(total="Infinity"))
+
+
+def test_a_line_needs_its_order(login: Connect) -> None:
+    with pytest.raises(errors.ForeignKeyViolation):
+        login("app_writer").execute(*line_row())
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["tok_visa_1234", "550e8400-e29b-41d4-a716-446655440000", "12345678-1234-4123-8123-123456789012", "a1" * 32, None],
+)
+def test_a_token_passes_whatever_digits_it_holds(token: str | None, login: Connect) -> None:
+    connection = login("app_writer")
+    connection.execute(*order_row())
+    connection.execute(*payment_row(method_token=token))
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER_TRACE = "00-11111111111111111111111111111111-2222222222222222-00"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, None),
+        ({"traceparent": TRACE}, TRACE),
+        ({"headers": json.dumps({"traceparent": TRACE})}, TRACE),
+        ({"headers": json.dumps({"traceparent": OTHER_TRACE}), "traceparent": TRACE}, TRACE),
+        ({"headers": json.dumps({"traceparent": "malformed"})}, None),
+        ({"headers": json.dumps({"traceparent": 7})}, None),
+    ],
+)
+def test_an_events_trace_is_its_column_or_a_header_and_never_costs_the_event(
+    given: dict[str, Any], expected: str | None, login: Connect
+) -> None:
+    found = login("app_writer").execute(*outbox_row(returning="traceparent", **given)).fetchone()
+    assert found == (expected,)
+
+
+# Roles
+
+ANY_LEAF = f"sales.orders_{TODAY:%Y_%m}_0"
+CAPTURED = ("orders", "order_lines", "payments", "outbox_events")
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        *[("app_writer", f"UPDATE sales.{table} SET updated_by = 'me'") for table in CAPTURED[:3]],
+        *[("app_writer", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "sessions")],
+        ("app_writer", "INSERT INTO sales.sessions (tenant_id, session_id) VALUES ('a', 'b')"),
+        *[("cdc_reader", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "heartbeat", "debezium_signal")],
+        ("cdc_reader", "INSERT INTO sales.debezium_signal VALUES ('a', 'log', '{}')"),
+        (
+            "cdc_reader",
+            "INSERT INTO sales.heartbeat (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET at = clock_timestamp()",
+        ),
+        *[("reporter_reader", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "heartbeat")],
+        ("retention", "DELETE FROM sales.sessions WHERE last_seen_at < now() - interval '30 days'"),
+        ("reporting_writer", "INSERT INTO reporting_g1.checkpoint VALUES ('t', 0, 'id', 0, 1)"),
+        ("reporting_writer", "UPDATE reporting_g1.orders SET _offset = 1"),
+        ("reporting_writer", "CREATE TEMPORARY TABLE stage (LIKE reporting_g1.orders)"),
+        *[("reporting_reader", f"SELECT FROM report.{table.name}") for table in reported()],
+    ],
+)
+def test_a_role_may_do_its_work(role: str, statement: str, login: Connect) -> None:
+    login(role).execute(statement)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        *[("app_writer", f"DELETE FROM sales.{table}") for table in (*CAPTURED, "sessions")],
+        *[("app_writer", f"TRUNCATE sales.{table}") for table in (*CAPTURED, "sessions")],
+        ("app_writer", "UPDATE sales.outbox_events SET payload = '{}'"),
+        ("app_writer", "SELECT FROM sales.heartbeat"),
+        ("app_writer", "INSERT INTO sales.debezium_signal VALUES ('a', 'log', '{}')"),
+        ("app_writer", f"SELECT FROM {ANY_LEAF}"),
+        ("app_writer", "SELECT sales.make_partitions('2040-01-01', '2040-01-01')"),
+        ("app_writer", "CREATE TABLE sales.mine (id int)"),
+        ("app_writer", "CREATE TABLE public.mine (id int)"),
+        ("app_writer", "CREATE SCHEMA mine"),
+        *[("cdc_reader", f"UPDATE sales.{table} SET tenant_id = 'a'") for table in CAPTURED],
+        *[("cdc_reader", f"DELETE FROM sales.{table}") for table in (*CAPTURED, "heartbeat", "debezium_signal")],
+        ("cdc_reader", "SELECT FROM sales.sessions"),
+        ("cdc_reader", "CREATE PUBLICATION mine FOR TABLE sales.orders"),
+        *[("reporter_reader", f"UPDATE sales.{table} SET tenant_id = 'a'") for table in CAPTURED],
+        ("reporter_reader", "UPDATE sales.heartbeat SET at = now()"),
+        ("reporter_reader", "SELECT FROM sales.sessions"),
+        ("reporter_reader", "SELECT FROM sales.debezium_signal"),
+        *[("retention", f"SELECT FROM sales.{table}") for table in CAPTURED],
+        ("retention", "TRUNCATE sales.sessions"),
+        ("retention", "UPDATE sales.sessions SET deleted_by = 'me'"),
+        ("reporting_writer", "TRUNCATE reporting_g1.orders"),
+        ("reporting_writer", "CREATE TABLE reporting_g1.mine (id int)"),
+        ("reporting_writer", "UPDATE reporting_g1.schema_version SET version_num = '0'"),
+        ("reporting_writer", "CREATE VIEW report.mine AS SELECT 1"),
+        ("reporting_reader", "SELECT FROM reporting_g1.orders"),
+        ("reporting_reader", "SELECT FROM reporting_g1.checkpoint"),
+        ("reporting_reader", "DELETE FROM report.orders"),
+        ("reporting_reader", "CREATE TEMPORARY TABLE mine (id int)"),
+        ("reporting_reader", "CREATE TABLE public.mine (id int)"),
+    ],
+)
+def test_a_role_may_do_no_more(role: str, statement: str, login: Connect) -> None:
+    with pytest.raises(errors.InsufficientPrivilege):
+        login(role).execute(statement)  # type: ignore[arg-type]
+
+
+def test_only_capture_may_replicate_and_nobody_rules(superuser: Connection) -> None:
+    attributes = superuser.execute(
+        "SELECT rolname, rolreplication FROM pg_roles WHERE rolname IN ('app_writer', 'cdc_reader', 'reporter_reader', "
+        "'retention', 'reporting_writer', 'reporting_reader') "
+        "AND rolcanlogin AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls) ORDER BY rolname"
+    ).fetchall()
+    assert attributes == [
+        ("app_writer", False),
+        ("cdc_reader", True),
+        ("reporter_reader", False),
+        ("reporting_reader", False),
+        ("reporting_writer", False),
+        ("retention", False),
+    ]
+
+
+@pytest.mark.parametrize("role", ["reporting_writer", "registry"])
+def test_other_databases_roles_cannot_connect_to_the_source(role: str, migrated: Settings, stack_folder: Path) -> None:
+    password = json.loads((stack_folder / "passwords.json").read_text())[role]
+    at = migrated.oltp
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(host=at.host, port=at.port, dbname=at.database, user=role, password=password)
+
+
+def test_the_migrator_is_no_superuser(login: Connect) -> None:
+    found = login("migrator").execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    assert found == (False,)
+
+
+# Reporting
+
+PLACE = {
+    "_epoch": 1,
+    "_offset": 1,
+    "_version": 0,
+    "_log_commit": 0,
+    "_log_change": 0,
+    "_deleted": False,
+    "_source_time": NOW,
+}
+
+
+def product(**values: Any) -> tuple[sql.Composed, list[Any]]:
+    row = {"tenant_id": "tenant", "sku": "sku"} | PLACE | values
+    statement = sql.SQL("INSERT INTO reporting_g1.products ({}) VALUES ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join([sql.Placeholder()] * len(row))
+    )
+    return statement, list(row.values())
+
+
+def test_a_deleted_row_may_lack_what_a_live_one_needs(login: Connect) -> None:
+    login("reporting_writer").execute(*product(_deleted=True))
+    with pytest.raises(errors.CheckViolation, match="products_complete"):
+        login("reporting_writer").execute(*product(name="a name alone"))
+
+
+def test_a_later_table_needs_no_grants(login: Connect) -> None:
+    owner = login("reporting_migrator")
+    owner.execute("CREATE TABLE reporting_g1.later (id int)")
+    owner.execute("CREATE VIEW report.later AS SELECT * FROM reporting_g1.later")
+    allowed = owner.execute(
+        "SELECT has_table_privilege('reporting_writer', 'reporting_g1.later', 'SELECT, INSERT, UPDATE, DELETE'), "
+        "has_table_privilege('reporting_reader', 'report.later', 'SELECT'), "
+        "has_table_privilege('reporting_reader', 'report.later', 'INSERT')"
+    ).fetchone()
+    assert allowed == (True, True, False)
+
+
+def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrated: Settings, login: Connect) -> None:
+    assert migrate_reporting(migrated, 2) == REPORTING_CHAIN
+    found = login("reporting_migrator").execute(
+        "SELECT table_name FROM information_schema.views WHERE table_schema = 'report' "
+        "AND view_definition LIKE '%reporting_g1.%'"
+    )
+    assert {name for (name,) in found} == {table.name for table in reported()}
+    login("reporting_writer").execute("SELECT FROM reporting_g2.orders")
+
+
+# The catalog
+
+
+@pytest.fixture
+def empty_catalog(settings: Settings) -> Iterator[Settings]:
+    """Settings that name an empty database of the catalog's server, which is dropped at the end."""
+    database = f"test_migrations_{secrets.token_hex(4)}"
+    yield settings.model_copy(update={"catalog": settings.catalog.model_copy(update={"database": database})})
+    with MongoClient[dict[str, Any]](settings.catalog.uri) as client:
+        client.drop_database(database)
+
+
+def test_the_catalog_is_migrated_once_and_is_unique_on_its_keys(empty_catalog: Settings) -> None:
+    applied = migrate_catalog(empty_catalog)
+    assert applied[:3] == ["0001_collections", "0002_indexes", "0003_heartbeat"]
+    assert migrate_catalog(empty_catalog) == []
+    with MongoClient[dict[str, Any]](empty_catalog.catalog.uri, tz_aware=True) as client:
+        database = client[empty_catalog.catalog.database]
+        beat = database["heartbeat"].find_one({"_id": "heartbeat"})
+        assert beat is not None
+        assert abs((beat["at"] - datetime.now(UTC)).total_seconds()) < 60
+        database["price_history"].insert_one({"_id": 1, "tenant_id": "a", "sku": "b", "valid_from": NOW})
+        with pytest.raises(DuplicateKeyError):
+            database["price_history"].insert_one({"_id": 2, "tenant_id": "a", "sku": "b", "valid_from": NOW})
+
+
+def test_two_migrations_of_the_catalog_at_once_do_no_harm(empty_catalog: Settings) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for run in [pool.submit(migrate_catalog, empty_catalog) for _ in range(2)]:
+            run.result()
+    assert migrate_catalog(empty_catalog) == []
+
+
+def test_a_catalog_that_is_not_there_is_named_by_its_setting(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operations.migrate.CONNECT_SECONDS", 0.2)
+    catalog = settings.catalog.model_copy(update={"uri": "mongodb://127.0.0.1:1"})
+    wrong = settings.model_copy(update={"catalog": catalog})
+    with pytest.raises(MigrationFailed, match=r"^catalog: no server \(127\.0\.0\.1:1: .*HEADRACE_CATALOG__URI$"):
+        migrate_catalog(wrong)
