@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection, TopicPartition
@@ -43,8 +44,9 @@ def consumer(bootstrap: str, group: str, **overrides: Any) -> Consumer:
     return Consumer(names | _CONSUMER | _dotted(overrides), logger=_LOG)
 
 
+@lru_cache(maxsize=8)
 def admin(bootstrap: str) -> AdminClient:
-    """An admin client."""
+    """The admin client for these brokers. Kept: one that is garbage takes its unanswered questions along."""
     return AdminClient({"bootstrap.servers": bootstrap}, logger=_LOG)
 
 
