@@ -17,6 +17,7 @@ from schemas.errors import HeadraceError, Unavailable
 from shop.model import ListProduct
 
 Document = dict[str, Any]
+DUPLICATE_KEY = 11000
 
 
 def write_listings(catalog: Database[Document], listings: Sequence[ListProduct]) -> int:
@@ -26,17 +27,34 @@ def write_listings(catalog: Database[Document], listings: Sequence[ListProduct])
     """
     try:
         todo = _not_done(catalog, listings)
-        if todo:
-            catalog.products.bulk_write([update for listing in todo for update in _product(listing)])
-            catalog.price_history.bulk_write([_entry(listing) for listing in todo])
+        try:
+            _write(catalog, todo)
+        except BulkWriteError as error:
+            if _code(error) != DUPLICATE_KEY:
+                raise
+            _write(catalog, _not_done(catalog, todo))  # what a run that was killed just now had sent has arrived
     except BulkWriteError as error:
-        raise _refused(error.details["writeErrors"][0].get("errmsg", "")) from None
+        raise _refused(str(error.details.get("writeErrors") or error)) from None
     except OperationFailure as error:
         raise _refused(str(error)) from None
     except PyMongoError as error:
-        reason = str(error).split(",")[0]
-        raise Unavailable(f"MongoDB, the shop's catalog: {reason}; once it is back, run the same load again") from None
+        reason = str(error).split(" (")[0]
+        raise Unavailable(
+            f"MongoDB, the shop's catalog: {reason}; check that it runs, then load the same again"
+        ) from None
     return len(todo)
+
+
+def _write(catalog: Database[Document], todo: Sequence[ListProduct]) -> None:
+    if todo:
+        catalog.products.bulk_write([update for listing in todo for update in _product(listing)])
+        catalog.price_history.bulk_write([_entry(listing) for listing in todo])
+
+
+def _code(error: BulkWriteError) -> int | None:
+    """The code of the write that ended an ordered bulk; there is at most one."""
+    errors = error.details["writeErrors"]
+    return errors[0]["code"] if errors else None
 
 
 def _not_done(catalog: Database[Document], listings: Sequence[ListProduct]) -> list[ListProduct]:

@@ -34,7 +34,7 @@ class Ledger:
         self._lanes: list[psycopg.Connection[Any]] = []
         try:
             for _ in range(connections):
-                self._lanes.append(psycopg.connect(conninfo, autocommit=True, prepare_threshold=1))
+                self._lanes.append(_connect(conninfo))
         except psycopg.Error as error:
             self.close()
             raise _explained(error) from None
@@ -43,7 +43,8 @@ class Ledger:
     def write(self, steps: Sequence[OrderStep]) -> int:
         """Commit, tenant by tenant in order, the steps that are not there yet; returns how many that were.
 
-        After an error, some steps of the batch may be committed: write it again, and those are left alone.
+        After an error some steps of the batch may be committed, and the connections are of no more use: write the
+        batch again through a new ledger, and what is there is left alone.
         Raises Unavailable when Postgres goes away, HeadraceError when it refuses a step.
         """
         try:
@@ -89,15 +90,43 @@ def _found(connection: psycopg.Connection[Any], events: Iterable[Event]) -> set[
     return {row[0] for row in connection.execute(DONE, parameters)}
 
 
+def _connect(conninfo: str) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=1)
+    # A plan made anew for each step, over all those partitions, costs more than carrying it out.
+    connection.execute("SET plan_cache_mode = force_generic_plan")
+    return connection
+
+
 def _write(connection: psycopg.Connection[Any], part: list[Todo]) -> None:
+    """Each step is a transaction, but none waits for its answer before the next is sent.
+
+    A step that fails stops the pipeline: Postgres skips all that was sent behind it.
+    """
+    failure: psycopg.Error | None = None
+    try:
+        with connection.pipeline():
+            try:
+                _send(connection.cursor(), part)
+            except psycopg.Error as error:
+                failure = error  # raised once the pipeline is closed, or psycopg would log what follows from it
+    except psycopg.Error as error:
+        failure = failure or error
+    if failure:
+        raise failure
+
+
+def _send(cursor: psycopg.Cursor[Any], part: list[Todo]) -> None:
+    cursor.execute("BEGIN")
     for each in part:
-        connection.execute(*statement(*each))
+        cursor.execute(*statement(*each))
+        cursor.execute("COMMIT AND CHAIN")
+    cursor.execute("COMMIT")
 
 
 def _explained(error: psycopg.Error) -> HeadraceError:
     reason = str(error).strip().splitlines()[0]
     if isinstance(error, psycopg.OperationalError):
-        return Unavailable(f"Postgres, the shop's database: {reason}; once it is back, run the same load again")
+        return Unavailable(f"Postgres, the shop's database: {reason}; check that it runs, then load the same again")
     if "no partition of relation" in reason:
         return HeadraceError(f"Postgres: {reason}; make the months of this history first (make_partitions)")
     return HeadraceError(f"Postgres refused a step: {reason}; are its migrations at this version (headrace migrate)?")

@@ -1,0 +1,130 @@
+"""Single deeds of a shop that is open now, for a demo or a try by hand: each returns where to watch it arrive.
+
+Unlike a history, these happen at the databases' own time and have ids that no second call repeats. `sales` is a
+connection as app_writer, in autocommit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from pymongo.database import Database
+
+from schemas.errors import HeadraceError
+from shop.catalog import Document, write_listings
+from shop.events import event
+from shop.model import Line, ListProduct, MarkOrder, OrderKey, OrderStep, PlaceOrder, Status
+from shop.statements import statement
+
+# A price is announced before it holds: no line can be priced at an instant whose price is still on its way.
+ANNOUNCED = timedelta(seconds=1)
+CENT = Decimal("0.01")
+OPEN_ORDER = """
+SELECT tenant_id, order_month, order_id FROM sales.orders
+WHERE cancelled_at IS NULL AND delivered_at IS NULL AND deleted_at IS NULL
+ORDER BY placed_at DESC, tenant_id, order_id LIMIT 1
+"""
+ANY_TENANT = "SELECT tenant_id, currency FROM sales.orders ORDER BY placed_at DESC, tenant_id LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row to watch for: the values of its table's key."""
+
+    key: Mapping[str, str | int | date]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedRow(Row):
+    """A product's row, and its price from now on."""
+
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoldRow(Row):
+    """An order line's row, and the product that it sold."""
+
+    sku: str
+    price: Decimal
+    currency: str
+
+
+def change_price(catalog: Database[Document]) -> PricedRow:
+    """Raise the price of the catalog's first product by a tenth, from a second from now on.
+
+    Raises HeadraceError when the catalog is empty.
+    """
+    product = catalog.products.find_one(sort=[("_id", 1)])
+    if product is None:
+        raise HeadraceError("the catalog holds no product whose price could change; load a shop first")
+    price = (Decimal(str(product["price"])) * Decimal("1.1")).quantize(CENT) + CENT
+    known = {name: product[name] for name in ("tenant_id", "sku", "name", "category", "currency", "stock")}
+    write_listings(catalog, [ListProduct(at=_now(catalog) + ANNOUNCED, price=price, **known)])
+    return PricedRow(key={"tenant_id": product["tenant_id"], "sku": product["sku"]}, price=price)
+
+
+def cancel_order(sales: psycopg.Connection[Any]) -> Row:
+    """Cancel the newest order that is neither delivered nor cancelled. Raises HeadraceError when there is none."""
+    found = sales.execute(OPEN_ORDER).fetchone()
+    if found is None:
+        raise HeadraceError("no order is open that could be cancelled; load a shop first")
+    order, at = OrderKey(*found), _clock(sales)
+    _do(sales, MarkOrder(at=at, order=order, status=Status.CANCELLED, moment=at))
+    return Row(key=_key(order))
+
+
+def sell_unlisted(sales: psycopg.Connection[Any]) -> SoldRow:
+    """Sell a product that no catalog knows yet; `list_late` makes it known.
+
+    The month of now must have its partitions. Raises HeadraceError when the shop has no tenant yet.
+    """
+    found = sales.execute(ANY_TENANT).fetchone()
+    if found is None:
+        raise HeadraceError("no tenant has ever sold anything; load a shop first")
+    (tenant_id, currency), at, id_ = found, _clock(sales), uuid4().hex
+    order = OrderKey(tenant_id, at.date().replace(day=1), id_)
+    line = Line(line_no=1, sku=f"late-{id_[:12]}", quantity=1, unit_price=Decimal("19.90"), freight=Decimal("4.90"))
+    _do(sales, PlaceOrder(at=at, order=order, customer_id="customer-late", currency=currency, lines=(line,)))
+    return SoldRow(key=_key(order) | {"line_no": line.line_no}, sku=line.sku, price=line.unit_price, currency=currency)
+
+
+def list_late(catalog: Database[Document], sold: SoldRow) -> None:
+    """Let the catalog learn what `sell_unlisted` has sold."""
+    listing = ListProduct(
+        at=_now(catalog),
+        tenant_id=str(sold.key["tenant_id"]),
+        sku=sold.sku,
+        name="Late lamp",
+        category="lighting",
+        price=sold.price,
+        currency=sold.currency,
+        stock=1,
+        late=True,
+    )
+    write_listings(catalog, [listing])
+
+
+def _do(sales: psycopg.Connection[Any], step: OrderStep) -> None:
+    sales.execute(*statement(step, event(step)))
+
+
+def _key(order: OrderKey) -> dict[str, str | int | date]:
+    return {"tenant_id": order.tenant_id, "order_month": order.order_month, "order_id": order.order_id}
+
+
+def _clock(sales: psycopg.Connection[Any]) -> datetime:
+    row = sales.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None  # noqa: S101  # a SELECT without FROM has one row
+    moment: datetime = row[0]
+    return moment.astimezone(UTC)
+
+
+def _now(catalog: Database[Document]) -> datetime:
+    """The catalog server's time, which is what its heartbeats carry; whole milliseconds."""
+    now: datetime = catalog.client.admin.command("hello")["localTime"]
+    return now.replace(tzinfo=UTC)
