@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from pymongo.database import Database
 
 from connectors.connect import Connect
@@ -96,10 +96,14 @@ def confirmed_position(oltp: psycopg.Connection[Any], slot: str) -> int | None:
 
 
 def committed(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, int], int]:
-    """The offsets that a consumer group has committed of the partitions in `wanted`."""
+    """The offsets that a consumer group has committed of the partitions in `wanted`; none when nobody answers."""
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*at) for at in wanted])
-    (future,) = clients.admin(bootstrap).list_consumer_group_offsets([asked]).values()
-    found = future.result(clients.TIMEOUT).topic_partitions
+    admin = clients.admin(bootstrap)
+    (future,) = admin.list_consumer_group_offsets([asked], request_timeout=clients.TIMEOUT).values()
+    try:
+        found = future.result(clients.TIMEOUT).topic_partitions
+    except (KafkaException, TimeoutError):  # its coordinator moves, or the group has never been
+        return {}
     return {(each.topic, each.partition): max(0, each.offset) for each in found}
 
 

@@ -153,7 +153,7 @@ def load_shop(
     """Trade with generated orders. The same call again goes on where the first one stopped."""
     from operations import load
 
-    load.shop(configuration.load(), out, orders=orders, seed=seed, rate=rate)
+    load.show(configuration.load(), out, load.history(folder=None, orders=orders, seed=seed), rate=rate)
 
 
 @load_app.command("olist")
@@ -165,7 +165,8 @@ def load_olist(
     """Play real orders, in the order in which they happened."""
     from operations import load
 
-    load.olist(configuration.load(), out, folder=folder, rate=rate, speedup=speedup)
+    past = load.history(folder=folder, orders=0, seed=0)
+    load.show(configuration.load(), out, past, rate=rate, speedup=speedup)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Connections to the databases, each as the least of its roles; one that fails says which setting to look at."""
 
 from typing import Any, Literal
+from urllib.parse import quote_plus
 
 import psycopg
 import pymongo
@@ -10,6 +11,7 @@ from pymongo.database import Database
 from connectors.connect import Connect
 from connectors.line import Line
 from operations.barrier import Hops
+from operations.odbc import connection_string
 from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, Settings
 from schemas.errors import HeadraceError, Unavailable
@@ -55,6 +57,27 @@ def landing(settings: Settings) -> Reporting:
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
 
 
+def odbc_string(settings: Settings, role: ReportingRole) -> str:
+    """How a role reaches the reporting database where that is SQL Server, for ODBC."""
+    at = settings.reporting
+    return connection_string(at, getattr(at, f"{role}_user"), getattr(at, f"{role}_password").get_secret_value())
+
+
+def _odbc(settings: Settings, role: ReportingRole) -> Any:
+    import pyodbc  # needs unixODBC, which only SQL Server asks for
+
+    try:
+        return pyodbc.connect(odbc_string(settings, role), autocommit=True, timeout=CONNECT_TIMEOUT_S)
+    except pyodbc.Error as error:
+        where = f"{settings.reporting.database} at {settings.reporting.host}:{settings.reporting.port}"
+        if error.args[0] == "28000":
+            raise HeadraceError(
+                f"{where}: login refused for {getattr(settings.reporting, f'{role}_user')}; "
+                f"check {PREFIX}REPORTING__{role.upper()}_PASSWORD"
+            ) from None
+        raise Unavailable(f"{where}: no connection ({error.args[-1]})") from None
+
+
 def connect(conninfo: str, password_setting: str) -> psycopg.Connection[Any]:
     """An autocommit connection in UTC. Raises HeadraceError that names `password_setting` when the login is refused."""
     try:
@@ -70,12 +93,19 @@ def connect(conninfo: str, password_setting: str) -> psycopg.Connection[Any]:
 
 def catalog(settings: Settings) -> Database[dict[str, Any]]:
     """The catalog's database; pymongo connects when it is first used."""
-    at = settings.catalog
-    password = at.password.get_secret_value() if at.password else None
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-        at.uri, username=at.user, password=password, tz_aware=True, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000
+        catalog_uri(settings), tz_aware=True, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000
     )
-    return client[at.database]
+    return client[settings.catalog.database]
+
+
+def catalog_uri(settings: Settings) -> str:
+    """MongoDB's URI with the user and password of the settings in it, where there are any."""
+    at = settings.catalog
+    if at.user is None or at.password is None:
+        return at.uri
+    scheme, rest = at.uri.split("://", 1)
+    return f"{scheme}://{quote_plus(at.user)}:{quote_plus(at.password.get_secret_value())}@{rest}"
 
 
 def _conninfo(host: str, port: int, database: str, user: str, password: str) -> str:
@@ -96,7 +126,7 @@ def report(settings: Settings, role: ReportingRole = "writer") -> Report:
     generation = settings.reporting.generation
     if settings.reporting.adapter == "postgres":
         return PostgresReport(reporting(settings, role), generation)
-    return SqlServerReport(odbc(settings, role), generation)
+    return SqlServerReport(_odbc(settings, role), generation)
 
 
 def hops(settings: Settings) -> Hops:

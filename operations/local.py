@@ -55,8 +55,10 @@ def up(folder: Path, out: Console) -> None:
     """Servers, migrations, capture. Prints how to go on."""
     settings, ready = servers(folder, lambda said: out.print(said, style="dim", markup=False))
     out.print("servers    " + describe(ready))
-    capture.apply(settings, lambda said: out.print(f"capture    {said}", markup=False))
-    out.print("\nNext: headrace run enrich & headrace run report & headrace load shop --orders 500; headrace verify")
+    changed = capture.apply(settings, lambda _: None)
+    out.print(f"capture    streams ({changed} changes; `headrace connectors plan` shows what is kept so)")
+    out.print("next       `headrace run enrich` and `headrace run report`, each in a terminal of its own;")
+    out.print("           then `headrace load shop --orders 500` and `headrace verify`")
 
 
 def down(folder: Path, out: Console, *, wipe: bool) -> None:

@@ -40,7 +40,17 @@ def report(settings: Settings) -> None:
 
 def enrich(settings: Settings) -> None:
     """The Faust app."""
-    raise NotImplementedError
+    from streams import app
+    from streams.wiring import Wiring
+
+    app.run(
+        Wiring(bootstrap=settings.kafka.bootstrap, registry_url=settings.registry.url),
+        group=settings.enrich.group,
+        mongo_uri=connections.catalog_uri(settings),
+        mongo_database=settings.catalog.database,
+        http_port=settings.enrich.http_port,
+        state_dir=settings.enrich.state_dir,
+    )
 
 
 def log_as_lines() -> None:

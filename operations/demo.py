@@ -1,0 +1,150 @@
+"""`headrace demo`: the whole line on this machine, traded on, watched, and proven row by row."""
+
+import time
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from rich.console import Console
+
+from operations import barrier, capture, connections, load, local, verify
+from operations.board import Board
+from operations.rows import Report
+from operations.settings import Settings
+from operations.stages import Stages
+from schemas.errors import HeadraceError
+from shop import actions
+from shop.model import History
+
+ARRIVAL_DEADLINE_S = 60.0
+CATCH_UP_S = 120.0
+POLL_S = 0.02
+SAMPLE_S = 0.5
+
+
+def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bool) -> bool:
+    """Show everything; returns whether reporting equals the sources. Stops all that it started unless `keep`."""
+    past = load.history(folder=olist, orders=orders, seed=1)  # a folder that can't be read: before anything starts
+    began = time.monotonic()
+    try:
+        settings = _start(folder, out)
+        landed_after = _trade(settings, past, out, began)
+        _change(settings, out)
+        equal = _prove(settings, out)
+        took = time.monotonic() - began
+        out.print(f"\nFirst order in reporting {landed_after:.1f} s after the start; everything in {took:.1f} s.")
+        return equal
+    finally:
+        if keep:
+            out.print(f"Left running: `headrace status` shows it, `headrace down --wipe` ends it. Settings: {folder}")
+        else:
+            local.down(folder, Console(quiet=True), wipe=True)
+
+
+def _start(folder: Path, out: Console) -> Settings:
+    settings, ready = local.servers(folder, lambda said: out.print(f"      {said}", style="dim", markup=False))
+    _step(out, "[1/4] servers", local.describe(ready))
+    began = time.monotonic()
+    capture.apply(settings, lambda _: None)
+    workers = local.start_workers(folder)
+    local.wait_for_workers(folder, workers)
+    took = time.monotonic() - began
+    _step(
+        out, "[2/4] pipeline", f"databases migrated, 2 connectors streaming, {len(workers)} workers; {took:.1f} s more"
+    )
+    return settings
+
+
+def _trade(settings: Settings, past: History, out: Console, began: float) -> float:
+    """Play the orders beside a live table until all have landed; returns when the first one had (s)."""
+    _step(out, "[3/4] orders", f"{past.orders:,} orders of {past.first_day} to {past.last_day}")
+    hops, reader = connections.hops(settings), connections.report(settings, "reader")
+    stages, shop = Stages(hops), load.Player(settings, past)
+    first: list[float] = []
+
+    def look(_: str = "") -> None:
+        if not first and reader.query("SELECT 1 FROM report.orders OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY"):
+            first.append(time.monotonic() - began)
+        board.show(shop.orders, past.orders, stages.sample())
+
+    with Board(out) as board:
+        while shop.running():
+            look()
+            time.sleep(SAMPLE_S)
+        barrier.cross(hops, deadline_s=CATCH_UP_S, on_wait=look)
+        look()
+    return first[0]
+
+
+def _change(settings: Settings, out: Console) -> None:
+    """Change a price, cancel an order, sell a product that the catalog learns late; follow each to a reader."""
+    reader = connections.report(settings, "reader")
+    sales, catalog = connections.oltp(settings, "app_writer"), connections.catalog(settings)
+
+    product = actions.change_price(catalog)
+    took = _seconds_until(reader, f"SELECT 1 FROM report.products WHERE {_is(product)} AND price = {product.price}")
+    _step(out, "", f"a price changed           visible to readers after {took:.2f} s")
+
+    order = actions.cancel_order(sales)
+    took = _seconds_until(reader, f"SELECT 1 FROM report.orders WHERE {_is(order)} AND status = 'cancelled'")
+    _step(out, "", f"an order was cancelled    visible to readers after {took:.2f} s")
+
+    line = actions.sell_unlisted(sales)
+    late = f"SELECT 1 FROM report.order_lines WHERE {_is(line)} AND enrichment_status"
+    took = _seconds_until(reader, f"{late} = 'pending'")
+    _step(out, "", f"an unlisted product sold  visible, pending, after {took:.2f} s")
+    actions.list_late(catalog, line)
+    took = _seconds_until(reader, f"{late} = 'enriched'")
+    _step(out, "", f"the product was listed    its line enriched after {took:.2f} s")
+
+
+def _prove(settings: Settings, out: Console) -> bool:
+    """A small report as a reader gets it, then every row compared."""
+    _step(out, "[4/4] report", "as a reader of reporting sees it")
+    summary(connections.report(settings, "reader"), out)
+    result = verify.verify(settings, deadline_s=CATCH_UP_S)
+    _step(out, "      verify", "every row of Postgres and MongoDB against reporting")
+    verify.show(result, out, json=False)
+    return result.equal
+
+
+def summary(report: Report, out: Console) -> None:
+    """Revenue by tenant and month, the top products, payments by status."""
+    for title, sql in SUMMARY.items():
+        rows = report.query(sql)
+        said = "   ".join(" ".join(_cell(value) for value in row) for row in rows)
+        out.print(f"      {title:20}{said}", markup=False, soft_wrap=True)
+
+
+SUMMARY = {
+    "revenue by month": "SELECT tenant_id, order_month, SUM(total) FROM report.orders WHERE status <> 'cancelled' "
+    "GROUP BY tenant_id, order_month ORDER BY 3 DESC OFFSET 0 ROWS FETCH NEXT 3 ROWS ONLY",
+    "top products": "SELECT product_name, SUM(quantity) FROM report.order_lines WHERE product_name IS NOT NULL "
+    "GROUP BY product_name ORDER BY 2 DESC, 1 OFFSET 0 ROWS FETCH NEXT 3 ROWS ONLY",
+    "payments by status": "SELECT provider_status, COUNT(*), SUM(amount) FROM report.payments "
+    "GROUP BY provider_status ORDER BY 2 DESC",
+}
+
+
+def _cell(value: object) -> str:
+    match value:
+        case Decimal():
+            return f"{value:,.2f}"
+        case date():
+            return value.strftime("%Y-%m")
+        case int():
+            return f"{value:,}"
+    return str(value)[:24]
+
+
+def _seconds_until(reader: Report, sql: str) -> float:
+    began = time.monotonic()
+    while not reader.query(sql):
+        if time.monotonic() - began > ARRIVAL_DEADLINE_S:
+            raise HeadraceError(f"not visible to readers after {ARRIVAL_DEADLINE_S:.0f} s: {sql}")
+        time.sleep(POLL_S)
+    return time.monotonic() - began
+
+
+def _step(out: Console, head: str, said: str) -> None:
+    out.print(f"{head:16}{said}", markup=False, soft_wrap=True, style="bold" if head.startswith("[") else None)
