@@ -99,14 +99,14 @@ def _maven(out: Path, report: Report) -> None:
                 file.write(line)
                 if said := progress(line):
                     report(said)
-                if line.startswith("[ERROR]") and len(errors) < 3:
-                    errors.append(line.removeprefix("[ERROR]").strip())
+                if cause := complaint(line):
+                    errors.append(cause)
         except BaseException:
             maven.terminate()
             raise
     if maven.returncode != 0:
         raise StackError(
-            f"Maven could not get the servers' jars: {' '.join(errors) or 'it said nothing'} "
+            f"Maven could not get the servers' jars: {' '.join(errors[:3]) or 'it said nothing'} "
             f"(all of it in {log}). Check the network and ~/.m2/settings.xml, then run it again: "
             "it goes on where it stopped"
         )
@@ -121,6 +121,14 @@ def progress(line: str) -> str | None:
             found[1]
         ] + f" {found[2]}"
     return None
+
+
+def complaint(line: str) -> str | None:
+    """What an error line of Maven's says about the cause, or None."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()  # it colours even what goes into a pipe
+    said = plain.removeprefix("[ERROR]").strip()
+    about_itself = ("To see the full stack", "Re-run Maven", "For more information", "[Help", "After correcting")
+    return said if plain.startswith("[ERROR]") and said and not said.startswith(about_itself) else None
 
 
 def _require_tools() -> None:

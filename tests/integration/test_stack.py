@@ -23,7 +23,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from operations.settings import Settings
 from stack import java, supervisor
 from stack.errors import StackError
-from stack.folder import Folder
+from stack.folder import Folder, free_port
+from stack.probes import CatalogAnswers, HttpAnswers, KafkaAnswers, PostgresAnswers
 from stack.servers import SERVERS
 
 ALL = set(SERVERS)
@@ -37,6 +38,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield path
     supervisor.down(path, wipe=True)
     assert not path.exists()
+
+
+@pytest.fixture
+def short_lived(tmp_path: Path) -> Iterator[Path]:
+    """A folder for a stack that will not come up."""
+    folder = tmp_path / "stack"
+    yield folder
+    supervisor.down(folder, wipe=True)
 
 
 @pytest.fixture
@@ -238,6 +247,12 @@ def captured(bootstrap: str, count: int) -> list[tuple[str, str]]:
     return found
 
 
+def test_a_probe_of_nobody_says_not_ready() -> None:
+    port = free_port(taken=set())
+    probes = [PostgresAnswers(port, "x"), KafkaAnswers(port, "x"), HttpAnswers(port, "/"), CatalogAnswers(port)]
+    assert [probe() for probe in probes] == [False, False, False, False]
+
+
 # ---- trouble ------------------------------------------------------------------------------------
 
 
@@ -269,26 +284,25 @@ def test_servers_follow_one_that_had_to_move(folder: Path, environment: dict[str
     assert moved["HEADRACE_KAFKA__BOOTSTRAP"] != environment["HEADRACE_KAFKA__BOOTSTRAP"]
 
 
-def test_a_crash_is_named_with_the_end_of_its_log_and_nothing_stays_behind(tmp_path: Path) -> None:
-    folder = tmp_path / "stack"
-    Folder(folder).create()
-    Folder(folder).kafka.mkdir()
-    (folder / "kafka" / "meta.properties").write_text(f"version=1\nnode.id=7\ncluster.id={Folder(folder).identity()}\n")
+def test_a_crash_is_named_with_the_end_of_its_log_and_nothing_stays_behind(short_lived: Path) -> None:
+    Folder(short_lived).create()
+    Folder(short_lived).kafka.mkdir()
+    (short_lived / "kafka" / "meta.properties").write_text(
+        f"version=1\nnode.id=7\ncluster.id={Folder(short_lived).identity()}\n"
+    )
     with pytest.raises(StackError, match=r"(?s)kafka ended while it was starting.*kafka\.log.*node"):
-        supervisor.up(folder)
-    assert processes_in(folder) == []
-    supervisor.down(folder, wipe=True)
+        supervisor.up(short_lived)
+    assert processes_in(short_lived) == []
 
 
-def test_the_caller_may_work_while_the_rest_still_starts(tmp_path: Path) -> None:
-    folder = tmp_path / "stack"
+def test_the_caller_may_work_while_the_rest_still_starts(short_lived: Path) -> None:
     ready: list[str] = []
 
     def on_event(server: str, state: str, seconds: float) -> None:
         if state == "ready":
             ready.append(server)
 
-    with pytest.raises(ZeroDivisionError), supervisor.starting(folder, on_event=on_event) as stack:
+    with pytest.raises(ZeroDivisionError), supervisor.starting(short_lived, on_event=on_event) as stack:
         stack.wait_for("postgres")
         assert "connect" not in ready
         environment = stack.environment()
@@ -296,29 +310,26 @@ def test_the_caller_may_work_while_the_rest_still_starts(tmp_path: Path) -> None
         with postgres(environment, "reporting", "reporting_migrator", password) as connection:
             connection.execute("CREATE SCHEMA early")
         raise ZeroDivisionError
-    assert processes_in(folder) == []
-    supervisor.down(folder, wipe=True)
+    assert processes_in(short_lived) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_up_leaves_no_process_behind(tmp_path: Path, number: signal.Signals) -> None:
-    folder = tmp_path / "stack"
+def test_an_interrupted_up_leaves_no_process_behind(short_lived: Path, number: signal.Signals) -> None:
     program = (
         "import sys; from pathlib import Path; from stack import supervisor\n"
         "supervisor.up(Path(sys.argv[1]), on_event=lambda *event: print(*event, flush=True))"
     )
-    child = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-c", program, str(short_lived)], stdout=subprocess.PIPE, text=True)
     with child:
         assert child.stdout is not None
         for line in child.stdout:
             if line.startswith("postgres ready"):
                 break
-        assert processes_in(folder)
+        assert processes_in(short_lived)
         child.send_signal(number)
         child.stdout.read()
     assert child.returncode != 0
-    assert processes_in(folder) == []
-    supervisor.down(folder, wipe=True)
+    assert processes_in(short_lived) == []
 
 
 def test_down_stops_everything_and_keeps_the_data(folder: Path, environment: dict[str, str]) -> None:
