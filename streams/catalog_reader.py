@@ -1,0 +1,157 @@
+"""Reads the catalog's topic from its beginning to its end, then follows it: a thread and a consumer of its own.
+
+Not Faust's GlobalTable: its recovery does not take a topic that others write (measured; see 0002).
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, cast
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from prometheus_client import Counter
+
+from kafka.clients import consumer, end_offsets
+from kafka.dead_letters import DeadLetters, record
+from kafka.decoding import Decoding, epoch
+from kafka.registry import Registry
+from schemas import mongo
+from schemas.errors import BadRecord, HeadraceError
+from schemas.tables import Table
+from schemas.values import microseconds
+from streams.asof import Entry, Product
+from streams.catalog import Catalog
+from streams.reading import read_some
+from streams.wiring import Wiring
+
+BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be understood (also dead letters).")
+
+
+class CatalogReader:
+    """Keeps `catalog` up to date with the catalog's topic, which holds entries and heartbeats.
+
+    `loaded` is set once everything that was there at the start has been read. `failure` holds what ended the
+    reader: the worker then stops, as its lines would stay undecided for ever.
+    """
+
+    def __init__(self, catalog: Catalog, wiring: Wiring, dead_letters: Callable[[], DeadLetters]) -> None:
+        self._catalog = catalog
+        self._topic = wiring.catalog
+        self._bootstrap = wiring.bootstrap
+        table = wiring.catalog_table
+        # Not shared with the lines' thread: a Registry is for one thread.
+        self._registry = Registry(wiring.registry_url)
+        self._decoding = Decoding(self._registry, [table])
+        self._canonical = table.captured_topics[0]
+        self._entry = _entry_reader(table)
+        self._new_dead_letters = dead_letters
+        self._dead_letters: DeadLetters | None = None
+        self._stop = threading.Event()
+        self.loaded = threading.Event()
+        self.failure: HeadraceError | None = None
+        self._thread = threading.Thread(target=self._run, name="catalog", daemon=True)
+
+    def start(self) -> None:
+        """Starts reading."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops reading; returns when the consumer is closed."""
+        self._stop.set()
+        if self._thread.ident:
+            self._thread.join(10)
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except HeadraceError as error:
+            self.failure = error
+        except Exception as error:  # a thread that dies unseen would leave every line undecided
+            self.failure = HeadraceError(f"the catalog's reader failed: {type(error).__name__} {error}")
+
+    def _follow(self) -> None:
+        end = self._end()
+        reader = consumer(self._bootstrap, "headrace-catalog-reader", enable_partition_eof=True)
+        try:
+            reader.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+            self._read(reader, end)
+        finally:
+            reader.close()
+            self._registry.close()
+
+    def _end(self) -> int:
+        ends = end_offsets(self._bootstrap, [self._topic])
+        if len(ends) != 1:
+            raise HeadraceError(
+                f"{self._topic} has {len(ends)} partitions, expected 1: a heartbeat says how far the catalog is known "
+                "only where entries and heartbeats are in one order (docs/decisions/0002-catalog-watermark.md)"
+            )
+        return ends[self._topic, 0]
+
+    def _read(self, reader: Consumer, end: int) -> None:
+        position = 0
+        while not self._stop.is_set():
+            messages, reached = read_some(reader, 0.2)
+            self.apply(messages)
+            position = max(position, reached)
+            if position >= end:
+                self.loaded.set()
+
+    def apply(self, messages: list[Message]) -> None:
+        """Takes one batch, in its order: the entries, then the last heartbeat."""
+        heartbeats: list[Message] = []
+        for message in messages:
+            if message.value() is None:
+                continue
+            try:
+                if mongo.document_id(_key(message)) == mongo.HEARTBEAT_ID:
+                    heartbeats.append(message)
+                else:
+                    self._catalog.add(*self._entry(self._change(message)))
+            except BadRecord as error:
+                self._refuse(message, error)
+        # Of thousands of heartbeats at a start only the last that counts is worth decoding.
+        for message in reversed(heartbeats):
+            try:
+                at = self._heartbeat(message)
+            except BadRecord as error:
+                self._refuse(message, error)
+                continue
+            if at is not None:
+                self._catalog.heartbeat(at)
+                return
+
+    def _change(self, message: Message) -> Any:
+        return self._decoding.change(
+            self._canonical, _key(message), cast(bytes, message.value()), cast(Any, message.headers()), 0
+        )
+
+    def _heartbeat(self, message: Message) -> datetime | None:
+        epoch(cast(Any, message.headers()))
+        return mongo.heartbeat(_key(message), self._registry.decode(cast(bytes, message.value())))
+
+    def _refuse(self, message: Message, error: BadRecord) -> None:
+        BAD.inc()
+        if self._dead_letters is None:
+            self._dead_letters = self._new_dead_letters()
+        self._dead_letters.send(record(message), error)
+        self._dead_letters.confirm()
+
+
+def _entry_reader(table: Table) -> Callable[[Any], tuple[Product, Entry]]:
+    names = [column.name for column in table.columns]
+    indexes = [names.index(name) for name in ("tenant_id", "sku", "valid_from", "name", "category", "price")]
+
+    def read(change: Any) -> tuple[Product, Entry]:
+        if change.row is None:
+            raise BadRecord(
+                f"{table.name} is append-only: expected an entry, got a delete (a correction is a new entry)"
+            )
+        tenant, sku, valid_from, name, category, price = (change.row[index] for index in indexes)
+        return (tenant, sku), Entry(microseconds(valid_from), name, category, price)
+
+    return read
+
+
+def _key(message: Message) -> bytes | None:
+    return message.key()

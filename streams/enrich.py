@@ -1,0 +1,104 @@
+"""The enrichment itself: an ordinary function from a captured line and the catalog to the line that lands.
+
+Opens nothing and keeps nothing; when a choice is final is said here and nowhere else
+(docs/decisions/0002-catalog-watermark.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, Protocol, cast
+
+from schemas.change import Change, Row
+from schemas.position import enrichment_version
+from schemas.tables import Table
+from schemas.values import microseconds
+from streams.asof import Entry, History, Product, as_of
+
+
+class Status(StrEnum):
+    """ENRICHED is final. PROVISIONAL has an entry, but a later one may still be on its way. PENDING has none."""
+
+    ENRICHED = "enriched"
+    PROVISIONAL = "provisional"
+    PENDING = "pending"
+
+
+class Catalog(Protocol):
+    """What enrichment asks of the catalog. `watermark`: every entry that is valid from this µs or before is known."""
+
+    @property
+    def watermark(self) -> int: ...
+
+    def history(self, product: Product) -> History: ...
+
+
+class Wait(NamedTuple):
+    """What an undecided line waits for: the watermark to reach `due` (µs), or, where that is None, for any entry
+    of `product`."""
+
+    product: Product
+    due: int | None
+
+
+class Enriched(NamedTuple):
+    """The change to emit; `wait` is None once it is final."""
+
+    change: Change
+    wait: Wait | None
+
+
+Enrich = Callable[[Change, Catalog], Enriched]
+
+_NOTHING_KNOWN: Row = (None, None, None, 0, Status.PENDING.value)
+
+
+def enricher(table: Table) -> Enrich:
+    """The enrichment of `table`, whose columns name the product (tenant_id, sku) and the instant (priced_at)."""
+    names = [column.name for column in table.columns]
+    tenant, sku, priced = (names.index(name) for name in ("tenant_id", "sku", "priced_at"))
+
+    def enrich(change: Change, catalog: Catalog) -> Enriched:
+        row = change.row
+        if row is None:
+            return Enriched(change, None)
+        product = cast(Product, (row[tenant], row[sku]))
+        priced_at = microseconds(cast(datetime, row[priced]))
+        # Read before the history: the catalog's reader may add entries between the two.
+        watermark = catalog.watermark
+        entry = as_of(catalog.history(product), priced_at)
+        if entry is None:
+            return _emit(change, row + _NOTHING_KNOWN, 0, Wait(product, None))
+        due = due_at(entry, priced_at, microseconds(change.source_time))
+        if watermark >= due:
+            return _emit(change, row + decided(entry), enrichment_version(entry.valid_from, decided=True), None)
+        if entry.valid_from > priced_at:
+            # An even earlier entry may follow, and versions must not go down.
+            return _emit(change, row + _NOTHING_KNOWN, 0, Wait(product, due))
+        version = enrichment_version(entry.valid_from, decided=False)
+        return _emit(change, row + _columns(entry, Status.PROVISIONAL), version, Wait(product, due))
+
+    return enrich
+
+
+def due_at(entry: Entry, priced_at: int, source_time: int) -> int:
+    """The watermark (µs) at which `entry`, chosen for `priced_at`, cannot change any more.
+
+    The line's own commit counts too: a catalog loaded with valid_from in the past is known as far as it was
+    written before the line.
+    """
+    return max(priced_at, source_time, entry.valid_from)
+
+
+def decided(entry: Entry) -> Row:
+    """The enrichment's columns of a decided line; `verify` compares reporting with these."""
+    return _columns(entry, Status.ENRICHED)
+
+
+def _columns(entry: Entry, status: Status) -> Row:
+    return (entry.name, entry.category, entry.price, entry.valid_from, status.value)
+
+
+def _emit(change: Change, row: Row, version: int, wait: Wait | None) -> Enriched:
+    return Enriched(replace(change, row=row, position=change.position._replace(version=version)), wait)

@@ -1,0 +1,69 @@
+"""Writes MongoDB's own time into the catalog's heartbeat document, each second.
+
+Capture carries it behind every entry written before it; how far the catalog is known follows from that
+(docs/decisions/0002-catalog-watermark.md). MongoDB down stops nothing: lines stay provisional and flow on.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from schemas.mongo import HEARTBEAT_ID
+from streams.metrics import HEARTBEAT_FAILURES
+
+_LOG = logging.getLogger("headrace.enrich")
+_COLLECTION = "heartbeat"
+_TIMEOUT_MS = 3_000
+
+
+class HeartbeatWriter:
+    """A thread that updates `heartbeat` in `database` each `seconds`. Several workers may do so at once."""
+
+    def __init__(self, uri: str, database: str, *, seconds: float = 1.0) -> None:
+        # Connects when first used: a MongoDB that is down does not keep the worker from starting.
+        self._client: MongoClient[dict[str, Any]] = MongoClient(
+            uri, tz_aware=True, serverSelectionTimeoutMS=_TIMEOUT_MS, connect=False
+        )
+        self._collection = self._client[database][_COLLECTION]
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self._failing = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Starts writing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stops writing."""
+        self._stop.set()
+        if self._thread.ident:
+            self._thread.join(2 * _TIMEOUT_MS / 1000)
+        self._client.close()
+
+    def beat(self) -> None:
+        """Writes one heartbeat; a MongoDB that does not take it is logged once, and counted."""
+        try:
+            self._collection.update_one({"_id": HEARTBEAT_ID}, {"$currentDate": {"at": True}}, upsert=True)
+        except PyMongoError as error:
+            HEARTBEAT_FAILURES.inc()
+            if not self._failing:
+                _LOG.warning(
+                    "MongoDB takes no heartbeat: %s; new lines stay provisional, see docs/runbook.md#catalog-heartbeat",
+                    error,
+                )
+            self._failing = True
+            return
+        if self._failing:
+            _LOG.info("MongoDB takes heartbeats again")
+        self._failing = False
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.beat()
+            # Just behind a full second: the log's clock has seconds, and the watermark takes the lower of the two.
+            self._stop.wait(self._seconds - (time.time() - 0.02) % self._seconds)

@@ -1,0 +1,11 @@
+"""What the enrichment worker tells about itself."""
+
+from prometheus_client import Counter, Gauge
+
+LINES = Counter("headrace_enriched_lines", "Lines emitted and confirmed, by status (delete: passed on).", ["status"])
+LAG = Gauge("headrace_enrich_lag_records", "Captured records not yet taken.", ["partition"])
+HELD = Gauge("headrace_enrich_held", "Undecided lines whose ack waits for the catalog.", ["partition"])
+PENDING = Gauge("headrace_enrich_pending", "Undecided lines, held or written to the pending topic.", ["partition"])
+CATALOG_ENTRIES = Gauge("headrace_catalog_entries", "Entries of price_history in memory.")
+WATERMARK = Gauge("headrace_catalog_watermark_seconds", "Up to when the catalog is known, as Unix time; 0: not at all.")
+HEARTBEAT_FAILURES = Counter("headrace_catalog_heartbeat_failures", "Heartbeats that MongoDB did not take.")

@@ -1,0 +1,22 @@
+"""Which table is enriched, and between which topics: the only place of this room that names a table."""
+
+from dataclasses import dataclass
+
+from schemas import tables, topics
+from schemas.tables import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """One enrichment: `lines` (captured records of `table`) and `catalog` (those of `catalog_table`) in, `enriched`,
+    `pending` and `dead_letters` out. Tests and rebuilds give topics of their own."""
+
+    bootstrap: str
+    registry_url: str
+    table: Table = tables.ORDER_LINES
+    catalog_table: Table = tables.PRICE_HISTORY
+    lines: str = tables.ORDER_LINES.captured_topics[0]
+    catalog: str = tables.PRICE_HISTORY.captured_topics[0]
+    enriched: str = tables.ORDER_LINES.landed_topics[0]
+    pending: str = topics.PENDING
+    dead_letters: str = topics.DEAD_LETTERS
