@@ -45,10 +45,15 @@ def decoder(table: Table) -> Decode:
 
 
 def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> datetime | None:
-    """The server's time in a heartbeat document; None for any other document (see migrations/catalog)."""
-    if document_id(key) != HEARTBEAT_ID or envelope.get("after") is None:
+    """Up to when (the server's time) a heartbeat document says that the log has been read; None for any other
+    document (see migrations/catalog) and for one read by a snapshot, which stands in no order with other reads.
+
+    The document of an update is looked up when the connector reads the event, so a connector that lags shows a later
+    `at` than was written; the event's own cluster time, in whole seconds, cannot.
+    """
+    if document_id(key) != HEARTBEAT_ID or envelope.get("after") is None or operation(envelope) is Op.READ:
         return None
-    return timestamp(document(envelope["after"]).get("at"))
+    return min(timestamp(document(envelope["after"]).get("at")), timestamp(int(envelope["source"]["ts_ms"]) * 1000))
 
 
 def _key(decode_key: Callable[[Mapping[str, Any]], Key], raw: bytes | None) -> Key:
