@@ -108,7 +108,7 @@ class Folder:
         if self.root.is_dir() and any(self.root.iterdir()) and not self.marker.exists():
             raise StackError(
                 f"{self.root} is not empty and was not made by `headrace up`; "
-                "set HEADRACE_STACK_DIR to an empty or a new folder"
+                "set HEADRACE_STACK_DIR to an empty or a new folder; see docs/runbook.md#stack-folder-refused"
             )
         for path in (self.root, self.logs, self.run, self.config):
             path.mkdir(parents=True, exist_ok=True)
@@ -139,7 +139,8 @@ class Folder:
                     if time.monotonic() > end:
                         raise StackError(
                             f"another `headrace up` or `down` has been at work on {self.root} for "
-                            f"{deadline:.0f} s; wait for it, or end it, then try again"
+                            f"{deadline:.0f} s; wait for it, or end it, then try again; "
+                            "see docs/runbook.md#stack-folder-refused"
                         ) from None
                     time.sleep(0.1)
             yield

@@ -108,7 +108,7 @@ def _maven(out: Path, report: Report) -> None:
         raise StackError(
             f"Maven could not get the servers' jars: {' '.join(errors[:3]) or 'it said nothing'} "
             f"(all of it in {log}). Check the network and ~/.m2/settings.xml, then run it again: "
-            "it goes on where it stopped"
+            "it goes on where it stopped; see docs/runbook.md#jars-cannot-be-fetched"
         )
 
 

@@ -32,6 +32,7 @@ WIPE_GRACE_S = 2.0  # what they would tidy up is about to be deleted
 PROBE_EVERY_S = 0.1
 PORT_ATTEMPTS = 5
 LOG_TAIL_LINES = 12
+NOT_STARTED = "see docs/runbook.md#server-did-not-start"
 LOG_KEPT_BYTES = 20_000_000
 
 
@@ -184,9 +185,11 @@ class Stack:
                 ports = self._ports.current()
                 if any(not is_free(ports[port]) for port in server.ports):
                     return False
-                raise StackError(f"{server.name} ended while it was starting; {_tail(log)}")
+                raise StackError(f"{server.name} ended while it was starting; {NOT_STARTED}; {_tail(log)}")
             self._pause()
-        raise StackError(f"{server.name} runs, but did not answer within {READY_DEADLINE_S:.0f} s; {_tail(log)}")
+        raise StackError(
+            f"{server.name} runs, but did not answer within {READY_DEADLINE_S:.0f} s; {NOT_STARTED}; {_tail(log)}"
+        )
 
     def _pause(self) -> None:
         if self._stopping.wait(PROBE_EVERY_S):
