@@ -108,10 +108,23 @@ def test_a_document_without_the_tables_key_in_its_id_is_refused(id_):
         product(key=json.dumps({"id": id_}).encode())
 
 
+HEARTBEAT_KEY = b'{"id":"\\"heartbeat\\""}'
+
+
 def test_a_heartbeat_is_told_from_a_price():
-    beat = {"after": json.dumps({"_id": "heartbeat", "at": {"$date": 1_000}})}
-    assert mongo.heartbeat(b'{"id":"\\"heartbeat\\""}', beat) == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    beat = {"op": "u", "source": {"ts_ms": 2_000}, "after": json.dumps({"_id": "heartbeat", "at": {"$date": 1_000}})}
+    assert mongo.heartbeat(HEARTBEAT_KEY, beat) == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
     assert mongo.heartbeat(PRODUCT_KEY, {"after": json.dumps(PRODUCT)}) is None
+
+
+def test_a_heartbeat_that_was_looked_up_late_counts_as_of_its_event():
+    beat = {"op": "u", "source": {"ts_ms": 1_000}, "after": json.dumps({"_id": "heartbeat", "at": {"$date": 60_000}})}
+    assert mongo.heartbeat(HEARTBEAT_KEY, beat) == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+
+
+def test_a_heartbeat_read_by_a_snapshot_says_nothing():
+    beat = {"op": "r", "source": {"ts_ms": 1_000}, "after": json.dumps({"_id": "heartbeat", "at": {"$date": 1_000}})}
+    assert mongo.heartbeat(HEARTBEAT_KEY, beat) is None
 
 
 def test_an_event_is_keyed_by_its_day_in_utc():

@@ -1,0 +1,43 @@
+"""The catalog in memory."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from schemas.values import microseconds
+from streams.asof import Entry
+from streams.catalog import Catalog
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_what_was_written_a_slack_before_a_heartbeat_is_known():
+    catalog = Catalog(slack=timedelta(seconds=1))
+    catalog.heartbeat(T0)
+    assert catalog.watermark == microseconds(T0) - 1_000_000
+
+
+def test_an_older_heartbeat_sent_again_does_not_set_the_watermark_back():
+    catalog = Catalog()
+    catalog.heartbeat(T0)
+    known = catalog.watermark
+    catalog.heartbeat(T0 - timedelta(hours=1))
+    assert catalog.watermark == known
+
+
+def test_an_entry_read_twice_counts_once():
+    catalog = Catalog()
+    for _ in range(2):
+        catalog.add(("t", "s"), Entry(1, "n", "c", Decimal(1)))
+    assert (catalog.entries, len(catalog.history(("t", "s")))) == (1, 1)
+
+
+def test_a_product_that_gets_an_entry_is_told():
+    catalog = Catalog()
+    catalog.add(("t", "s"), Entry(1, "n", "c", Decimal(1)))
+    assert list(catalog.arrived) == [("t", "s")]
+
+
+def test_a_tenant_never_sees_anothers_product():
+    catalog = Catalog()
+    catalog.add(("t", "s"), Entry(1, "n", "c", Decimal(1)))
+    assert catalog.history(("other", "s")) == ()

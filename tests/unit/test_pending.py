@@ -1,0 +1,161 @@
+"""What a partition owes: waiting lines, the ack they hold back, and what the pending topic says after a crash."""
+
+from collections.abc import Sequence
+
+from kafka.dead_letters import Record
+from schemas.position import Position
+from streams import pending_topic
+from streams.enrich import Wait
+from streams.pending import Line, Waiting
+
+LAMP = ("shop", "lamp")
+
+
+def record(offset, key=b"k", value=b"v", headers=()):
+    own = [("headrace-epoch", b"1"), *headers]
+    return Record(topic="lines", partition=0, offset=offset, timestamp=0, key=key, value=value, headers=own)
+
+
+def line(offset, key=b"k", *, due: int | None = 100, log=None, taken_at=0.0):
+    position = Position(1, offset, log=(offset, offset) if log is None else (log, log))
+    wait = Wait(LAMP, due)
+    return Line(record=record(offset, key), key=key, position=position, wait=wait, taken_at=taken_at)
+
+
+def waiting(*lines):
+    found = Waiting()
+    for each in lines:
+        found.track(each)
+    return found
+
+
+def offsets(lines: Sequence[Line]):
+    return [each.record.offset for each in lines]
+
+
+def test_the_first_undecided_line_holds_back_the_ack():
+    first, second = line(3, b"a"), line(5, b"b")
+    found = waiting(first, second)
+    assert found.first_held() == 3
+    found.decide(first)
+    assert found.first_held() == 5
+    found.decide(second)
+    assert found.first_held() is None
+
+
+def test_a_line_decided_out_of_order_does_not_ack_the_one_before_it():
+    first, second = line(3, b"a"), line(5, b"b")
+    found = waiting(first, second)
+    found.decide(second)
+    assert found.first_held() == 3
+
+
+def test_a_written_line_holds_nothing_back_but_still_waits():
+    only = line(3)
+    found = waiting(only)
+    found.wrote(only)
+    assert found.first_held() is None
+    assert offsets(found.ripe(100, [])) == [3]
+
+
+def test_a_line_is_looked_at_when_the_watermark_reaches_it():
+    found = waiting(line(3, b"a", due=100), line(4, b"b", due=50))
+    assert offsets(found.ripe(49, [])) == []
+    assert offsets(found.ripe(50, [])) == [4]
+    assert offsets(found.ripe(200, [])) == [3]
+
+
+def test_a_line_is_looked_at_when_its_product_arrives():
+    found = waiting(line(3, due=None))
+    assert offsets(found.ripe(10**18, [("shop", "other")])) == []
+    assert offsets(found.ripe(0, [LAMP])) == [3]
+
+
+def test_a_newer_change_of_the_line_replaces_the_one_that_waits():
+    older, newer = line(3), line(8)
+    found = waiting(older, newer)
+    assert older.done
+    assert found.first_held() == 8
+    assert offsets(found.ripe(100, [])) == [8]
+
+
+def test_a_newer_change_takes_over_the_tombstone_but_is_not_written_by_it():
+    older, newer = line(3), line(8)
+    found = waiting(older)
+    found.wrote(older)
+    found.track(newer)
+    assert (newer.written, newer.recorded) == (False, True)
+    assert found.first_held() == 8
+
+
+def test_a_repeat_from_before_the_waiting_line_is_not_waited_for():
+    """Debezium sends a suffix again after a crash: at a higher offset, but not higher in the source's log."""
+    found = waiting(line(8, log=8), line(9, log=3))
+    assert offsets(found.ripe(100, [])) == [8]
+
+
+def test_a_final_change_or_delete_ends_the_line_that_waits():
+    older = line(3)
+    found = waiting(older)
+    assert found.supersede(b"k", Position(1, 9, log=(9, 9))) is older
+    assert found.first_held() is None
+    assert len(found) == 0
+
+
+def test_a_final_repeat_of_an_older_change_does_not_end_the_line_that_waits():
+    found = waiting(line(8, log=8))
+    assert found.supersede(b"k", Position(1, 9, log=(3, 3))) is None
+    assert found.first_held() == 8
+
+
+def test_the_same_record_read_again_ends_what_was_written_down_of_it():
+    found = waiting(line(8))
+    assert found.supersede(b"k", Position(1, 8, log=(8, 8))) is not None
+
+
+def test_what_is_beyond_the_bound_or_too_old_is_written_down_oldest_first():
+    found = waiting(*(line(offset, b"%d" % offset, taken_at=float(offset)) for offset in range(5)))
+    assert offsets(found.overdue(4.0, count=3, age=60)) == [0, 1]
+    assert offsets(found.overdue(62.0, count=9, age=60)) == [0, 1, 2]
+
+
+def test_nothing_stays_in_memory_of_lines_that_are_finished():
+    found = Waiting()
+    for offset in range(1_000):
+        found.track(line(offset, due=None))
+    assert len(found) == 1
+    assert len(found._unknown[LAMP]) == 1
+
+
+def written(offset, key=b"k"):
+    return record(50 + offset, key, headers=[(pending_topic.ORIGIN_OFFSET, b"%d" % offset)])
+
+
+def tombstone(offset, key=b"k"):
+    return record(90, key, None, headers=[(pending_topic.ORIGIN_OFFSET, b"%d" % offset)])
+
+
+def remaining(*records):
+    return [(each.offset, safe) for each, safe in pending_topic.remaining(iter(records))]
+
+
+def test_a_written_line_is_found_again_with_its_own_offset():
+    assert remaining(written(7)) == [(7, True)]
+
+
+def test_a_tombstone_ends_its_line():
+    assert remaining(written(7), tombstone(7)) == []
+
+
+def test_a_tombstone_of_an_older_line_does_not_end_a_newer_one():
+    """A worker that lost its partition may still finish what it held; the survivor has to be written again."""
+    assert remaining(written(9), tombstone(7)) == [(9, False)]
+
+
+def test_of_two_lines_of_a_key_the_newer_waits_whichever_was_written_last():
+    assert remaining(written(9), written(7)) == [(9, True)]
+    assert remaining(written(7), written(9)) == [(9, True)]
+
+
+def test_lines_come_back_in_their_own_order():
+    assert remaining(written(9, b"b"), written(7, b"a")) == [(7, True), (9, True)]
