@@ -30,6 +30,9 @@ _CONSUMER = {
     "partition.assignment.strategy": "cooperative-sticky",
     "isolation.level": "read_committed",
     "fetch.wait.max.ms": 100,
+    # Prefetched records are memory. This much keeps a busy worker from waiting.
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.max.bytes": 8_388_608,
 }
 
 

@@ -41,7 +41,11 @@ class Decoding:
             raise HeadraceError(
                 f"no table in schemas/tables.py declares topic {topic!r}; known: {list(self._decoders)}"
             )
-        return decode(key, self._registry.decode(value), headers, offset)
+        datum = self._registry.decode(value)
+        try:
+            return decode(key, datum, headers, offset)
+        except (LookupError, TypeError) as error:  # a record of another shape than this topic's
+            raise BadRecord(f"not a record of {topic}: {type(error).__name__} {error}") from None
 
 
 def _captured(table: Table) -> _Decode:

@@ -1,6 +1,6 @@
 """Schema ids to schemas, over Confluent's API: the one place where a record's bytes become a datum.
 
-Each id is fetched once and kept parsed; what a decode costs is fastavro's work and nothing else.
+Each id is fetched once and its reader kept. Of a change's envelope, only what schemas/ reads is decoded.
 """
 
 import io
@@ -12,11 +12,15 @@ import httpx
 import orjson
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from schemas import wire
+from kafka.narrow import Read, Unsupported, Wanted, compile_reader
+from schemas import mongo, postgres, wire
 from schemas.errors import BadRecord, HeadraceError, Unavailable
 
 Schema = dict[str, Any]
 Datum = Mapping[str, Any]
+
+_ENVELOPE = postgres.ENVELOPE_FIELDS | mongo.ENVELOPE_FIELDS
+_NARROWED: Wanted = dict.fromkeys(_ENVELOPE) | {"source": dict.fromkeys(postgres.SOURCE_FIELDS | mongo.SOURCE_FIELDS)}
 
 
 class Registry:
@@ -28,7 +32,7 @@ class Registry:
     def __init__(self, url: str, *, patience: float = 20.0) -> None:
         self._url = url.rstrip("/")
         self._http = httpx.Client(timeout=5.0)
-        self._schemas: dict[int, Schema] = {}
+        self._readers: dict[int, Read] = {}
         self._retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_random_exponential(multiplier=0.1, max=2.0),
@@ -43,17 +47,13 @@ class Registry:
         that the registry does not know; Unavailable when it does not answer.
         """
         id_ = wire.schema_id(value)
-        schema = self._schemas.get(id_) or self._fetch(id_)
-        stream = io.BytesIO(value)
-        stream.seek(wire.HEADER_SIZE)
+        read = self._readers.get(id_) or self._fetch(id_)
         try:
-            datum = fastavro.schemaless_reader(stream, schema)
-        except Exception as error:  # the bytes are foreign: whatever fastavro trips over is about them
+            datum, end = read(value, wire.HEADER_SIZE)
+        except Exception as error:  # the bytes are foreign: whatever their reader trips over is about them
             raise BadRecord(f"malformed Avro for schema {id_}: {type(error).__name__} {error}") from None
-        if stream.tell() != len(value):
-            raise BadRecord(f"malformed Avro for schema {id_}: {len(value) - stream.tell()} bytes too many")
-        if not isinstance(datum, dict):
-            raise BadRecord(f"expected a record, got {type(datum).__name__} by schema {id_}")
+        if end != len(value):
+            raise BadRecord(f"malformed Avro for schema {id_}: its record ends at byte {end}, not {len(value)}")
         return datum
 
     def register(self, subject: str, schema: Schema) -> int:
@@ -71,7 +71,7 @@ class Registry:
         """Closes the connections to the registry."""
         self._http.close()
 
-    def _fetch(self, id_: int) -> Schema:
+    def _fetch(self, id_: int) -> Read:
         answer = self._ask("GET", f"/schemas/ids/{id_}")
         if answer.status_code != httpx.codes.OK:
             raise BadRecord(f"schema {id_} is unknown to the registry at {self._url} ({_reason(answer)})")
@@ -79,10 +79,10 @@ class Registry:
             schema = fastavro.parse_schema(orjson.loads(answer.json()["schema"]))
         except Exception as error:
             raise BadRecord(f"schema {id_} in the registry is not an Avro schema: {error}") from None
-        if not isinstance(schema, dict):
-            raise BadRecord(f"expected a record's schema, schema {id_} is {schema!r}")
-        self._schemas[id_] = schema
-        return schema
+        if not isinstance(schema, dict) or schema["type"] != "record":
+            raise BadRecord(f"expected a record's schema, schema {id_} is {str(schema)[:80]}")
+        self._readers[id_] = reader(schema)
+        return self._readers[id_]
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         return self._retrying(self._ask_once, method, path, **request)
@@ -96,6 +96,25 @@ class Registry:
         if answer.is_server_error or answer.status_code in (408, 429):
             raise Unavailable(f"the schema registry at {self._url} answered {_reason(answer)}")
         return answer
+
+
+def reader(schema: Schema) -> Read:
+    """How a record written with `schema` is read: of a change's envelope what the decoders need, else all of it."""
+    names = {field["name"] for field in schema["fields"]}
+    try:
+        return compile_reader(schema, _NARROWED if names >= _ENVELOPE else None)
+    except Unsupported:
+        return _whole(schema)
+
+
+def _whole(schema: Schema) -> Read:
+    def read(value: bytes, position: int) -> tuple[dict[str, Any], int]:
+        stream = io.BytesIO(value)
+        stream.seek(position)
+        datum: dict[str, Any] = fastavro.schemaless_reader(stream, schema)  # type: ignore[assignment]
+        return datum, stream.tell()
+
+    return read
 
 
 def _reason(answer: httpx.Response) -> str:
