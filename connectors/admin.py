@@ -1,6 +1,7 @@
 """What the plan looks at and changes outside of Connect: topics in Kafka; publication, slot and leaves in Postgres."""
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from schemas.topics import Topic
 Connection = psycopg.Connection[Any]
 CONNECT_S = 10
 SLOT_RELEASE_S = 30.0
+_POLL_S = 0.2
 
 # Leaves of a table, or the table itself where it is not partitioned, that do not log whole old rows.
 _LACKING_FULL = """
@@ -146,11 +148,15 @@ def signal_snapshot(connection: Connection, relations: Iterable[str]) -> None:
 
 
 def drop_capture(connection: Connection, line: Line) -> None:
-    """Drop slot and publication, where they exist. Waits for a stopped connector's connection to go."""
-    connection.execute(
-        "SELECT pg_terminate_backend(active_pid, %s) FROM pg_replication_slots WHERE slot_name = %s AND active",
-        [int(SLOT_RELEASE_S * 1000), line.slot],
-    )
+    """Drop slot and publication, where they exist. Waits for a stopped connector's connection to go.
+
+    Raises Unavailable when somebody still reads from the slot after that.
+    """
+    end = time.monotonic() + SLOT_RELEASE_S
+    while connection.execute("SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", [line.slot]).rowcount:
+        if time.monotonic() > end:
+            raise Unavailable(f"replication slot {line.slot} is still being read from; stop its reader, then repeat")
+        time.sleep(_POLL_S)
     connection.execute(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", [line.slot]
     )
