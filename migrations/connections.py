@@ -1,9 +1,11 @@
 """Connections for migrating: transactions behind one lock, and errors that name the setting at fault."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import SecretStr
 from sqlalchemy import URL, Connection, Engine, create_engine
@@ -14,6 +16,8 @@ from migrations.errors import MigrationFailed
 
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 60
+_POSTGRES_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('headrace migrate', 0))"
+_ODBC_PREFIX = re.compile(r"^(\s*\[[^\]]*\])+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +60,21 @@ def locked(connection: Connection) -> Iterator[None]:
     """A transaction that holds this database's migration lock: a second migration waits until it has ended."""
     with connection.begin():
         if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtextextended('headrace migrate', 0))")
+            connection.exec_driver_sql(_POSTGRES_LOCK)
         else:
-            connection.exec_driver_sql(
-                "SET XACT_ABORT ON; EXEC sp_getapplock @Resource = N'headrace migrate', @LockMode = N'Exclusive', "
-                f"@LockOwner = N'Transaction', @LockTimeout = {LOCK_SECONDS * 1000}"
-            )
+            connection.exec_driver_sql(sqlserver_lock("Transaction"))
         yield
+
+
+def sqlserver_lock(owner: Literal["Transaction", "Session"]) -> str:
+    """T-SQL that takes the migration lock until the owner's end; sp_getapplock reports a refusal as a number only."""
+    return f"""
+SET XACT_ABORT ON;
+DECLARE @taken INT;
+EXEC @taken = sp_getapplock @Resource = N'headrace migrate', @LockMode = N'Exclusive', @LockOwner = N'{owner}',
+    @LockTimeout = {LOCK_SECONDS * 1000};
+IF @taken < 0 THROW 50001, N'another migration holds the lock', 1;
+"""
 
 
 def require_listening(server: Server) -> None:
@@ -77,8 +89,9 @@ def require_listening(server: Server) -> None:
 
 
 def one_line(error: BaseException | None) -> str:
-    """A driver's message on one line; drivers add hints and causes on further ones."""
-    return " ".join(str(error).split())
+    """A driver's message on one line; drivers add hints and causes on further ones, and ODBC its own names in front."""
+    text = str(error.args[-1] if error is not None and error.args else error)
+    return " ".join(_ODBC_PREFIX.sub("", text).split())
 
 
 def _engine(server: Server) -> Engine:

@@ -9,7 +9,7 @@ from typing import Any
 import pyodbc
 from pydantic import SecretStr
 
-from migrations.connections import CONNECT_SECONDS, Server, one_line
+from migrations.connections import CONNECT_SECONDS, Server, one_line, require_listening, sqlserver_lock
 from migrations.errors import MigrationFailed
 
 LOGIN_FAILED = "28000"
@@ -28,9 +28,11 @@ def prepare(server: Server, logins: Mapping[str, tuple[SecretStr, str]]) -> None
     `logins` are passwords and connection strings. A login that works is left alone: a database administrator may
     have made it, and the migrator then needs no right to alter it.
     """
+    require_listening(server)
     try:
         connection = connect(server, autocommit=True)
         try:
+            connection.execute(sqlserver_lock("Session"))
             for login, (password, odbc) in logins.items():
                 if not _can_log_in(odbc):
                     _set_login(connection, login, password)

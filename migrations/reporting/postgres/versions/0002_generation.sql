@@ -167,8 +167,8 @@ CREATE TABLE reporting_gN.checkpoint (
     CONSTRAINT checkpoint_pkey PRIMARY KEY (topic, partition)
 );
 
--- Future tables too: one of your own needs no grants.
+-- Later tables too: one of your own needs no grants. A delete is a row like others, so the writer deletes nothing.
 GRANT USAGE ON SCHEMA reporting_gN TO reporting_writer;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA reporting_gN TO reporting_writer;
-ALTER DEFAULT PRIVILEGES IN SCHEMA reporting_gN GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO reporting_writer;
+GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA reporting_gN TO reporting_writer;
+ALTER DEFAULT PRIVILEGES IN SCHEMA reporting_gN GRANT SELECT, INSERT, UPDATE ON TABLES TO reporting_writer;
 REVOKE ALL ON reporting_gN.schema_version FROM reporting_writer;

@@ -174,6 +174,7 @@ CREATE TABLE [reporting_gN].[checkpoint] (
 );
 GO
 
--- On the schema, so that a later table of your own needs no grants.
-GRANT SELECT, INSERT, UPDATE, DELETE ON SCHEMA::[reporting_gN] TO [reporting_writer];
+-- On the schema, so that a later table of your own needs no grants. A delete is a row like others, so the writer
+-- deletes nothing.
+GRANT SELECT, INSERT, UPDATE ON SCHEMA::[reporting_gN] TO [reporting_writer];
 GO

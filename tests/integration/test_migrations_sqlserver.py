@@ -1,0 +1,168 @@
+"""The T-SQL migrations on a real server: run where HEADRACE_TEST_SQLSERVER holds an ODBC connection string of a login
+that may create databases and logins. The run's header says whether they do."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from tenacity import Retrying, stop_after_delay, wait_fixed
+
+from migrations.errors import MigrationFailed
+from operations.migrate import migrate_reporting
+from operations.odbc import connection_string
+from operations.settings import Reporting, Settings
+from schemas.tables import reported
+
+ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
+CHAIN = ["0001_roles", "0002_generation"]
+PLACE = "[_epoch], [_offset], [_version], [_log_commit], [_log_change], [_deleted], [_source_time]"
+PERMISSION_DENIED = (229, 262, 2760, 3701, 4701, 33557097)  # the last one is Babelfish's for whatever has no number
+
+pytestmark = pytest.mark.skipif(not ODBC, reason="HEADRACE_TEST_SQLSERVER is unset")
+
+
+def reporting(odbc: str) -> Reporting:
+    """What the connection string says, as settings, with a database of its own."""
+    given = dict(part.split("=", 1) for part in odbc.strip(";").split(";"))
+    host, port = given.pop("SERVER").split(",")
+    given.pop("DATABASE", None)
+    return Reporting(
+        adapter="sqlserver",
+        host=host,
+        port=int(port),
+        database=f"test_migrations_{secrets.token_hex(4)}",
+        migrator_user=given.pop("UID"),
+        migrator_password=SecretStr(given.pop("PWD")),
+        writer_password=SecretStr("Wr1te'} ;" + secrets.token_hex(4)),
+        reader_password=SecretStr("Re4d-" + secrets.token_hex(4)),
+        odbc=";".join(f"{name}={value}" for name, value in given.items()),
+    )
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Settings]:
+    """Settings of an empty database, which is dropped at the end."""
+    import pyodbc
+
+    at = reporting(ODBC or "")
+    password = at.migrator_password.get_secret_value()
+    with pyodbc.connect(connection_string(at, at.migrator_user, password, database="master"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE [{at.database}]")
+        # What is migrated here needs no other server.
+        yield Settings.model_construct(reporting=at)
+        for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.1), reraise=True):  # sessions end late
+            with attempt:
+                admin.execute(f"DROP DATABASE [{at.database}]")
+    admin.close()
+
+
+@pytest.fixture(scope="module")
+def migrated(target: Settings) -> Settings:
+    """The database, migrated from nothing by two at once."""
+    with ThreadPoolExecutor(2) as pool:
+        runs = [run.result() for run in [pool.submit(migrate_reporting, target) for _ in range(2)]]
+    assert sorted(runs) == [[], CHAIN]
+    return target
+
+
+@pytest.fixture
+def execute(migrated: Settings) -> Iterator[Callable[[str, str], Any]]:
+    """Runs a statement as writer or reader; what it did is rolled back."""
+    import pyodbc
+
+    opened = []
+
+    def run(role: str, statement: str) -> Any:
+        at = migrated.reporting
+        password = getattr(at, f"{role}_password").get_secret_value()
+        connection = pyodbc.connect(connection_string(at, getattr(at, f"{role}_user"), password), autocommit=False)
+        opened.append(connection)
+        return connection.execute(statement)
+
+    yield run
+    for connection in opened:
+        connection.rollback()
+        connection.close()
+
+
+def test_a_second_run_applies_nothing(migrated: Settings) -> None:
+    events: list[str] = []
+    assert migrate_reporting(migrated, None, events.append) == []
+    assert events == ["reporting generation 1: nothing to do"]
+
+
+def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrated: Settings) -> None:
+    events: list[str] = []
+    assert migrate_reporting(migrated, 2, events.append) == CHAIN
+    assert not any("view" in event for event in events)
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("writer", "INSERT INTO reporting_g1.[checkpoint] VALUES ('t', 0, 'id', 0, 1, SYSUTCDATETIME())"),
+        ("writer", "UPDATE reporting_g1.orders SET [_offset] = 1"),
+        ("writer", "SELECT TOP (0) * INTO #stage FROM reporting_g1.orders"),
+        *[("reader", f"SELECT * FROM report.{table.name}") for table in reported()],
+    ],
+)
+def test_a_role_may_do_its_work(role: str, statement: str, execute: Callable[[str, str], Any]) -> None:
+    execute(role, statement)
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("writer", "DELETE FROM reporting_g1.orders"),
+        ("writer", "TRUNCATE TABLE reporting_g1.orders"),
+        ("writer", "DROP TABLE reporting_g1.orders"),
+        ("writer", "CREATE TABLE reporting_g1.mine (id INT)"),
+        ("writer", "CREATE TABLE dbo.mine (id INT)"),
+        ("writer", "SELECT * FROM report.orders"),
+        ("reader", "SELECT * FROM reporting_g1.orders"),
+        ("reader", "SELECT * FROM reporting_g1.[checkpoint]"),
+        ("reader", "DELETE FROM report.orders"),
+        ("reader", "CREATE TABLE dbo.mine (id INT)"),
+    ],
+)
+def test_a_role_may_do_no_more(role: str, statement: str, execute: Callable[[str, str], Any]) -> None:
+    import pyodbc
+
+    with pytest.raises(pyodbc.ProgrammingError) as refused:
+        execute(role, statement)
+    assert any(f"({number})" in str(refused.value) for number in PERMISSION_DENIED)
+
+
+def test_keys_compare_by_code_point(execute: Callable[[str, str], Any]) -> None:
+    rows = ", ".join(f"(N'tenant', N'{sku}', 1, 1, 0, 0, 0, 1, '2026-01-01')" for sku in ("a", "A", "ä"))
+    done = execute("writer", f"INSERT INTO reporting_g1.products (tenant_id, sku, {PLACE}) VALUES {rows}")
+    assert done.rowcount == 3
+
+
+def test_a_live_row_must_be_complete(execute: Callable[[str, str], Any]) -> None:
+    import pyodbc
+
+    row = "(N'tenant', N'sku', 1, 1, 0, 0, 0, 0, '2026-01-01')"
+    with pytest.raises(pyodbc.IntegrityError, match="products_complete"):
+        execute("writer", f"INSERT INTO reporting_g1.products (tenant_id, sku, {PLACE}) VALUES {row}")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"migrator_password": SecretStr("hush-hush")}, "HEADRACE_REPORTING__MIGRATOR_PASSWORD"),
+        ({"database": "not_there"}, "HEADRACE_REPORTING__DATABASE"),
+        ({"port": 1}, "HEADRACE_REPORTING__PORT"),
+    ],
+)
+def test_a_refusal_is_one_line_that_names_the_setting(target: Settings, change: dict[str, Any], expected: str) -> None:
+    wrong = Settings.model_construct(reporting=target.reporting.model_copy(update=change))
+    with pytest.raises(MigrationFailed) as refused:
+        migrate_reporting(wrong)
+    assert expected in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert "hush-hush" not in str(refused.value)
