@@ -5,7 +5,7 @@ from collections.abc import Callable
 import orjson
 from rich.console import Console
 
-from connectors import capture
+from connectors import admin, capture
 from connectors.capture import Servers
 from connectors.line import Line
 from operations import connections
@@ -36,6 +36,13 @@ def apply(settings: Settings, say: Say) -> int:
     if not found.changes:
         say("nothing to change; capture streams")
     return len(found.changes)
+
+
+def make_topics(settings: Settings) -> None:
+    """Make the topics that are not there yet: all that workers need of capture to start."""
+    wanted = Line().topics()
+    seen = admin.seen_topics(settings.kafka.bootstrap, wanted)
+    admin.create_topics(settings.kafka.bootstrap, [topic for topic in wanted if topic.name not in seen])
 
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from operations import barrier, capture, connections, load, local, verify
+from operations import barrier, connections, load, local, verify
 from operations.board import Board
 from operations.rows import Report
 from operations.settings import Settings
@@ -25,6 +25,8 @@ SAMPLE_S = 0.5
 def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bool) -> bool:
     """Show everything; returns whether reporting equals the sources. Stops all that it started unless `keep`."""
     past = load.history(folder=olist, orders=orders, seed=1)  # a folder that can't be read: before anything starts
+    if local.exists(folder):
+        raise HeadraceError(f"{folder} holds a line already; see `headrace status`, or end it: `headrace down --wipe`")
     began = time.monotonic()
     try:
         settings = _start(folder, out)
@@ -42,16 +44,10 @@ def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bo
 
 
 def _start(folder: Path, out: Console) -> Settings:
-    settings, ready = local.servers(folder, lambda said: out.print(f"      {said}", style="dim", markup=False))
-    _step(out, "[1/4] servers", local.describe(ready))
     began = time.monotonic()
-    capture.apply(settings, lambda _: None)
-    workers = local.start_workers(folder)
-    local.wait_for_workers(folder, workers)
-    took = time.monotonic() - began
-    _step(
-        out, "[2/4] pipeline", f"databases migrated, 2 connectors streaming, {len(workers)} workers; {took:.1f} s more"
-    )
+    settings, ready = local.start(folder, lambda said: out.print(f"      {said}", style="dim", markup=False))
+    _step(out, "[1/4] servers", local.describe(ready))
+    _step(out, "[2/4] line", f"2 connectors stream, {len(local.WORKERS)} workers; {time.monotonic() - began:.1f} s")
     return settings
 
 
@@ -135,6 +131,14 @@ def _cell(value: object) -> str:
         case int():
             return f"{value:,}"
     return str(value)[:24]
+
+
+def _is(row: actions.Row) -> str:
+    """The row as an SQL condition; its values are the demo's own."""
+    conditions = (
+        f"{name} = {value if isinstance(value, int) else repr(str(value))}" for name, value in row.key.items()
+    )
+    return " AND ".join(conditions)
 
 
 def _seconds_until(reader: Report, sql: str) -> float:

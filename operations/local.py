@@ -28,10 +28,11 @@ TAIL_LINES = 8
 STOP_GRACE_S = 20.0
 
 
-def servers(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
-    """Start what isn't running yet and migrate it; returns the settings, and when each server was ready (s).
+def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
+    """Start what isn't running yet; returns the settings, and when each server was ready (s).
 
-    The databases are migrated while Connect, the slowest server, still starts.
+    Connect is the slowest server: databases are migrated, topics made and workers started while it starts.
+    Raises StackError, or HeadraceError for a worker that ends.
     """
     ready: dict[str, float] = {}
 
@@ -46,19 +47,33 @@ def servers(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
         settings = adopt(stack.environment())
         migrate.migrate_oltp(settings)
         migrate.migrate_reporting(settings)
-        stack.wait_for("catalog")
-        migrate.migrate_catalog(adopt(stack.environment()))
-    return adopt(stack.environment()), ready
+        stack.wait_for("catalog", "kafka", "registry")
+        settings = adopt(stack.environment())
+        migrate.migrate_catalog(settings)
+        capture.make_topics(settings)
+        workers = start_workers(folder)
+    try:
+        settings = adopt(stack.environment())
+        capture.apply(settings, lambda _: None)
+        wait_for_workers(folder, workers)
+    except BaseException:
+        stop_workers(folder)
+        raise
+    return settings, ready
+
+
+def exists(folder: Path) -> bool:
+    """Whether `folder` holds a stack, running or stopped."""
+    return Folder(folder.absolute()).marker.exists()
 
 
 def up(folder: Path, out: Console) -> None:
-    """Servers, migrations, capture. Prints how to go on."""
-    settings, ready = servers(folder, lambda said: out.print(said, style="dim", markup=False))
-    out.print("servers    " + describe(ready))
-    changed = capture.apply(settings, lambda _: None)
-    out.print(f"capture    streams ({changed} changes; `headrace connectors plan` shows what is kept so)")
-    out.print("next       `headrace run enrich` and `headrace run report`, each in a terminal of its own;")
-    out.print("           then `headrace load shop --orders 500` and `headrace verify`")
+    """The whole line, ready for orders. Prints how to go on."""
+    began = time.monotonic()
+    _, ready = start(folder, lambda said: out.print(said, style="dim", markup=False))
+    out.print(f"servers   {describe(ready)}", soft_wrap=True)
+    out.print(f"line      captures, enriches and lands; {time.monotonic() - began:.1f} s in all")
+    out.print("next      headrace load shop --orders 500 && headrace verify")
 
 
 def down(folder: Path, out: Console, *, wipe: bool) -> None:
