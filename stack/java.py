@@ -21,6 +21,7 @@ from stack.errors import StackError
 SOURCES = Path(__file__).parent
 INSTALL = "apt-get install maven openjdk-17-jdk-headless"
 UNUSED_AFTER_DAYS = 14
+TELL_FETCH_EVERY_S = 2.0
 
 # Connect finds plugins by their service manifests (`plugin.discovery=service_load`), which saves it a
 # scan of every class; this converter is the only plugin that comes without one.
@@ -86,6 +87,7 @@ def _build(folder: Path, report: Report) -> None:
 
 
 def _maven(out: Path, report: Report) -> None:
+    report("the servers' jars come from Maven, once: about 280 MB")
     log = out.parent / "maven.log"
     command = ["mvn", "-B", "-f", str(SOURCES / "pom.xml"), "package", f"-Dheadrace.out={out}"]
     with (
@@ -95,10 +97,11 @@ def _maven(out: Path, report: Report) -> None:
         try:
             assert maven.stdout is not None  # noqa: S101 (it is a pipe)
             errors: list[str] = []
+            tell = _sparing(report)
             for line in maven.stdout:
                 file.write(line)
                 if said := progress(line):
-                    report(said)
+                    tell(said)
                 if cause := complaint(line):
                     errors.append(cause)
         except BaseException:
@@ -114,13 +117,30 @@ def _maven(out: Path, report: Report) -> None:
 
 def progress(line: str) -> str | None:
     """What a line of Maven's output means to somebody who waits, or None."""
-    if found := re.search(r"Downloading from \S+: \S+/([^/]+)\.(?:jar|tar\.gz)$", line.rstrip()):
-        return f"fetching {found[1]}"
+    if found := re.search(r"Downloading from \S+: \S+/([^/]+)\.(jar|pom|tar\.gz)$", line.rstrip()):
+        return f"fetching {found[1]}" + (", which is large" if found[2] == "tar.gz" else "")
     if found := re.search(r"--- \S+:[\d.]+:(copy-dependencies|unpack|compile) \((\S+)\)", line):
         return {"copy-dependencies": "copying", "unpack": "unpacking", "compile": "compiling"}[
             found[1]
         ] + f" {found[2]}"
     return None
+
+
+def _sparing(report: Report) -> Report:
+    """Pass on a small fetch at most every two seconds, as there are hundreds; all else at once."""
+    fetched, told_at = 0, -TELL_FETCH_EVERY_S
+
+    def tell(said: str) -> None:
+        nonlocal fetched, told_at
+        if not said.startswith("fetching") or said.endswith("large"):
+            report(said)
+            return
+        fetched += 1
+        if time.monotonic() - told_at >= TELL_FETCH_EVERY_S:
+            told_at = time.monotonic()
+            report(f"{said} ({fetched} so far)")
+
+    return tell
 
 
 def complaint(line: str) -> str | None:

@@ -81,7 +81,9 @@ class Stack:
         while True:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
             for future in done:
-                future.result()
+                error = future.exception()
+                if error is not None and not isinstance(error, _Stopping):  # such a one follows from another's error
+                    raise error
             if not wanted & pending:
                 return
 

@@ -240,10 +240,17 @@ def test_a_crashed_child_is_not_taken_for_a_running_one(folder: Folder, sleeper:
     ("line", "said"),
     [
         ("[INFO] Downloading from mirror: https://example.org/m2/kafka_2.13-4.3.1.jar\n", "fetching kafka_2.13-4.3.1"),
-        ("Downloading from mirror: https://example.org/m2/a/1/a-1-plugin.tar.gz", "fetching a-1-plugin"),
-        ("[INFO] Downloading from mirror: https://example.org/m2/g/kafka/4.3.1/kafka-4.3.1.pom", None),
+        (
+            "Downloading from mirror: https://example.org/m2/a/1/a-1-plugin.tar.gz",
+            "fetching a-1-plugin, which is large",
+        ),
+        (
+            "[INFO] Downloading from mirror: https://example.org/m2/g/kafka/4.3.1/kafka-4.3.1.pom",
+            "fetching kafka-4.3.1",
+        ),
         ("[INFO] --- maven-dependency-plugin:3.8.1:unpack (debezium) @ plugins ---", "unpacking debezium"),
         ("[INFO] --- dependency:3.8.1:copy-dependencies (avro-converter) @ plugins ---", "copying avro-converter"),
+        ("[INFO] Downloaded from mirror: https://example.org/m2/kafka_2.13-4.3.1.jar (5 MB at 1 MB/s)", None),
         ("[INFO] BUILD SUCCESS", None),
     ],
 )
