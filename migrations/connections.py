@@ -52,7 +52,7 @@ def connected(server: Server) -> Iterator[Connection]:
         try:
             yield connection
         except DBAPIError as error:
-            raise MigrationFailed(f"{server}: {one_line(error.orig)}") from error
+            raise MigrationFailed(f"{server}: {one_line(error.orig)}; see docs/runbook.md#migration-failed") from error
 
 
 @contextmanager

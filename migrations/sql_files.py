@@ -11,6 +11,7 @@ from typing import Any
 
 from alembic import context, op
 
+from migrations.connections import one_line
 from migrations.errors import ForwardOnly, MigrationFailed
 
 GENERATION = "reporting_gN"
@@ -29,7 +30,7 @@ def sql_revision(revision_file: str) -> tuple[Callable[[], None], Callable[[], N
             for batch in batches(path.read_text(encoding="utf-8"), generation=_generation()):
                 cursor.execute(batch)
         except driver.Error as error:
-            raise MigrationFailed(f"{name}: {error}") from error
+            raise MigrationFailed(f"{name}: {one_line(error)}; see docs/runbook.md#migration-failed") from error
         finally:
             cursor.close()
 
