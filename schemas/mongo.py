@@ -20,25 +20,33 @@ from schemas.tables import Table
 from schemas.values import timestamp
 
 ENVELOPE_FIELDS = frozenset({"after", "source", "op"})
-SOURCE_FIELDS = frozenset({"ts_us", "ts_ms", "ord", "snapshot"})
+SOURCE_FIELDS = frozenset({"ts_us", "ts_ms"})
 HEARTBEAT_ID = "heartbeat"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decoder(table: Table) -> Decode:
-    """A function (key, envelope, epoch, offset) → Change for one captured collection; it raises BadRecord."""
+    """A function (key, envelope, epoch, offset) → Change for one captured collection; it raises BadRecord.
+
+    A change's place is its offset alone: Debezium hands on the ordinal of the cluster time, but in place of its
+    seconds the server's wall clock, and two clocks together make no order
+    (SourceInfo.timestamp() in Debezium's connector). An update comes with the document as it was when it was looked up;
+    without one where it was gone by then, and its delete follows.
+    """
     decode_row = row_decoder(table.columns)
     decode_key = row_decoder(tuple(table.column(name) for name in table.key))
 
     def decode(key: bytes | None, envelope: Mapping[str, Any], epoch: int, offset: int) -> Change:
-        op, source = operation(envelope), envelope["source"]
+        op, after = operation(envelope), envelope["after"]
+        if op is Op.UPDATE and after is None:
+            op = Op.DELETE
         return Change(
             table=table,
             key=_key(decode_key, key),
             op=op,
-            position=_position(source, op, epoch, offset),
-            source_time=timestamp(source["ts_us"]),
-            row=None if op is Op.DELETE else decode_row(document(envelope["after"])),
+            position=Position(epoch, offset, read=True),
+            source_time=timestamp(envelope["source"]["ts_us"]),
+            row=None if op is Op.DELETE else decode_row(document(after)),
         )
 
     return decode
@@ -99,14 +107,3 @@ def _plain(value: Any) -> Any:
             case "$oid", str(text):
                 return text
     return {name: _plain(item) for name, item in value.items()}
-
-
-def _position(source: Mapping[str, Any], op: Op, epoch: int, offset: int) -> Position:
-    if op is Op.READ:
-        return Position(epoch, offset, read=True)
-    try:
-        return Position(epoch, offset, log=(int(source["ts_ms"]) // 1000, int(source["ord"])))
-    except (KeyError, TypeError, ValueError):
-        raise BadRecord(
-            f"expected a cluster time, got {source.get('ts_ms')!r}, {source.get('ord')!r}", field="source"
-        ) from None

@@ -83,11 +83,11 @@ def product(key=PRODUCT_KEY, op="c", after=PRODUCT):
     return mongo.decoder(PRODUCTS)(key, {"op": op, "after": after, "source": CLUSTER}, 1, 7)
 
 
-def test_a_document_becomes_a_row_at_its_cluster_time():
+def test_a_document_becomes_a_row_whose_place_is_its_offset_alone():
     change = product()
     assert change.key == ("t", "s")
     assert change.row[4:] == (Decimal("19.9000"), "BRL", 3, datetime(2017, 7, 14, 2, 40, 0, 1000, UTC))
-    assert change.position.log == (1_500_000_000, 2)
+    assert change.position == (1, 7, 0, (0, 0), True)
 
 
 @pytest.mark.parametrize("number", [3, {"$numberInt": "3"}, {"$numberLong": "3"}])
@@ -96,6 +96,11 @@ def test_both_forms_of_extended_json_are_understood(number):
     canonical = {"$date": {"$numberLong": "1500000000001"}}
     assert product(after=PRODUCT | {"updated_at": canonical}).row == product().row
     assert product(after=PRODUCT | {"updated_at": {"$date": "2017-07-14T02:40:00.001Z"}}).row == product().row
+
+
+def test_an_update_whose_document_was_gone_when_looked_up_is_the_delete_that_follows():
+    change = product(op="u", after=None)
+    assert (change.op, change.key, change.row) == (Op.DELETE, ("t", "s"), None)
 
 
 def test_a_deleted_document_is_named_by_its_compound_id():
