@@ -21,7 +21,8 @@ ORDERS_WITHIN = timedelta(days=32)
 LIFE = timedelta(days=9)  # no life is longer; see shop/life.py
 UNHURRIED = 20_000  # above so many orders, lives get shorter, so that no more orders are open at a time
 BEFORE = timedelta(milliseconds=2)  # how far ahead of an order its catalog entries may lie
-LATE_PRODUCT, PRICE_CHANGE, DISCOUNT = 0.01, 0.04, 0.1  # how often, per order or line
+PRICE_CHANGE, DISCOUNT = 0.04, 0.1  # how often, per order or line
+LATE_PRODUCTS = 100  # every so many orders sell one, so that small shops have one too
 
 
 def default_start(today: date) -> datetime:
@@ -79,7 +80,7 @@ class _Shop:
         if rng.random() < PRICE_CHANGE:
             yield from self.assortment.reprice(tenant_id, placed_at, rng)
         products = self.assortment.basket(tenant_id, rng)
-        if rng.random() < LATE_PRODUCT:
+        if number % LATE_PRODUCTS == LATE_PRODUCTS // 10:
             heard_at = milliseconds(placed_at + timedelta(minutes=1 + 29 * rng.random()) * self._hurry) + MILLISECOND
             late = self.assortment.late_product(tenant_id, number, heard_at, rng)
             products.append(late)

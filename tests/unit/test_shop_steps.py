@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shop.events import event, uuid7
-from shop.model import Line, ListProduct, MarkOrder, MovePayment, OrderKey, PaymentStatus, PlaceOrder, Status, Step
+from shop.model import (
+    Line,
+    ListProduct,
+    MarkOrder,
+    MovePayment,
+    OrderKey,
+    OrderStep,
+    PaymentStatus,
+    PlaceOrder,
+    Status,
+    Step,
+)
 from shop.payments import CARDS, PROVIDERS, method_token, split
 from shop.timeline import Timeline
 from shop.writer import BATCH, _batches
@@ -69,7 +80,7 @@ def test_the_same_step_has_the_same_event_in_every_run() -> None:
 
 
 def test_each_step_of_an_order_has_an_event_of_its_own() -> None:
-    steps = [
+    steps: list[OrderStep] = [
         placed(),
         *(MarkOrder(at=AT, order=ORDER, status=status, moment=AT) for status in Status if status is not Status.PLACED),
         *(MovePayment(at=AT, order=ORDER, payment_id="o-1", status=status) for status in PaymentStatus),
