@@ -150,9 +150,10 @@ class Engine:
                 decided = [line for line in lines if self._decide(line)]
                 if decided:
                     await self._confirmed()
-                for line in decided:
-                    partition.waiting.decide(line)
-                    self._end(line)
+                    for line in decided:
+                        partition.waiting.decide(line)
+                        self._end(line)
+                    await self._confirmed()
                 for line in lines:
                     if not line.done:
                         partition.waiting.again(line, line.wait)

@@ -1,0 +1,198 @@
+"""Drains a backlog of line changes through one enrichment worker, and proves that every line came out right.
+
+    python -m bench.enrichment [--lines 200000] [--skus 10000]
+
+The servers are those of `headrace.env` (see operations/settings.py). Beside it, in the same run: a plain
+confluent-kafka loop that does the same join with the same decoding, without Faust, acks, dead letters or waiting.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from multiprocessing import get_context
+from typing import Any, cast
+
+import psutil
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from bench.enrichment_world import Product, World
+from kafka import clients
+from kafka.decoding import Decoding
+from kafka.registry import Registry
+from operations.settings import load
+from schemas.tables import ORDER_LINES
+from schemas.values import microseconds
+from streams.app import run
+from streams.asof import Entry, as_of
+from streams.catalog import Catalog
+from streams.enrich import decided, enricher
+from streams.outlet import Outlet, serializer
+from streams.wiring import Wiring
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+SEED = 17
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One drain: records, wall and CPU seconds, and resident memory in MB (after start, at the peak)."""
+
+    name: str
+    records: int
+    wall: float
+    cpu: float
+    settled: float
+    peak: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:28} {self.records / self.wall:9,.0f}/s {self.cpu / self.records * 1e6:7.0f} CPU µs a message"
+            f"   memory {self.settled:4.0f} → {self.peak:4.0f} MB"
+        )
+
+
+def prepare(world: World, lines: int, skus: int) -> Catalog:
+    """Fills the topics; returns the catalog that the pure join is done with."""
+    random.seed(SEED)
+    known = Catalog()
+    products: list[Product] = [(f"tenant-{number % 50}", f"sku-{number}") for number in range(skus)]
+    for product in products:
+        for day in sorted(random.sample(range(100), 3)):
+            at, price = T0 + timedelta(days=day), Decimal(random.randint(1, 99_999)).scaleb(-2)
+            world.price(product, at, str(price), name=f"product {product[1]}")
+            known.add(product, Entry(microseconds(at), f"product {product[1]}", "home", price))
+    world.beat(T0 + timedelta(days=400))
+    for number in range(lines):
+        at = T0 + timedelta(days=random.random() * 120)
+        world.put(world.line(random.choice(products), f"order-{number}", at))
+    world.flush()
+    return known
+
+
+def drain(world: World, lines: int) -> Measure:
+    """Runs one worker, as `headrace run enrich` would, until all lines are acked."""
+    worker = get_context("spawn").Process(target=_work, args=(world.wiring, world.group), daemon=True)
+    worker.start()
+    process = psutil.Process(worker.pid)
+    measure = _watched(process, lambda: _end(world), lines, f"headrace enrich, {lines:,}")
+    eventually = time.monotonic() + 30
+    while world.committed() < lines:
+        assert time.monotonic() < eventually, f"acked {world.committed()} of {lines}"
+        time.sleep(0.2)
+    worker.terminate()
+    worker.join(30)
+    assert worker.exitcode == 0, f"the worker ended with {worker.exitcode}"
+    return measure
+
+
+def baseline(world: World, lines: int) -> Measure:
+    """The same join in a plain loop, into the pending topic, which is free."""
+    worker = get_context("spawn").Process(target=_plain, args=(world.wiring, lines), daemon=True)
+    worker.start()
+    pending = world.wiring.pending
+    ends = lambda: sum(clients.end_offsets(world.wiring.bootstrap, [pending]).values())  # noqa: E731
+    measure = _watched(psutil.Process(worker.pid), ends, lines, f"plain confluent-kafka, {lines:,}")
+    worker.join(30)
+    return measure
+
+
+def prove(world: World, known: Catalog, lines: int) -> None:
+    """Every line is there, with the entry that the pure join gives."""
+    landed = world.landed()
+    assert len(landed.newest) == lines, f"{len(landed.newest)} of {lines} lines came out"
+    for key in landed.newest:
+        row = landed.row(key)
+        assert row is not None
+        entry = as_of(known.history((row["tenant_id"], row["sku"])), microseconds(row["priced_at"]))
+        assert entry is not None
+        names = [column.name for column in ORDER_LINES.enrichment]
+        assert tuple(row[name] for name in names) == decided(entry), row
+
+
+def _end(world: World) -> int:
+    return sum(clients.end_offsets(world.wiring.bootstrap, [world.wiring.enriched]).values())
+
+
+def _watched(process: psutil.Process, done: Callable[[], int], lines: int, name: str) -> Measure:
+    """From the first record that came out to the last: a start-up is not throughput."""
+    began, first, cpu, settled, peak = 0.0, 0, 0.0, 0.0, 0.0
+    while True:
+        count = done()
+        memory = process.memory_info().rss / 1e6
+        peak = max(peak, memory)
+        times = process.cpu_times()
+        if not began and count:
+            began, first, cpu, settled = time.monotonic(), count, times.user + times.system, memory
+        if count >= lines:
+            wall = time.monotonic() - began
+            used = times.user + times.system - cpu
+            return Measure(name=name, records=count - first, wall=wall, cpu=used, settled=settled, peak=peak)
+        time.sleep(0.1)
+
+
+def _work(wiring: Wiring, group: str) -> None:
+    run(wiring, group=group, mongo_uri=None)
+
+
+def _plain(wiring: Wiring, lines: int) -> None:
+    registry = Registry(wiring.registry_url)
+    decoding, enrich = Decoding(registry), enricher(ORDER_LINES)
+    serialize, outlet = serializer(ORDER_LINES, registry, wiring.enriched), Outlet(clients.producer(wiring.bootstrap))
+    catalog = _catalog(wiring, decoding)
+    reader = clients.consumer(wiring.bootstrap, "bench-plain")
+    partitions = clients.partitions(wiring.bootstrap, [wiring.lines])
+    reader.assign([TopicPartition(each.topic, each.partition, OFFSET_BEGINNING) for each in partitions])
+    topic = ORDER_LINES.captured_topics[0]
+    while lines:
+        for message in reader.consume(1_000, 0.2):
+            assert message.error() is None, message.error()
+            headers = cast(Any, message.headers())
+            change = decoding.change(topic, message.key(), message.value(), headers, int(message.offset() or 0))
+            assert change is not None
+            value = serialize(enrich(change, catalog).change)
+            outlet.send(wiring.pending, int(message.partition() or 0), message.key(), value, headers)
+            lines -= 1
+        asyncio.run(outlet.confirmed())
+
+
+def _catalog(wiring: Wiring, decoding: Decoding) -> Catalog:
+    from streams.catalog_reader import CatalogReader
+
+    catalog = Catalog()
+    reader = CatalogReader(catalog, wiring, lambda: cast(Any, None))
+    reader.start()
+    reader.loaded.wait(60)
+    reader.stop()
+    return catalog
+
+
+def main() -> None:
+    """Prepares, drains twice, proves, prints."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--lines", type=int, default=200_000)
+    options.add_argument("--skus", type=int, default=10_000)
+    wanted = options.parse_args()
+    settings = load()
+    world = World(settings.kafka.bootstrap, settings.registry.url)
+    try:
+        known = prepare(world, wanted.lines, wanted.skus)
+        print(
+            f"{wanted.lines:,} line changes, {wanted.skus:,} products, {os.cpu_count()} cores, seed {SEED}", flush=True
+        )
+        print(drain(world, wanted.lines), flush=True)
+        print(baseline(world, wanted.lines), flush=True)
+        prove(world, known, wanted.lines)
+        print(f"proved: {wanted.lines:,} lines, each with the entry that the pure join gives")
+    finally:
+        world.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
