@@ -15,6 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from kafka import clients
 from kafka.dead_letters import DeadLetters
 from kafka.decoding import Decoding
 from kafka.registry import Registry
-from operations import connections, migrate
+from operations import connections
 from operations.settings import Settings, load
 from schemas.tables import ORDERS, Table
 from schemas.wire import EPOCH_HEADER
@@ -56,6 +57,8 @@ def main() -> None:
         drain = drain_naively if arguments.drain == "naive" else drain_with_worker
         json.dump(drain(load(), arguments.topic), sys.stdout)
         return
+    from operations import migrate  # here, as its libraries would count as a worker's memory
+
     with running_stack():
         settings = load()
         migrate.migrate_reporting(settings, settings.reporting.generation)
@@ -197,15 +200,22 @@ def drain_with_worker(settings: Settings, topic: str) -> dict[str, Any]:
         pace=Pace(linger=0.05),
     )
     total = sum(clients.end_offsets(bootstrap, [topic]).values())
-    meter = Meter()
-    while meter.count < total:
-        if not worker.landed_offsets():
-            meter = Meter()  # the clock starts with the first record
-        worker.turn()
-        meter.count = sum(worker.landed_offsets().values())
-        meter.sample()
-    worker.close()
-    return meter.result()
+    meters: list[Meter] = []
+
+    def watch() -> None:
+        while (landed := sum(worker.landed_offsets().values())) < total:
+            if landed == 0 and worker.landed_offsets():
+                meters[:] = [Meter()]  # the clock starts with the assignment
+            time.sleep(0.02)
+            if meters:
+                meters[0].count = landed
+                meters[0].sample()
+        meters[0].count = total
+        worker.stop()
+
+    threading.Thread(target=watch).start()
+    worker.run()
+    return meters[0].result()
 
 
 class Meter:

@@ -3,6 +3,7 @@
 At least once from Kafka, exactly one effect in reporting: the checkpoint commits with the rows.
 """
 
+import gc
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -74,6 +75,10 @@ class SinkWorker:
         try:
             if serving:
                 _LOG.info("serving", port=serving.port)
+            # A batch is a million short-lived objects without a cycle among them: collecting every 700 of them cost
+            # a fifth of the worker's time.
+            gc.freeze()
+            gc.set_threshold(200_000, 20, 100)
             while not self._stopping.is_set():
                 self.turn()
         finally:
@@ -98,6 +103,10 @@ class SinkWorker:
     def ready(self) -> str | None:
         """None while partitions are held, else what is wrong."""
         return self.alive() or (None if self._claims.held else "no partition is assigned yet")
+
+    def landed_offsets(self) -> dict[Partition, int]:
+        """The first offset that has not landed, of each partition that this worker holds."""
+        return {at: checkpoint.next_offset for at, checkpoint in self._claims.held.items()}
 
     def turn(self, wait: float = 1.0) -> Landed | None:
         """Fetches, decodes and lands one batch. None when nothing came within `wait` seconds."""
