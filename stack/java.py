@@ -170,6 +170,7 @@ def _forget_unused(*, keep: Path) -> None:
     for other in keep.parent.glob("java-*/complete"):
         if other.parent != keep and other.stat().st_mtime < limit:
             shutil.rmtree(other.parent, ignore_errors=True)
+            other.parent.with_suffix(".lock").unlink(missing_ok=True)
 
 
 @contextmanager
