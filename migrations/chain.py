@@ -1,12 +1,14 @@
 """A chain of revisions: what Alembic needs to know to bring one schema to its head. It reads no configuration."""
 
 from pathlib import Path
+from threading import Lock
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
 FOLDER = Path(__file__).parent
+_ALEMBIC_IS_GLOBAL = Lock()  # alembic.context and alembic.op are proxies of the whole process
 
 
 def upgrade(connection: Connection, chain: str, *, schema: str, generation: str | None = None) -> list[str]:
@@ -20,5 +22,6 @@ def upgrade(connection: Connection, chain: str, *, schema: str, generation: str 
     )
     config.set_main_option("script_location", str(FOLDER / chain).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
-    command.upgrade(config, "head")
+    with _ALEMBIC_IS_GLOBAL:
+        command.upgrade(config, "head")
     return applied

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from sqlalchemy import Connection
+from sqlalchemy.exc import InternalError
 
 from migrations import chain
 from migrations.catalog import runner
@@ -25,6 +26,7 @@ from sinks import postgres_sql, sqlserver_sql
 
 OnEvent = Callable[[str], None]
 MONTHS_BEHIND, MONTHS_AHEAD = 1, 3
+ROLE_ATTEMPTS = 20
 
 
 def _silent(_event: str) -> None:
@@ -43,9 +45,10 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
         "reporter_reader": oltp.reporter_reader_password,
         "retention": oltp.retention_password,
     }
-    with connected(_source(oltp)) as connection, locked(connection):
-        connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sales")
-        applied = chain.upgrade(connection, "oltp", schema="sales")
+    with connected(_source(oltp)) as connection:
+        with locked(connection):
+            connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sales")
+            applied = chain.upgrade(connection, "oltp", schema="sales")
         _set_passwords(connection, passwords)
     _report("oltp", applied, on_event)
     today = datetime.now(UTC).date()
@@ -80,15 +83,16 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     passwords = {at.writer_user: at.writer_password, at.reader_user: at.reader_password}
     if at.adapter == "sqlserver":
         _prepare_sqlserver(at, server, passwords)
-    with connected(server) as connection, locked(connection):
-        if at.adapter == "postgres":
-            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        else:
-            connection.exec_driver_sql(f"IF SCHEMA_ID(N'{schema}') IS NULL EXEC (N'CREATE SCHEMA [{schema}]')")
-        applied = chain.upgrade(connection, f"reporting/{at.adapter}", schema=schema, generation=schema)
+    with connected(server) as connection:
+        with locked(connection):
+            if at.adapter == "postgres":
+                connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            else:
+                connection.exec_driver_sql(f"IF SCHEMA_ID(N'{schema}') IS NULL EXEC (N'CREATE SCHEMA [{schema}]')")
+            applied = chain.upgrade(connection, f"reporting/{at.adapter}", schema=schema, generation=schema)
+            views = _create_views(connection, at.adapter, number)
         if at.adapter == "postgres":
             _set_passwords(connection, passwords)
-        views = _create_views(connection, at.adapter, number)
     _report(f"reporting generation {number}", [*applied, *(f"view report.{view}" for view in views)], on_event)
     return applied
 
@@ -163,12 +167,26 @@ def _prepare_sqlserver(at: Reporting, server: Server, passwords: Mapping[str, Se
 
 def _set_passwords(connection: Connection, passwords: Mapping[str, SecretStr]) -> None:
     """Give Postgres' roles their passwords. What is sent is what the server would store, so its log holds no secret."""
-    driver: Any = connection.connection.driver_connection
     for role, password in passwords.items():
+        driver: Any = connection.connection.driver_connection
         secret = password.get_secret_value().encode()
         verifier = driver.pgconn.encrypt_password(secret, role.encode(), b"scram-sha-256").decode()
         statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier))
-        connection.exec_driver_sql(statement.as_string(driver))
+        _alter_role(connection, statement.as_string(driver))
+
+
+def _alter_role(connection: Connection, statement: str) -> None:
+    """Roles belong to the cluster and locks to a database: a migration of another one may alter the same role at this
+    moment. Postgres then waits for it, and refuses; a second look sees the role as it is now.
+    """
+    for attempts_left in reversed(range(ROLE_ATTEMPTS)):
+        try:
+            with locked(connection):
+                connection.exec_driver_sql(statement)
+            return
+        except InternalError:
+            if not attempts_left:
+                raise
 
 
 def _create_views(connection: Connection, adapter: str, generation: int) -> list[str]:

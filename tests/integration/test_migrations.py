@@ -120,6 +120,26 @@ def test_two_migrations_at_once_apply_each_revision_once(empty: Callable[[], Set
         assert sorted(runs) == [[], chain]
 
 
+def test_databases_of_one_cluster_migrate_at_once(empty: Callable[[], Settings]) -> None:
+    databases = [empty(), empty()]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [run.result() for run in [pool.submit(migrate_oltp, database) for database in databases]]
+    assert runs == [OLTP_CHAIN, OLTP_CHAIN]
+
+
+def test_a_role_that_somebody_else_is_altering_gets_its_password_all_the_same(
+    migrated: Settings, superuser: Connection
+) -> None:
+    blocked = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    with ThreadPoolExecutor(1) as pool:
+        with superuser.transaction():
+            superuser.execute("ALTER ROLE cdc_reader VALID UNTIL 'infinity'")
+            run = pool.submit(migrate_oltp, migrated)
+            while not run.done() and superuser.execute(blocked).fetchone() is None:
+                superuser.execute("SELECT pg_stat_clear_snapshot()")
+        assert run.result() == []
+
+
 def test_no_statement_holds_a_password(migrated: Settings) -> None:
     sent: list[str] = []
 

@@ -13,16 +13,16 @@ BEGIN
             ('retention', 'LOGIN')
         ) AS roles (name, attributes)
     LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
-            EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
-        END IF;
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
+                EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
+            END IF;
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN NULL; -- another database was migrated at this moment
+        END;
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), wanted.name);
         EXECUTE format('GRANT USAGE ON SCHEMA sales TO %I', wanted.name);
     END LOOP;
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
-EXCEPTION
-    -- Another database of this cluster is being migrated at this moment.
-    WHEN duplicate_object OR unique_violation THEN
-        RAISE EXCEPTION 'another migration made the same role at the same time; run this one again';
 END
 $$;

@@ -6,18 +6,18 @@ DECLARE
     wanted name;
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['reporting_writer', 'reporting_reader'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
-            EXECUTE format('CREATE ROLE %I LOGIN', wanted);
-        END IF;
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+                EXECUTE format('CREATE ROLE %I LOGIN', wanted);
+            END IF;
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN NULL; -- another database was migrated at this moment
+        END;
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), wanted);
     END LOOP;
     -- For staging.
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO reporting_writer', current_database());
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
-EXCEPTION
-    -- Another database of this cluster is being migrated at this moment.
-    WHEN duplicate_object OR unique_violation THEN
-        RAISE EXCEPTION 'another migration made the same role at the same time; run this one again';
 END
 $$;
 
