@@ -47,7 +47,7 @@ def write_listings(catalog: Database[Document], listings: Sequence[ListProduct])
 
 def _write(catalog: Database[Document], todo: Sequence[ListProduct]) -> None:
     if todo:
-        catalog.products.bulk_write([update for listing in todo for update in _product(listing)])
+        catalog.products.bulk_write(_products(catalog, todo))
         catalog.price_history.bulk_write([_entry(listing) for listing in todo])
 
 
@@ -66,13 +66,25 @@ def _not_done(catalog: Database[Document], listings: Sequence[ListProduct]) -> l
     return [listing for listing in listings if (listing.tenant_id, listing.sku, listing.at) not in done]
 
 
-def _product(listing: ListProduct) -> tuple[UpdateOne, UpdateOne]:
-    key = {"tenant_id": listing.tenant_id, "sku": listing.sku}
-    state = _state(listing) | {"stock": listing.stock, "updated_at": listing.at}
-    return (
-        UpdateOne({"_id": key}, {"$setOnInsert": key | state}, upsert=True),
-        UpdateOne({"_id": key, "updated_at": {"$lt": listing.at}}, {"$set": state}),
-    )
+def _products(catalog: Database[Document], listings: Sequence[ListProduct]) -> list[UpdateOne]:
+    """A product that is not there yet is inserted; one that is changes only if what it holds is older."""
+    keys = {(listing.tenant_id, listing.sku): _product_key(listing) for listing in listings}
+    found = catalog.products.find({"_id": {"$in": list(keys.values())}}, {"tenant_id": 1, "sku": 1})
+    known = {(product["tenant_id"], product["sku"]) for product in found}
+    updates = []
+    for listing in listings:
+        key = _product_key(listing)
+        state = _state(listing) | {"stock": listing.stock, "updated_at": listing.at}
+        if (listing.tenant_id, listing.sku) in known:
+            updates.append(UpdateOne({"_id": key, "updated_at": {"$lt": listing.at}}, {"$set": state}))
+        else:
+            updates.append(UpdateOne({"_id": key}, {"$setOnInsert": key | state}, upsert=True))
+            known.add((listing.tenant_id, listing.sku))
+    return updates
+
+
+def _product_key(listing: ListProduct) -> Document:
+    return {"tenant_id": listing.tenant_id, "sku": listing.sku}
 
 
 def _key(listing: ListProduct) -> Document:
