@@ -27,10 +27,12 @@ class Registry:
     """A schema registry at `url` (for Apicurio .../apis/ccompat/v7). Not for use by several threads at once.
 
     `patience` is how many seconds a registry that does not answer is asked again before Unavailable is raised.
+    `whole` reads every field of an envelope, for who looks at more than the decoders do.
     """
 
-    def __init__(self, url: str, *, patience: float = 20.0) -> None:
+    def __init__(self, url: str, *, patience: float = 20.0, whole: bool = False) -> None:
         self._url = url.rstrip("/")
+        self._whole = whole
         self._http = httpx.Client(timeout=5.0)
         self._readers: dict[int, Read] = {}
         self._retrying = Retrying(
@@ -81,7 +83,7 @@ class Registry:
             raise BadRecord(f"schema {id_} in the registry is not an Avro schema: {error}") from None
         if not isinstance(schema, dict) or schema["type"] != "record":
             raise BadRecord(f"expected a record's schema, schema {id_} is {str(schema)[:80]}")
-        self._readers[id_] = reader(schema)
+        self._readers[id_] = reader(schema, whole=self._whole)
         return self._readers[id_]
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
@@ -98,11 +100,11 @@ class Registry:
         return answer
 
 
-def reader(schema: Schema) -> Read:
+def reader(schema: Schema, *, whole: bool = False) -> Read:
     """How a record written with `schema` is read: of a change's envelope what the decoders need, else all of it."""
     names = {field["name"] for field in schema["fields"]}
     try:
-        return compile_reader(schema, _NARROWED if names >= _ENVELOPE else None)
+        return compile_reader(schema, _NARROWED if names >= _ENVELOPE and not whole else None)
     except Unsupported:
         return _whole(schema)
 

@@ -116,44 +116,58 @@ class Stage:
         return psycopg.connect(self.servers.oltp, autocommit=autocommit)
 
     def records(self, topic: str) -> list[Record]:
-        """All records of a captured topic (by its name in the reference line), in the order of their offsets."""
-        name = self.line.topic(topic)
-        ends = {at: end for at, end in end_offsets(self.settings.kafka.bootstrap, [name]).items() if end}
-        reader = consumer(self.settings.kafka.bootstrap, "test-reader", auto_offset_reset="earliest")
-        registry = Registry(self.settings.registry.url)
-        reader.assign([TopicPartition(name, partition, 0) for _, partition in ends])
-        found: list[Record] = []
-        while ends:
-            message = reader.poll(10)
+        """All records of a captured topic (by its name in the reference line), each partition's in order."""
+        with Reading(self.settings, self.line.topic(topic)) as reading:
+            return reading.catch_up()
+
+    def until(self, topic: str, key: bytes, *, times: int = 1) -> list[Record]:
+        """All records of a topic once a record with this key is among them, `times` times."""
+        with Reading(self.settings, self.line.topic(topic)) as reading:
+            eventually(lambda: sum(record.key == key for record in reading.catch_up()) >= times)
+            return reading.found
+
+
+class Reading:
+    """A topic read from its beginning to its end, and on from there."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self.found: list[Record] = []
+        self._bootstrap, self._topic = settings.kafka.bootstrap, topic
+        self._consumer = consumer(self._bootstrap, "test-reader", auto_offset_reset="earliest")
+        self._registry = Registry(settings.registry.url, whole=True)
+        self._next = dict.fromkeys((partition for _, partition in self._ends()), 0)
+        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in self._next])
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+        self._registry.close()
+
+    def catch_up(self) -> list[Record]:
+        """All records up to the end as it is now."""
+        ends = {partition: end for (_, partition), end in self._ends().items()}
+        while any(self._next[partition] < end for partition, end in ends.items()):
+            message = self._consumer.poll(10)
             assert message is not None and not message.error(), message and message.error()
-            at, offset = (name, message.partition()), message.offset()
-            value = message.value()
-            found.append(
+            value, offset, partition = message.value(), message.offset(), message.partition()
+            self._next[partition] = offset + 1
+            self.found.append(
                 Record(
-                    topic=name,
-                    partition=at[1],
+                    topic=self._topic,
+                    partition=partition,
                     offset=offset,
                     key=message.key(),
                     value=value,
                     headers=dict(message.headers() or ()),
-                    datum=None if value is None else registry.decode(value),
+                    datum=None if value is None else self._registry.decode(value),
                 )
             )
-            if offset + 1 >= ends.get(at, 0):
-                ends.pop(at, None)
-        reader.close()
-        registry.close()
-        return found
+        return self.found
 
-    def until(self, topic: str, key: bytes, *, times: int = 1) -> list[Record]:
-        """All records of a topic once a record with this key is among them, `times` times."""
-
-        def check() -> list[Record] | None:
-            found = self.records(topic)
-            return found if sum(record.key == key for record in found) >= times else None
-
-        found: list[Record] = eventually(check)
-        return found
+    def _ends(self) -> dict[tuple[str, int], int]:
+        return end_offsets(self._bootstrap, [self._topic])
 
 
 def landed(changes: Iterable[Change]) -> Iterator[tuple[Change, Position]]:
