@@ -92,14 +92,13 @@ def describe(ready: dict[str, float]) -> str:
 
 
 def start_workers(folder: Path) -> dict[str, Server]:
-    """Start the workers that are not running; `wait_for_workers` tells when they are ready."""
+    """Start the workers that are not running, and return these; `wait_for_workers` tells when they are ready."""
     where = Folder(folder.absolute())
-    workers = {name: _declare(name) for name in WORKERS}
-    for name, worker in workers.items():
-        if processes.find(where.pid_of(name)) is None:
-            where.log_of(name).unlink(missing_ok=True)
-            processes.start(worker, log=where.log_of(name), pid_file=where.pid_of(name))
-    return workers
+    started = {name: _declare(name) for name in WORKERS if processes.find(where.pid_of(name)) is None}
+    for name, worker in started.items():
+        where.log_of(name).unlink(missing_ok=True)
+        processes.start(worker, log=where.log_of(name), pid_file=where.pid_of(name))
+    return started
 
 
 def wait_for_workers(folder: Path, workers: Mapping[str, Server]) -> None:

@@ -1,0 +1,205 @@
+"""The whole line through the `headrace` command alone, as its users have it: killed, bent and extended.
+
+The project's packages are copied, so that docs/your-tables.md can be followed to the letter.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import psycopg
+import pytest
+
+from tests.eventually import eventually
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("connectors", "kafka", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams")
+COMMAND_S = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of our own in `folder`: a copy of the project's packages, and a stack."""
+
+    folder: Path
+
+    @property
+    def stack(self) -> Path:
+        return self.folder / ".headrace"
+
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "operations", *arguments],
+            cwd=self.folder,
+            env=mine | {"HEADRACE_STACK_DIR": str(self.stack), "PYTHONPATH": str(self.folder)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, expect: int = 0, **environment: str) -> str:
+        process = self.start(*arguments, **environment)
+        try:
+            out, err = process.communicate(timeout=COMMAND_S)
+        finally:
+            process.kill()
+        assert process.returncode == expect, f"headrace {' '.join(arguments)} → {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in out + err
+        return out + err
+
+    def verify(self, expect: int = 0) -> dict:
+        out = self.run("verify", "--json", expect=expect)
+        return orjson.loads(out[out.index("{") :])
+
+    def worker(self, name: str) -> psutil.Process:
+        return psutil.Process(orjson.loads((self.stack / "run" / f"{name}.json").read_bytes())["pid"])
+
+    def settings(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in (self.stack / "headrace.env").read_text().splitlines())
+
+    def psql(self, database: str, role: str, password: str) -> psycopg.Connection[Any]:
+        known = self.settings()
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=known["HEADRACE_OLTP__PORT"],
+            dbname=database,
+            user=role,
+            password=known[password],
+            autocommit=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    folder = tmp_path_factory.mktemp("line")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    line = Line(folder=folder)
+    try:
+        line.run("up")
+        yield line
+    finally:
+        line.run("down", "--wipe")
+
+
+def test_a_second_up_is_harmless(line: Line):
+    before = {name: line.worker(name).pid for name in ("postgres", "kafka", "connect", "enrich", "report")}
+    line.run("up")
+    assert {name: line.worker(name).pid for name in before} == before
+
+
+def test_killed_workers_lose_nothing(line: Line):
+    shop = line.start("load", "shop", "--orders", "1500")
+    eventually(lambda: captured(line) > 1_000, 60)
+    line.worker("report").send_signal(signal.SIGKILL)
+    line.worker("enrich").send_signal(signal.SIGKILL)
+    line.run("up")
+    eventually(lambda: captured(line) > 4_000, 90)
+    line.worker("enrich").send_signal(signal.SIGKILL)
+    line.worker("report").send_signal(signal.SIGKILL)
+    assert shop.wait(timeout=COMMAND_S) == 0, shop.stderr.read()
+    line.run("up")
+    result = line.verify()
+    assert result["equal"]
+    assert result["tables"]["orders"]["source"] == 1500
+    assert result["tables"]["events"]["source"] > 5_000
+    assert "No dead letters" in line.run("dlq", "ls")
+
+
+def captured(line: Line) -> int:
+    stages = orjson.loads(line.run("status", "--json"))["stages"]
+    return next(stage["records"] for stage in stages if stage["name"] == "captured")
+
+
+def test_verify_finds_the_changed_the_lost_and_the_added_row_and_nothing_else(line: Line):
+    everything = "reporting_g1.orders"
+    with line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD") as reporting:
+        three = reporting.execute(f"SELECT tenant_id, order_id FROM {everything} ORDER BY 1, 2 LIMIT 3").fetchall()
+        changed, lost, copied = (order_id for _, order_id in three)
+        reporting.execute(
+            f"CREATE TEMP TABLE kept AS SELECT * FROM {everything} WHERE order_id = ANY(%s)", [[changed, lost]]
+        )
+        reporting.execute(f"CREATE TEMP TABLE extra AS SELECT * FROM {everything} WHERE order_id = %s", [copied])
+        reporting.execute("UPDATE extra SET order_id = 'never-ordered'")
+        reporting.execute(f"INSERT INTO {everything} SELECT * FROM extra")
+        reporting.execute(
+            f"UPDATE {everything} SET placed_at = placed_at + interval '1 microsecond' WHERE order_id = %s", [changed]
+        )
+        reporting.execute(f"DELETE FROM {everything} WHERE order_id = %s", [lost])
+        result = line.verify(expect=1)
+        reporting.execute(f"DELETE FROM {everything} WHERE order_id IN (%s, 'never-ordered')", [changed])
+        reporting.execute(f"INSERT INTO {everything} SELECT * FROM kept")
+    found = {re.search("order_id=([^,)]+)", said)[1]: said for said in result["tables"]["orders"]["different"]}
+    assert set(found) == {changed, lost, "never-ordered"}
+    assert "placed_at is" in found[changed]
+    assert "missing" in found[lost]
+    assert "unexpected" in found["never-ordered"]
+    assert [name for name, table in result["tables"].items() if table["different"]] == ["orders"]
+    assert line.verify()["equal"]
+
+
+def test_a_table_of_your_own_takes_what_the_page_says(line: Line):
+    files = dict(blocks((ROOT / "docs" / "your-tables.md").read_text()))
+    entry = files.pop("schemas/tables.py")
+    for name, text in files.items():
+        (line.folder / name).write_text(text)
+    tables = line.folder / "schemas" / "tables.py"
+    text = (
+        tables.read_text()
+        .replace("TABLES: tuple", f"{entry}\n\nTABLES: tuple")
+        .replace("PRICE_HISTORY)", "PRICE_HISTORY, REFUNDS)")
+    )
+    tables.write_text(text)
+
+    line.run("migrate")
+    refund = "INSERT INTO sales.refunds VALUES ('t', %s, 'o', 12.3456, %s, '2026-02-28T23:59:59.999999Z')"
+    with line.psql("shop", "app_writer", "HEADRACE_OLTP__APP_WRITER_PASSWORD") as sales:
+        sales.execute(refund, ["before", "was there before it was captured"])
+        assert "sales.refunds" in line.run("connectors", "plan")
+        line.run("connectors", "apply")
+        assert "0 change(s)" in line.run("connectors", "plan")
+        line.worker("report").terminate()
+        eventually(lambda: not running(line, "report"))
+        line.run("up")
+        sales.execute(refund, ["after", None])
+    result = line.verify()
+    assert result["equal"]
+    assert result["tables"]["refunds"] == {"source": 2, "report": 2, "different": [], "unsettled": []}
+    with line.psql("reporting", "reporting_reader", "HEADRACE_REPORTING__READER_PASSWORD") as reporting:
+        seen = reporting.execute(
+            "SELECT refund_id, amount, refunded_at::text FROM report.refunds ORDER BY 1"
+        ).fetchall()
+    assert [row[0] for row in seen] == ["after", "before"]
+
+
+def test_capture_can_be_removed_slot_and_publication_included(line: Line):
+    line.run("connectors", "remove")
+    with line.psql("shop", "migrator", "HEADRACE_OLTP__MIGRATOR_PASSWORD") as sales:
+        assert sales.execute("SELECT slot_name FROM pg_replication_slots").fetchall() == []
+        assert sales.execute("SELECT pubname FROM pg_publication").fetchall() == []
+
+
+def running(line: Line, name: str) -> bool:
+    try:
+        return line.worker(name).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def blocks(page: str) -> Iterator[tuple[str, str]]:
+    """The files on a documentation page: fenced blocks whose first line is a comment with a path."""
+    for body in re.findall(r"```\w+\n(.*?)```", page, re.DOTALL):
+        first, _, rest = body.partition("\n")
+        path = re.fullmatch(r"(?:--|#) ([\w/]+\.\w+)", first)
+        if path:
+            yield path[1], rest
