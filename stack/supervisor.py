@@ -97,6 +97,10 @@ class Stack:
 
     def _finish(self) -> None:
         self.wait_for(*SERVERS)
+        for name in SERVERS:  # one may have been ready before another, whose port it was told, had to move
+            running = processes.find(self._layout.folder.pid_of(name))
+            if running is None or running.fingerprint != self._declare(name).fingerprint():
+                self._bring_up(name)
         lines = "".join(f"{key}={value}\n" for key, value in self.environment().items())
         write_private(self._layout.folder.environment, lines)
 

@@ -275,13 +275,16 @@ def test_a_port_that_was_taken_meanwhile_is_given_up(folder: Path, environment: 
     assert f"HEADRACE_CONNECT__URL={moved['HEADRACE_CONNECT__URL']}\n" in (folder / "headrace.env").read_text()
 
 
-def test_servers_follow_one_that_had_to_move(folder: Path, environment: dict[str, str]) -> None:
+def test_servers_follow_those_that_had_to_move(folder: Path, environment: dict[str, str]) -> None:
     supervisor.down(folder)
     host, taken = environment["HEADRACE_KAFKA__BOOTSTRAP"].split(":")
-    with squatter(host, int(taken)):
+    with squatter(host, int(taken)), squatter(host, int(environment["HEADRACE_OLTP__PORT"])):
         moved = supervisor.up(folder).environment()
     assert httpx.get(moved["HEADRACE_CONNECT__URL"] + "/connectors").status_code == 200
     assert moved["HEADRACE_KAFKA__BOOTSTRAP"] != environment["HEADRACE_KAFKA__BOOTSTRAP"]
+    assert moved["HEADRACE_OLTP__PORT"] != environment["HEADRACE_OLTP__PORT"]
+    told = psutil.Process(pids(folder)["connect"]).environ()
+    assert told["HEADRACE_OLTP_PORT"] == moved["HEADRACE_OLTP__PORT"]
 
 
 def test_a_crash_is_named_with_the_end_of_its_log_and_nothing_stays_behind(short_lived: Path) -> None:
