@@ -128,5 +128,7 @@ def _explained(error: psycopg.Error) -> HeadraceError:
     if isinstance(error, psycopg.OperationalError):
         return Unavailable(f"Postgres, the shop's database: {reason}; check that it runs, then load the same again")
     if "no partition of relation" in reason:
-        return HeadraceError(f"Postgres: {reason}; make the months of this history first (make_partitions)")
+        return HeadraceError(
+            f"Postgres: {reason}; make the months of this history first; see docs/runbook.md#no-partition"
+        )
     return HeadraceError(f"Postgres refused a step: {reason}; are its migrations at this version (headrace migrate)?")
