@@ -2,12 +2,13 @@
 
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from bench.catalog_envelopes import CatalogEnvelopes
@@ -72,13 +73,14 @@ class World:
             future.result(20)
 
     def close(self) -> None:
-        """Deletes the topics."""
+        """Deletes the topics that a test has left."""
+        self.registry.close()
         wiring = self.wiring
         names = [wiring.lines, wiring.enriched, wiring.pending, wiring.catalog, wiring.dead_letters]
         asking = clients.admin(self._bootstrap)
         for future in asking.delete_topics(names).values():
-            future.result(20)
-        self.registry.close()
+            with suppress(KafkaException):
+                future.result(20)
 
     def line(self, product: Product, order: str, priced_at: datetime, **changed: Any) -> dict[str, Any]:
         """A row of order_lines."""

@@ -215,6 +215,10 @@ class Worker:
         for number, partition in self.engine.partitions.items():
             metrics.HELD.labels(number).set(partition.waiting.held)
             metrics.PENDING.labels(number).set(len(partition.waiting))
+        consumer: Any = self._app.consumer
+        done = {number: partition.done for number, partition in self.engine.partitions.items()}
+        for number, lag in consumer.lags(self._wiring.lines, done).items():
+            metrics.LAG.labels(number).set(lag)
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)

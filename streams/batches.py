@@ -7,7 +7,8 @@ The rule that nothing is skipped: under each new assignment, and whenever someth
 starts again at what is committed. (Faust seeks back too, but not where nothing has been committed yet.)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import faust
@@ -37,9 +38,13 @@ class BatchApp(faust.App):
 
 
 class BatchConsumer(Consumer):
-    """Delivers batches to the channels that read a topic."""
+    """Delivers batches to the channels that read a topic.
+
+    `begun` are the offsets by partition from which the present assignment is read.
+    """
 
     app: Any
+    begun: Mapping[int, int] = MappingProxyType({})
 
     async def _drain_messages(self, fetcher: Any) -> None:
         read_from_committed = 0
@@ -84,11 +89,22 @@ class BatchConsumer(Consumer):
         """Whether all assigned partitions have been sought to what is committed, or their beginning."""
         consumer = self._thread._ensure_consumer()
         try:
-            return bool(await self._thread.call_thread(_seek, consumer, list(consumer.assignment())))
+            self.begun = await self._thread.call_thread(_seek, consumer, list(consumer.assignment()))
+            return True
         except (IllegalStateError, KafkaError, TimeoutError) as error:
             self.log.info("Assignment changed while seeking (%s); once more", error)
             await self.sleep(0.1)
             return False
+
+    def lags(self, topic: str, done: Mapping[int, int | None]) -> dict[int, int]:
+        """How many records are behind what is done, by partition; only for partitions that have been fetched."""
+        found: dict[int, int] = {}
+        for number, offset in done.items():
+            end = self.highwater(TP(topic, number))
+            reached = self.begun.get(number) if offset is None else offset
+            if end is not None and reached is not None:
+                found[number] = max(end - reached, 0)
+        return found
 
     async def commit_offsets(self, topic: str, offsets: dict[int, int]) -> bool:
         """Commits the offsets by partition. False where the group has moved on."""
@@ -101,14 +117,17 @@ class BatchTransport(Transport):
     Consumer = BatchConsumer
 
 
-async def _seek(consumer: Any, partitions: Iterable[Any]) -> bool:
+async def _seek(consumer: Any, partitions: Iterable[Any]) -> dict[int, int]:
+    """Seeks; returns the offset by partition."""
+    found: dict[int, int] = {}
     for tp in partitions:
         committed = await consumer.committed(tp)
         if committed is None:
             await consumer.seek_to_beginning(tp)
         else:
             consumer.seek(tp, committed)
-    return True
+        found[tp.partition] = await consumer.position(tp)
+    return found
 
 
 def _record(fetched: Any) -> Record:
