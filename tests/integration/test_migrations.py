@@ -17,13 +17,15 @@ from pymongo import MongoClient
 from pymongo.errors import DuplicateKeyError
 from sqlalchemy import Engine
 
+import migrations
 from migrations.errors import MigrationFailed
 from operations.migrate import make_partitions, migrate_catalog, migrate_oltp, migrate_reporting
 from operations.settings import Settings
 from schemas.tables import TABLES, Source, reported
 
-OLTP_CHAIN = ["0001_roles", "0002_sales", "0003_capture", "0004_partitions", "0005_grants"]
-REPORTING_CHAIN = ["0001_roles", "0002_generation"]
+FOLDER = Path(migrations.__file__).parent
+OLTP_CHAIN = sorted(path.stem for path in (FOLDER / "oltp" / "versions").glob("*.sql"))
+REPORTING_CHAIN = sorted(path.stem for path in (FOLDER / "reporting" / "postgres" / "versions").glob("*.sql"))
 TODAY = datetime.now(UTC).date()
 NOW = datetime.now(UTC)
 

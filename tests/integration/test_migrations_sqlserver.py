@@ -5,12 +5,14 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+import migrations
 from migrations.errors import MigrationFailed
 from operations.migrate import migrate_reporting
 from operations.odbc import connection_string
@@ -18,7 +20,8 @@ from operations.settings import Reporting, Settings
 from schemas.tables import reported
 
 ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
-CHAIN = ["0001_roles", "0002_generation"]
+FOLDER = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"
+CHAIN = sorted(path.stem for path in FOLDER.glob("*.sql"))
 PLACE = "[_epoch], [_offset], [_version], [_log_commit], [_log_change], [_deleted], [_source_time]"
 PERMISSION_DENIED = (229, 262, 2760, 3701, 4701, 33557097)  # the last one is Babelfish's for whatever has no number
 
