@@ -1,0 +1,282 @@
+"""Capture of the reference tables: what the shop commits is what the topics hold."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pymongo
+import pytest
+from bson.decimal128 import Decimal128
+from captured import Connection, Record, Stage, eventually, landed, newest, servers
+
+from connectors import admin, capture
+from connectors.line import Line
+from kafka.decoding import Decoding
+from kafka.registry import Registry
+from operations.settings import Settings
+from schemas import mongo
+from schemas.change import Change, Key, Op
+from schemas.tables import EVENTS, ORDERS, PRICE_HISTORY, PRODUCTS
+from schemas.wire import schema_id
+
+MONTH = date.today().replace(day=1)
+DAYS = (MONTH - date(1970, 1, 1)).days
+ORDER = {
+    "customer_id": "c", "status": "placed", "total": "12345678.0001", "currency": "BRL",
+    "placed_at": "2026-03-01 10:00:00.123456-03",
+}  # fmt: skip
+(ORDERS_TOPIC,) = ORDERS.captured_topics
+
+
+@pytest.fixture(scope="module")
+def shop(settings: Settings) -> Stage:
+    """The reference line, streaming."""
+    stage = Stage(settings=settings, line=Line(), servers=servers(settings, settings.oltp.database))
+    stage.start()
+    return stage
+
+
+@pytest.fixture
+def tenant() -> str:
+    return f"capture-{uuid.uuid4()}"
+
+
+@pytest.fixture
+def writer(settings: Settings) -> Iterator[Connection]:
+    """The shop's own connection."""
+    with psycopg.connect(
+        host=settings.oltp.host,
+        port=settings.oltp.port,
+        dbname=settings.oltp.database,
+        user="app_writer",
+        password=settings.oltp.app_writer_password.get_secret_value(),
+        autocommit=True,
+    ) as connection:
+        yield connection
+
+
+@pytest.fixture
+def owner(shop: Stage) -> Iterator[Connection]:
+    """The owner's connection, who may do what the shop may not: delete."""
+    with shop.connect() as connection:
+        yield connection
+
+
+def place(connection: Connection, tenant: str, order: str, **values: Any) -> None:
+    row = ORDER | {"tenant_id": tenant, "order_month": MONTH, "order_id": order} | values
+    connection.execute(
+        f"INSERT INTO sales.orders ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))})", [*row.values()]
+    )
+
+
+def order_key(tenant: str, order: str) -> bytes:
+    return json.dumps({"tenant_id": tenant, "order_month": DAYS, "order_id": order}, separators=(",", ":")).encode()
+
+
+def orders(shop: Stage, tenant: str, order: str, times: int) -> list[Record]:
+    """The records of one order, once there are so many."""
+    key = order_key(tenant, order)
+    found = [record for record in shop.until(ORDERS_TOPIC, key, times=times) if record.key == key]
+    assert len({record.partition for record in found}) == 1, "a key has left its partition"
+    return found
+
+
+def row(connection: Connection, key: Key) -> tuple[Any, ...] | None:
+    names = ", ".join(column.name for column in ORDERS.columns)
+    return connection.execute(
+        f"SELECT {names} FROM sales.orders WHERE (tenant_id, order_month, order_id) = (%s, %s, %s)", key
+    ).fetchone()
+
+
+def newest_order(records: list[Record]) -> Change:
+    (change,) = newest(record.change(ORDERS) for record in records).values()
+    return change
+
+
+def test_applying_again_changes_nothing(shop: Stage) -> None:
+    plan = capture.plan(shop.line, shop.servers)
+    assert plan.changes == ()
+    assert all(line.endswith(": unchanged") for line in plan.describe())
+
+
+def test_an_order_arrives_as_it_is_with_four_decimals_and_microseconds(
+    shop: Stage, writer: Connection, tenant: str
+) -> None:
+    place(writer, tenant, "o")
+    (record,) = orders(shop, tenant, "o", 1)
+    change = record.change(ORDERS)
+    assert (change.op, change.key) == (Op.CREATE, (tenant, MONTH, "o"))
+    assert change.row == row(writer, change.key)
+    assert change.row[5] == Decimal("12345678.0001")
+    assert change.row[7].microsecond == 123456
+    assert record.headers == {"headrace-epoch": b"1"}
+
+
+def test_the_workers_decoding_reads_what_connect_writes(
+    shop: Stage, writer: Connection, tenant: str, settings: Settings
+) -> None:
+    place(writer, tenant, "o")
+    (record,) = orders(shop, tenant, "o", 1)
+    registry = Registry(settings.registry.url)
+    read = Decoding(registry).change(
+        record.topic, record.key, record.value, list(record.headers.items()), record.offset
+    )
+    registry.close()
+    assert read == record.change(ORDERS)
+
+
+def test_a_delete_is_its_keys_last_record_and_no_tombstone_follows(shop: Stage, owner: Connection, tenant: str) -> None:
+    place(owner, tenant, "o")
+    owner.execute("DELETE FROM sales.orders WHERE tenant_id = %s", [tenant])
+    place(owner, tenant, "o", status="again")
+    created, deleted, again = orders(shop, tenant, "o", 3)
+    assert [record.datum["op"] for record in (created, deleted, again)] == ["c", "d", "c"]
+    assert deleted.change(ORDERS).row is None
+    assert newest_order([created, deleted]).op is Op.DELETE
+    assert newest_order([created, deleted, again]).row[4] == "again"
+
+
+def test_an_update_of_the_key_is_a_delete_and_a_create(shop: Stage, owner: Connection, tenant: str) -> None:
+    place(owner, tenant, "old")
+    owner.execute("UPDATE sales.orders SET order_id = 'new' WHERE tenant_id = %s", [tenant])
+    _, deleted = orders(shop, tenant, "old", 2)
+    (created,) = orders(shop, tenant, "new", 1)
+    assert (deleted.datum["op"], created.datum["op"]) == ("d", "c")
+    assert newest_order([created]).row == row(owner, (tenant, MONTH, "new"))
+
+
+def test_a_row_that_moves_to_another_leaf_keeps_its_history_under_one_topic(
+    shop: Stage, owner: Connection, tenant: str
+) -> None:
+    place(owner, tenant, "o")
+    next_month = date(MONTH.year + MONTH.month // 12, MONTH.month % 12 + 1, 1)
+    owner.execute("UPDATE sales.orders SET order_month = %s WHERE tenant_id = %s", [next_month, tenant])
+    _, deleted = orders(shop, tenant, "o", 2)
+    assert deleted.datum["op"] == "d"
+    moved = order_key(tenant, "o").replace(str(DAYS).encode(), str((next_month - date(1970, 1, 1)).days).encode())
+    (created,) = [record for record in shop.until(ORDERS_TOPIC, moved) if record.key == moved]
+    assert newest_order([created]).row == row(owner, (tenant, next_month, "o"))
+
+
+def test_of_many_interleaved_updates_the_last_to_commit_is_the_newest(
+    shop: Stage, owner: Connection, tenant: str
+) -> None:
+    for order in ("a", "b"):
+        place(owner, tenant, order, total=0)
+    statement = "UPDATE sales.orders SET total = %s WHERE tenant_id = %s AND order_id = %s"
+    for turn in range(1, 11):
+        with shop.connect(autocommit=False) as first, shop.connect(autocommit=False) as second:
+            first.execute(statement, [turn, tenant, "a"])
+            second.execute(statement, [turn, tenant, "b"])
+            # One commits before the other wrote its last row, in turns.
+            (first if turn % 2 else second).commit()
+            (second if turn % 2 else first).execute(statement, [turn + 1, tenant, "b" if turn % 2 else "a"])
+            second.commit()
+            first.commit()
+    for order, times in (("a", 16), ("b", 16)):
+        log = [record.change(ORDERS) for record in orders(shop, tenant, order, times)]
+        totals = [change.row[5] for change, _ in landed(log)]
+        assert len(totals) == len(log), "a change was taken for a repeat"
+        assert log[-1].row == row(owner, (tenant, MONTH, order))
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_the_source_refuses_a_number_that_is_none(writer: Connection, tenant: str, value: str) -> None:
+    with pytest.raises((psycopg.errors.CheckViolation, psycopg.errors.NumericValueOutOfRange)):
+        place(writer, tenant, "o", total=value)
+
+
+@pytest.mark.parametrize("value", ["infinity", "-infinity", "10000-01-01 00:00:00+00"])
+def test_the_source_refuses_a_time_that_reporting_cannot_hold(writer: Connection, tenant: str, value: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        place(writer, tenant, "o", placed_at=value)
+
+
+def test_an_event_is_routed_by_its_aggregate_with_its_fields_beside_the_payload(
+    shop: Stage, writer: Connection, tenant: str
+) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    event = str(uuid.uuid4())
+    writer.execute(
+        "INSERT INTO sales.outbox_events "
+        "(event_id, tenant_id, aggregate_type, aggregate_id, event_type, schema_version, payload, headers, "
+        "occurred_at) VALUES (%s, %s, 'payment', %s, 'PaymentCaptured', 1, %s, %s, now())",
+        [event, tenant, tenant, json.dumps({"amount": "1.5000"}), json.dumps({"traceparent": trace})],
+    )
+    key = json.dumps(tenant).encode()
+    (record,) = [each for each in shop.until("shop.events.payment", key) if each.key == key]
+    change = record.change(EVENTS)
+    occurred_at = writer.execute("SELECT occurred_at FROM sales.outbox_events WHERE event_id = %s", [event]).fetchone()[
+        0
+    ]
+    values = dict(zip([column.name for column in EVENTS.columns], change.row, strict=True))
+    assert json.loads(values.pop("payload")) == {"amount": "1.5000"}
+    assert values == {
+        "tenant_id": tenant, "event_day": occurred_at.date(), "event_id": event, "aggregate_type": "payment",
+        "aggregate_id": tenant, "event_type": "PaymentCaptured", "schema_version": 1, "occurred_at": occurred_at,
+        "traceparent": trace,
+    }  # fmt: skip
+    assert record.headers["traceparent"] == trace.encode()
+    assert record.headers["headrace-epoch"] == b"1"
+
+
+def test_every_leaf_of_a_captured_table_logs_whole_rows(shop: Stage, owner: Connection) -> None:
+    assert admin.lacking_full(owner, shop.line.full_identity) == ()
+
+
+def test_only_the_signals_of_debezium_itself_are_left_out(shop: Stage) -> None:
+    assert "shop.sales.debezium_signal" not in {topic.name for topic in shop.line.topics()}
+    assert eventually(lambda: shop.records("shop.sales.heartbeat"))
+
+
+@pytest.fixture(scope="module")
+def catalog(settings: Settings) -> Iterator[Any]:
+    client: Any = pymongo.MongoClient(settings.catalog.uri)
+    yield client[settings.catalog.database]
+    client.close()
+
+
+def test_a_product_arrives_with_its_decimals_and_its_delete_is_named_by_its_key(
+    shop: Stage, catalog: Any, tenant: str
+) -> None:
+    id_ = {"tenant_id": tenant, "sku": "s"}
+    product = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL", "stock": 3}
+    catalog.products.insert_one({"_id": id_} | id_ | product | {"updated_at": mongo._EPOCH})
+    catalog.products.update_one({"_id": id_}, {"$set": {"price": Decimal128("21.5")}})
+    mine = eventually(lambda: _of(shop, "shop.catalog.products", tenant, 2))
+    catalog.products.delete_one({"_id": id_})
+    mine = eventually(lambda: _of(shop, "shop.catalog.products", tenant, 3))
+    changes = [record.change(PRODUCTS) for record in mine]
+    assert [change.op for change in changes] == [Op.CREATE, Op.UPDATE, Op.DELETE]
+    assert [change.row[4] for change in changes[:2]] == [Decimal("19.9000"), Decimal("21.5000")]
+    assert {change.key for change in changes} == {(tenant, "s")}
+    assert newest(changes)[tenant, "s"].op is Op.DELETE
+
+
+def test_heartbeats_of_the_catalog_stand_in_one_order_and_one_schema_with_its_prices(
+    shop: Stage, catalog: Any, tenant: str
+) -> None:
+    id_ = {"tenant_id": tenant, "sku": "s", "valid_from": mongo._EPOCH}
+    entry = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL"}
+    catalog.price_history.insert_one({"_id": id_} | id_ | entry)
+    beat = [{"$set": {"at": "$$NOW"}}]
+    catalog.heartbeat.update_one({"_id": mongo.HEARTBEAT_ID}, beat, upsert=True)
+    catalog.heartbeat.update_one({"_id": mongo.HEARTBEAT_ID}, beat)
+    (price,) = eventually(lambda: _of(shop, "shop.catalog.price_history", tenant, 1))
+
+    def beaten() -> list[Record]:
+        records = shop.records("shop.catalog.price_history")
+        return [each for each in records if mongo.heartbeat(each.key, each.datum) and each.offset > price.offset]
+
+    last = eventually(beaten)[-1]
+    assert price.change(PRICE_HISTORY).key == (tenant, "s", mongo._EPOCH)
+    assert (last.partition, schema_id(last.value)) == (price.partition, schema_id(price.value))
+
+
+def _of(shop: Stage, topic: str, tenant: str, times: int) -> list[Record] | None:
+    found = [record for record in shop.records(topic) if tenant.encode() in (record.key or b"")]
+    return found if len(found) >= times else None
