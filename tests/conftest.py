@@ -23,6 +23,11 @@ def pytest_report_header() -> list[str]:
     return [f"SQL Server contract suite: {sqlserver}", f"Olist data: {'found' if OLIST.is_dir() else 'not there'}"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files called *_harm.py stop, kill or misconfigure what others use: they run last."""
+    items.sort(key=lambda item: item.path.stem.endswith("_harm"))
+
+
 @pytest.fixture(scope="session")
 def stack_folder() -> Iterator[Path]:
     """The folder of this run's running servers; a server that does not start fails the run."""
