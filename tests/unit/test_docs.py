@@ -1,0 +1,54 @@
+"""What the documentation says must be there, and what the code points at must be documented."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("connectors", "kafka", "migrations", "operations", "schemas", "sinks", "stack", "streams")
+SOURCES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_every_runbook_entry_that_an_error_names_exists():
+    entries = set(re.findall(r"^## ([\w-]+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE))
+    named = {anchor for path in SOURCES for anchor in re.findall(r"runbook\.md#([\w-]+)", path.read_text())}
+    assert named, "no error names an entry: the pattern is out of date"
+    assert named <= entries
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_decisions_that_the_code_names_exist():
+    named = {name for path in SOURCES for name in re.findall(r"docs/decisions/([\w-]+\.md)", path.read_text())}
+    assert named
+    assert {name for name in named if not (ROOT / "docs" / "decisions" / name).exists()} == set()
+
+
+def test_the_readme_names_only_commands_that_there_are():
+    readme = (ROOT / "README.md").read_text()
+    commands = set(re.findall(r"`?headrace ([a-z]+)(?: ([a-z]+))?", readme))
+    assert commands
+    for command, sub in sorted(commands):
+        shown = helped(command)
+        if sub and f"{command} {sub}" in readme and "Commands:" in shown:
+            helped(command, sub)
+
+
+def helped(*command: str) -> str:
+    call = [sys.executable, "-m", "operations", *command, "--help"]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"headrace {' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def test_the_readme_names_only_make_targets_that_there_are():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text())) <= targets
