@@ -1,0 +1,47 @@
+"""Connect's answers to one clear line, without Connect."""
+
+import pytest
+
+from connectors.connect import Connect, Status, _clean, _reason
+from schemas.errors import Unavailable
+
+TRACE = """org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler
+\tat org.apache.kafka.connect.runtime.Worker.run(Worker.java:1)
+Caused by: java.lang.RuntimeException: middle
+\t... 5 more
+Caused by: org.postgresql.util.PSQLException: FATAL: password authentication failed
+\t... 6 more"""
+
+
+def test_a_trace_is_its_first_line_and_its_root_cause():
+    assert _reason(TRACE) == (
+        "org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler; "
+        "cause: org.postgresql.util.PSQLException: FATAL: password authentication failed"
+    )
+
+
+def test_a_cause_that_the_first_line_already_says_is_not_said_twice():
+    assert _reason("A: B: no\n\tat x\nCaused by: B: no") == "A: B: no"
+
+
+def test_no_password_of_a_uri_is_repeated():
+    assert _clean("can't reach mongodb://me:secret@host/db\nnow") == "can't reach mongodb://…@host/db now"
+
+
+@pytest.mark.parametrize(
+    ("state", "tasks", "running"),
+    [
+        ("RUNNING", ("RUNNING",), True),
+        ("RUNNING", (), False),
+        ("RUNNING", ("FAILED",), False),
+        ("RUNNING", ("RUNNING", "RESTARTING"), False),
+        ("PAUSED", ("RUNNING",), False),
+    ],
+)
+def test_a_connector_runs_when_it_and_all_its_tasks_do(state, tasks, running):
+    assert Status(state=state, tasks=tasks).running is running
+
+
+def test_connect_down_is_one_line_that_names_its_address():
+    with pytest.raises(Unavailable, match=r"^Kafka Connect at http://127\.0\.0\.1:9 does not answer .*#connect-down$"):
+        Connect("http://127.0.0.1:9/").seen("any")

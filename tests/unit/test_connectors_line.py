@@ -1,0 +1,79 @@
+"""The configurations that Connect is given, without Connect."""
+
+import json
+import re
+from importlib.resources import files
+
+import pytest
+
+from connectors.line import Line, template
+from schemas.tables import TABLES, Source
+from schemas.topics import topics
+from schemas.wire import EPOCH_HEADER
+
+SOURCES = [Source.POSTGRES, Source.MONGODB]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_placeholder_is_filled(source):
+    for name, value in Line().config(source).items():
+        assert not re.search(r"(?<!\$)\{\w+\}", value), name
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_addresses_and_secrets_come_from_connects_environment(source):
+    config = Line().config(source)
+    wanted = {
+        Source.POSTGRES: ["database.hostname", "database.port", "database.dbname", "database.password"],
+        Source.MONGODB: ["mongodb.connection.string"],
+    }
+    for name in [*wanted[source], "value.converter.apicurio.registry.url", "transforms.epoch.value.literal"]:
+        assert re.fullmatch(r"\$\{env:HEADRACE_[A-Z_]+\}", config[name]), name
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_record_is_avro_by_its_own_schema_under_a_key_of_stable_bytes(source):
+    config = template(source)
+    assert config["key.converter"].endswith("JsonConverter") and config["key.converter.schemas.enable"] == "false"
+    assert config["value.converter.apicurio.registry.find-latest"] == "false"
+    assert config["value.converter.apicurio.registry.headers.enabled"] == "false"
+    assert config["tombstones.on.delete"] == "false"
+    assert config["transforms.epoch.header"] == EPOCH_HEADER
+
+
+def test_the_include_list_matches_the_declared_tables_and_nothing_else():
+    patterns = Line().config(Source.POSTGRES)["table.include.list"].split(",")
+    names = [f"{table.schema}.{table.relation}" for table in TABLES if table.source is not Source.MONGODB]
+    for name in [*names, "sales.heartbeat", "sales.debezium_signal"]:
+        assert sum(bool(re.fullmatch(pattern, name)) for pattern in patterns) == 1
+    assert not any(re.fullmatch(pattern, other) for pattern in patterns for other in ("sales.sessions", "salesXorders"))
+
+
+def test_every_field_of_an_event_but_its_derived_day_stands_beside_the_payload():
+    placement = Line().config(Source.POSTGRES)["transforms.outbox.table.fields.additional.placement"]
+    assert {name.split(":")[0] for name in placement.split(",")} == {
+        "tenant_id", "event_id", "aggregate_type", "aggregate_id", "event_type", "schema_version", "occurred_at",
+        "traceparent",
+    }  # fmt: skip
+    assert "traceparent:header" in placement and "traceparent:envelope" in placement
+
+
+def test_the_reference_line_has_all_topics_and_another_line_those_of_capture_under_its_prefix():
+    assert Line().topics() == topics()
+    other = {topic.name for topic in Line(name="x", prefix="x").topics()}
+    assert {"x.sales.orders", "x.events.order", "x.catalog.products", "x.sales.heartbeat"} <= other
+    assert not any(name.startswith(("shop.", "reporting.", "headrace.")) for name in other)
+
+
+def test_heartbeat_topics_are_called_as_debezium_calls_them():
+    """Debezium joins topic.heartbeat.prefix and topic.prefix with a dot."""
+    for source in SOURCES:
+        config = Line().config(source)
+        assert Line().heartbeat_topic(source) == f"{config['topic.heartbeat.prefix']}.{config['topic.prefix']}"
+        assert Line().heartbeat_topic(source) in {topic.name for topic in topics()}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_json_files_hold_text_only_as_connect_answers_with_text(source):
+    raw = json.loads(files("connectors").joinpath(f"{source}.json").read_text("utf-8"))
+    assert all(isinstance(value, str) for value in raw.values())

@@ -1,0 +1,170 @@
+"""What a line lacks, decided without a server."""
+
+from dataclasses import replace
+
+import pytest
+
+from connectors.line import HEARTBEAT, SIGNALS, Line
+from connectors.plan import (
+    AlterPublication,
+    AlterTopic,
+    CreateConnector,
+    CreatePublication,
+    CreateTopic,
+    PlanRefused,
+    Refusal,
+    Restart,
+    Resume,
+    Seen,
+    SeenConnector,
+    SeenTopic,
+    SetFullIdentity,
+    Unchanged,
+    UpdateConnector,
+    plan,
+)
+from schemas.tables import ORDERS, PAYMENTS, TABLES, Source
+
+LINE = Line()
+FRESH = Seen(
+    topics={}, relations=frozenset(LINE.relations), publication=None, lacking_full=(), slot=None, connectors={}
+)
+APPLIED = Seen(
+    topics={topic.name: SeenTopic(partitions=topic.partitions, config=topic.config) for topic in LINE.topics()},
+    relations=frozenset(LINE.relations),
+    publication=frozenset(LINE.relations),
+    lacking_full=(),
+    slot="reserved",
+    connectors={
+        LINE.connector(source): SeenConnector(
+            config=LINE.config(source) | {"name": LINE.connector(source)}, state="RUNNING", offsets=True
+        )
+        for source in LINE.sources
+    },
+)
+
+
+def kinds(found):
+    return [type(step) for step in found.changes]
+
+
+def altered(source, **changes):
+    name = LINE.connector(source)
+    return replace(APPLIED, connectors=dict(APPLIED.connectors) | {name: replace(APPLIED.connectors[name], **changes)})
+
+
+def test_on_fresh_servers_topics_and_publication_are_made_before_the_connectors():
+    assert kinds(plan(LINE, FRESH)) == [CreateTopic] * len(LINE.topics()) + [CreatePublication, *[CreateConnector] * 2]
+
+
+def test_a_first_publication_asks_for_no_rows_as_the_snapshot_reads_them():
+    (step,) = [step for step in plan(LINE, FRESH).steps if isinstance(step, CreatePublication)]
+    assert (step.relations, step.backfill) == (LINE.relations, ())
+
+
+def test_what_is_as_it_should_be_changes_nothing():
+    found = plan(LINE, APPLIED)
+    assert found.changes == () and found.refusals == ()
+    assert {type(step) for step in found.steps} == {Unchanged}
+
+
+def test_a_new_table_is_published_and_read_only_while_its_connector_knows_it_and_stands_still():
+    old = Line(tables=tuple(table for table in TABLES if table is not PAYMENTS))
+    name = old.connector(Source.POSTGRES)
+    before = SeenConnector(config=old.config(Source.POSTGRES) | {"name": name}, state="RUNNING", offsets=True)
+    seen = replace(APPLIED, publication=frozenset(old.relations), connectors=dict(APPLIED.connectors) | {name: before})
+    update, publish, resume = plan(LINE, seen).changes
+    assert isinstance(update, UpdateConnector) and update.changed == ("table.include.list",)
+    assert publish == AlterPublication(name="headrace", add=("sales.payments",), drop=(), backfill=("sales.payments",))
+    assert resume == Resume(name=name)
+
+
+def test_an_apply_that_stopped_halfway_is_taken_up_where_it_stopped():
+    halfway = replace(
+        altered(Source.POSTGRES, state="STOPPED"), publication=frozenset(LINE.relations) - {"sales.payments"}
+    )
+    assert kinds(plan(LINE, halfway)) == [AlterPublication, Resume]
+
+
+def test_a_table_that_is_declared_no_longer_leaves_the_publication_and_nothing_is_read():
+    seen = replace(APPLIED, publication=APPLIED.publication | {"sales.outdated"})
+    (step,) = plan(LINE, seen).changes
+    assert (step.add, step.drop, step.backfill) == ((), ("sales.outdated",), ())
+
+
+def test_a_publication_that_vanished_under_a_slot_is_made_again_and_all_tables_are_read():
+    (step,) = plan(LINE, replace(APPLIED, publication=None)).changes
+    assert set(step.backfill) == set(LINE.relations) - {SIGNALS}
+
+
+@pytest.mark.parametrize("slot", [None, "lost"])
+def test_a_lost_slot_is_refused_as_changes_are_missing(slot):
+    found = plan(LINE, replace(APPLIED, slot=slot))
+    with pytest.raises(PlanRefused, match=r"replication slot headrace: REFUSED: .*#slot-missing"):
+        found.check()
+
+
+def test_a_connector_that_has_not_begun_may_have_no_slot_yet():
+    assert not plan(LINE, replace(altered(Source.POSTGRES, offsets=False), slot=None)).refusals
+
+
+def test_a_wrong_partition_count_is_refused_and_names_both():
+    topics = dict(APPLIED.topics) | {"shop.sales.orders": SeenTopic(partitions=7, config={})}
+    (refusal,) = plan(LINE, replace(APPLIED, topics=topics)).refusals
+    assert refusal.about == "topic shop.sales.orders"
+    assert "7 partitions where schemas/tables.py says 4" in refusal.reason
+
+
+def test_only_drifted_settings_of_a_topic_are_set_again():
+    wanted = APPLIED.topics["shop.sales.orders"]
+    drifted = replace(wanted, config=dict(wanted.config) | {"cleanup.policy": "delete", "retention.ms": "1"})
+    (step,) = plan(LINE, replace(APPLIED, topics=dict(APPLIED.topics) | {"shop.sales.orders": drifted})).changes
+    assert step == AlterTopic(name="shop.sales.orders", config={"cleanup.policy": "compact"})
+
+
+def test_a_missing_table_is_refused_before_anything_is_done():
+    found = plan(LINE, replace(FRESH, relations=FRESH.relations - {"sales.orders"}))
+    assert found.refusals == (
+        Refusal(about="table sales.orders", reason="it does not exist; run `headrace migrate` first"),
+    )
+
+
+def test_a_leaf_without_full_identity_is_set_before_the_connectors_start():
+    found = plan(LINE, replace(FRESH, lacking_full=("sales.orders_2026_01_h0",)))
+    order = kinds(found)
+    assert order.index(SetFullIdentity) < order.index(CreateConnector)
+
+
+def test_a_failed_connector_is_restarted_and_its_reason_said():
+    (step,) = plan(LINE, altered(Source.MONGODB, state="FAILED", failure="no primary")).changes
+    assert step == Restart(name="headrace-mongodb", failure="no primary")
+    assert step.describe() == "connector headrace-mongodb: restart; it failed: no primary"
+
+
+def test_a_setting_that_somebody_added_by_hand_is_taken_back():
+    config = dict(APPLIED.connectors["headrace-postgres"].config) | {"snapshot.mode": "always", "extra": "1"}
+    update, resume = plan(LINE, altered(Source.POSTGRES, config=config)).changes
+    assert update.changed == ("extra", "snapshot.mode")
+    assert "always" not in update.describe() and isinstance(resume, Resume)
+
+
+def test_every_step_has_a_line_of_its_own():
+    said = plan(LINE, FRESH).describe()
+    assert len(said) == len(set(said)) and not any("\n" in line for line in said)
+    assert "connector headrace-postgres: create" in said
+
+
+def test_a_plan_shows_no_configuration_and_so_no_secret():
+    line = Line(password="secret", uri="mongodb://me:secret@host")
+    found = plan(line, FRESH)
+    assert "secret" not in repr(found.steps) + "".join(found.describe())
+
+
+def test_a_line_without_documents_needs_no_mongodb_connector():
+    line = Line(tables=(ORDERS,), prefix="mine", name="mine")
+    assert line.sources == (Source.POSTGRES,)
+    assert line.relations == ("sales.orders", HEARTBEAT, SIGNALS)
+    assert [topic.name for topic in line.topics()] == [
+        "mine.sales.orders", "__debezium-heartbeat.postgres.mine", "__debezium-heartbeat.mongodb.mine",
+        "mine.sales.heartbeat",
+    ]  # fmt: skip
