@@ -57,7 +57,7 @@ def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> datetime | None
     document (see migrations/catalog) and for one read by a snapshot, which stands in no order with other reads.
 
     The document of an update is looked up when the connector reads the event, so a connector that lags shows a later
-    `at` than was written; the event's own cluster time, in whole seconds, cannot.
+    `at` than was written; the event's own time cannot be later.
     """
     if document_id(key) != HEARTBEAT_ID or envelope.get("after") is None or operation(envelope) is Op.READ:
         return None

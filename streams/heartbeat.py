@@ -53,17 +53,18 @@ class HeartbeatWriter:
             HEARTBEAT_FAILURES.inc()
             if not self._failing:
                 _LOG.warning(
-                    "MongoDB takes no heartbeat: %s; new lines stay provisional, see docs/runbook.md#catalog-heartbeat",
+                    "the catalog's heartbeat could not be written: %s; new lines stay provisional, "
+                    "see docs/runbook.md#catalog-heartbeat",
                     error,
                 )
             self._failing = True
             return
         if self._failing:
-            _LOG.info("MongoDB takes heartbeats again")
+            _LOG.info("the catalog's heartbeat is written again")
         self._failing = False
 
     def _run(self) -> None:
         while not self._stop.is_set():
             self.beat()
-            # Just behind a full second: the log's clock has seconds, and the watermark takes the lower of the two.
+            # Just behind a full second: servers before MongoDB 6 stamp their log with whole seconds.
             self._stop.wait(self._seconds - (time.time() - 0.02) % self._seconds)
