@@ -21,6 +21,7 @@ _PRODUCER = {
     "acks": "all",
     "linger.ms": 5,
     "compression.type": "lz4",
+    "message.max.bytes": 10_485_760,  # the topic's limit decides; a dead letter is longer than the record it keeps
 }
 # The checkpoint is the truth: nothing is committed or reset behind the worker's back.
 _CONSUMER = {

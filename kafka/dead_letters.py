@@ -50,9 +50,11 @@ def record(message: Message) -> Record:
 
 
 class DeadLetters:
-    """Writes dead letters through `producer`; `worker` names the writer in a header."""
+    """Writes dead letters through `producer`; `worker` names the writer in a header. `patience` is how many seconds
+    Kafka has to confirm them."""
 
-    def __init__(self, producer: Producer, worker: str, *, topic: str = DEAD_LETTERS) -> None:
+    def __init__(self, producer: Producer, worker: str, *, topic: str = DEAD_LETTERS, patience: float = 30.0) -> None:
+        self._patience = patience
         self._producer = producer
         self._worker = worker
         self._topic = topic
@@ -94,14 +96,14 @@ class DeadLetters:
             self._waiting -= 1
             raise Unavailable(f"a dead letter for {record.origin} could not be queued: {failure}") from None
 
-    def confirm(self, timeout: float = 30.0) -> None:
-        """Returns when every queued dead letter is stored by all replicas. Blocks for up to `timeout` seconds;
-        from a coroutine: `await asyncio.to_thread(dead_letters.confirm)`. Raises Unavailable when one is not."""
+    def confirm(self) -> None:
+        """Returns when every queued dead letter is stored by all replicas. Blocks; from a coroutine:
+        `await asyncio.to_thread(dead_letters.confirm)`. Raises Unavailable when one is not."""
         if self._waiting:
-            self._producer.flush(timeout)
+            self._producer.flush(self._patience)
         failed, self._failed = self._failed, []
         if failed or self._waiting:
-            why = failed[0].str() if failed else f"no confirmation within {timeout:.0f} s"
+            why = failed[0].str() if failed else f"no confirmation within {self._patience:.0f} s"
             raise Unavailable(f"{len(failed) + self._waiting} dead letter(s) not stored in {self._topic}: {why}")
 
     def _remember(self, origin: tuple[str, int, int]) -> None:

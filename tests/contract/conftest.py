@@ -12,12 +12,13 @@ ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
 
 
 @pytest.fixture(scope="session")
-def postgres_conninfo(settings: object) -> str:
-    """A connection string of the sink's own role, on a generation that only this suite uses."""
+def postgres_conninfos(settings: object) -> tuple[str, str]:
+    """How the sink's own role and the migrator reach a generation that only this suite uses."""
     from operations import connections, migrate
 
     migrate.migrate_reporting(settings, GENERATION)  # type: ignore[arg-type]
-    return connections.reporting_conninfo(settings, "writer")  # type: ignore[arg-type]
+    writer, migrator = (connections.reporting_conninfo(settings, role) for role in ("writer", "migrator"))  # type: ignore[arg-type]
+    return writer, migrator
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "memory":
         opened = MemoryStore()
     elif request.param == "postgres":
-        opened = postgres(request.getfixturevalue("postgres_conninfo"))
+        opened = postgres(*request.getfixturevalue("postgres_conninfos"))
     else:
         opened = sqlserver(request.getfixturevalue("sqlserver_odbc"))
     yield opened

@@ -4,14 +4,16 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import psycopg
 
 import migrations
-from schemas.change import Key
+from schemas.change import Key, Row
 from schemas.position import Position
 from schemas.tables import Mode, Table
+from sinks import postgres_sql, sqlserver_sql
 from sinks.memory import MemoryReporting, Stored
 from sinks.port import Reporting
 from sinks.postgres import PostgresReporting
@@ -31,6 +33,9 @@ class Store(Protocol):
 
     def rows(self, table: Table, tenant: str) -> Mapping[Key, Stored]:
         """A tenant's rows as they are committed, deleted ones included."""
+
+    def view(self, table: Table, tenant: str) -> list[Row]:
+        """A tenant's rows as readers see them through the view of this generation."""
 
     def close(self) -> None:
         """Closes what was opened."""
@@ -53,19 +58,36 @@ class MemoryStore:
             if key[0] == tenant
         }
 
+    def view(self, table: Table, tenant: str) -> list[Row]:
+        """In memory the views are this rule."""
+        names = [column.name for column in table.all_columns]
+        rows = [row.row for row in self.rows(table, tenant).values() if row.row is not None]
+        soft = names.index(table.soft_deleted) if table.soft_deleted else None
+        return [row for row in rows if soft is None or row[soft] is None]
+
     def close(self) -> None:
         return None
 
 
 class SqlStore:
-    """Postgres or SQL Server: `connect` opens a plain connection, `adapter` an adapter, `sql` is the dialect."""
+    """Postgres or SQL Server: `connect` opens a plain connection, `own` one that may make views, `adapter` an adapter;
+    `dialect` is the module of its SQL."""
 
-    def __init__(self, name: str, connect: Callable[[], Any], adapter: Callable[[], Reporting], mark: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Any],
+        own: Callable[[], Any],
+        adapter: Callable[[], Reporting],
+        dialect: ModuleType,
+    ) -> None:
         self.name = name
+        self._own = own
+        self._dialect = dialect
         self._adapter = adapter
         self._adapters: list[Reporting] = []
         self.connection = connect()
-        self._mark = mark
+        self._mark = "?" if dialect is sqlserver_sql else "%s"
 
     def reporting(self) -> Reporting:
         self._adapters.append(self._adapter())
@@ -79,19 +101,32 @@ class SqlStore:
         rows = (dict(zip(columns, map(_utc, row), strict=True)) for row in found)
         return {tuple(row[name] for name in table.key): _stored(table, row) for row in rows}
 
+    def view(self, table: Table, tenant: str) -> list[Row]:
+        # Made and looked through in a transaction that is rolled back: the readers' own views stay as they are.
+        connection = self._own()
+        cursor = connection.cursor()
+        cursor.execute(self._dialect.drop_view(table))
+        cursor.execute(self._dialect.create_view(table, GENERATION))
+        cursor.execute(f"SELECT * FROM report.{table.name} WHERE tenant_id = {self._mark}", (tenant,))
+        rows = [tuple(map(_utc, row)) for row in cursor.fetchall()]
+        connection.rollback()
+        connection.close()
+        return rows
+
     def close(self) -> None:
         for adapter in self._adapters:
             adapter.close()
         self.connection.close()
 
 
-def postgres(conninfo: str) -> SqlStore:
+def postgres(writer: str, migrator: str) -> SqlStore:
     """The generation of this suite in Postgres, which `headrace migrate` has made."""
     return SqlStore(
         "postgres",
-        lambda: psycopg.connect(conninfo, autocommit=True),
-        lambda: PostgresReporting(conninfo, GENERATION),
-        "%s",
+        lambda: psycopg.connect(writer, autocommit=True),
+        lambda: psycopg.connect(migrator),
+        lambda: PostgresReporting(writer, GENERATION),
+        postgres_sql,
     )
 
 
@@ -102,8 +137,9 @@ def sqlserver(odbc: str) -> SqlStore:
     return SqlStore(
         "sqlserver",
         lambda: pyodbc.connect(odbc, autocommit=True),
+        lambda: pyodbc.connect(odbc, autocommit=False),
         lambda: SqlServerReporting(odbc, GENERATION),
-        "?",
+        sqlserver_sql,
     )
 
 
@@ -114,8 +150,9 @@ def make_sqlserver_generation(odbc: str) -> None:
     folder = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"
     text = next(folder.glob("*_generation.sql")).read_text().replace("reporting_gN", f"reporting_g{GENERATION}")
     with pyodbc.connect(odbc, autocommit=True) as connection:
-        if not connection.execute("SELECT 1 FROM sys.schemas WHERE name = ?", f"reporting_g{GENERATION}").fetchone():
-            connection.execute(f"CREATE SCHEMA [reporting_g{GENERATION}]")
+        for schema in (f"reporting_g{GENERATION}", "report"):
+            if not connection.execute("SELECT 1 FROM sys.schemas WHERE name = ?", schema).fetchone():
+                connection.execute(f"CREATE SCHEMA [{schema}]")
         for name in re.findall(r"CREATE TABLE (\S+)", text):
             connection.execute(f"DROP TABLE IF EXISTS {name}")
         for batch in re.split(r"^GO\s*$", text, flags=re.MULTILINE):

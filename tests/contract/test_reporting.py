@@ -237,10 +237,19 @@ def test_a_bad_change_does_not_hold_up_later_ones_of_its_key(store: Store, tenan
     assert statuses(store, tenant) == {"a": "shipped", "b": "placed"}
 
 
+def test_readers_see_the_rows_that_are_there_and_no_system_columns(store: Store, tenant: Tenant) -> None:
+    worker = Worker(store.reporting(), tenant)
+    kept = tenant.order("kept", 1)
+    gone, hidden = tenant.order("gone", 2, op=Op.DELETE), tenant.order("hidden", 3, deleted_at=NOON, deleted_by="shop")
+    worker.land(kept, gone, hidden, tenant.event("e", 4))
+    assert store.view(ORDERS, tenant.name) == [kept.row]
+    assert len(store.view(EVENTS, tenant.name)) == 1
+
+
 def test_values_come_back_as_they_went_in(store: Store, tenant: Tenant) -> None:
     worker = Worker(store.reporting(), tenant)
     odd = {
-        "customer_id": 'tab\t newline\n return\r backslash\\ quote\' "double" \\N',
+        "customer_id": "quote' percent% {brace} $1 semicolon; --",
         "status": "żółć 漢字 😀 é",
         "total": Decimal("-999999999999999.9999"),
         "currency": "",

@@ -92,6 +92,7 @@ class Landing:
         group: str | None = None,
         reporting: Reporting | None = None,
         registry: Registry | None = None,
+        letters: dead_letters.DeadLetters | None = None,
         **pace: Any,
     ) -> SinkWorker:
         """A worker of the line's group; closed at the end of the test."""
@@ -100,7 +101,7 @@ class Landing:
             group=group or self.name,
             reporting=reporting or PostgresReporting(self.conninfo, GENERATION),
             decoding=Decoding(registry or self.registry, [self.table]),
-            dead_letters=dead_letters.DeadLetters(self.producer, "test", topic=self.dead_letter_topic),
+            dead_letters=letters or dead_letters.DeadLetters(self.producer, "test", topic=self.dead_letter_topic),
             tables=[self.table],
             pace=Pace(**{"linger": 0.05, "patience": 20.0} | pace),
         )

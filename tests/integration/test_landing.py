@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from landing import EPOCH, GENERATION, Landing, landing_line
 
 from kafka import clients
+from kafka.dead_letters import DeadLetters
 from kafka.registry import Registry
 from kafka.serving import Serving
 from operations import migrate
@@ -240,6 +241,18 @@ def test_a_registry_that_is_down_stops_the_worker_before_anything_is_skipped(lin
     line.drain(line.worker())
     assert line.statuses() == {"a": "placed"}
     assert line.letters() == []
+
+
+def test_no_checkpoint_passes_a_bad_record_before_its_dead_letter_is_confirmed(line: Landing) -> None:
+    line.send(b"{}", b"junk", partition=0)
+    unreachable = DeadLetters(clients.producer("127.0.0.1:1"), "test", patience=0.5)
+    worker = line.worker(letters=unreachable)
+    with pytest.raises(Unavailable, match="dead letter"):
+        eventually(lambda: worker.turn(0.5))
+    worker.close()
+    assert set(line.checkpoints().values()) == {0}
+    line.drain(line.worker())
+    assert len(line.letters()) == 1
 
 
 def test_a_topic_that_does_not_exist_is_named_at_the_start(line: Landing) -> None:
