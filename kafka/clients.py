@@ -81,7 +81,7 @@ def start_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int]
 def _described(bootstrap: str, topics: Iterable[str]) -> dict[str, Any]:
     asking = admin(bootstrap)  # named: a client that nobody holds is destroyed before it answers
     futures = asking.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
-    return {name: _answer(future, name) for name, future in futures.items()}
+    return {name: _answer(future, name, bootstrap) for name, future in futures.items()}
 
 
 @retry(retry=retry_if_exception_type(Unavailable), stop=stop_after_delay(TIMEOUT), wait=wait_fixed(0.2), reraise=True)
@@ -90,17 +90,19 @@ def _offsets(bootstrap: str, topics: Iterable[str], spec: OffsetSpec) -> dict[tu
     asked = dict.fromkeys(partitions(bootstrap, topics), spec)
     asking = admin(bootstrap)
     futures = asking.list_offsets(asked, request_timeout=TIMEOUT)
-    return {(each.topic, each.partition): _answer(future, each.topic).offset for each, future in futures.items()}
+    return {
+        (each.topic, each.partition): _answer(future, each.topic, bootstrap).offset for each, future in futures.items()
+    }
 
 
-def _answer(future: Any, topic: str) -> Any:
+def _answer(future: Any, topic: str, bootstrap: str) -> Any:
     try:
         return future.result(TIMEOUT + 1)
     except (KafkaException, TimeoutError) as error:
         reason = error.args[0] if error.args else error
         if getattr(reason, "name", lambda: "")() == "UNKNOWN_TOPIC_OR_PART":
             raise HeadraceError(f"topic {topic} does not exist; `headrace connectors apply` makes it") from None
-        raise Unavailable(f"Kafka did not answer about {topic}: {reason}") from None
+        raise Unavailable(f"Kafka at {bootstrap} did not answer about {topic}: {reason}") from None
 
 
 def _dotted(overrides: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def remove(settings: Settings, say: Say, *, topics: bool) -> None:
 
 
 def servers(settings: Settings) -> Servers:
-    """Where capture's servers are."""
+    """Where capture's servers are. The source's login is tried now, so that a refusal names the setting."""
+    connections.oltp(settings, "migrator").close()
     return Servers(
         oltp=connections.oltp_conninfo(settings, "migrator"),
         bootstrap=settings.kafka.bootstrap,

@@ -13,12 +13,11 @@ from connectors.line import Line
 from operations.barrier import Hops
 from operations.odbc import connection_string
 from operations.rows import PostgresReport, Report, SqlServerReport
-from operations.settings import PREFIX, Settings
+from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
 from sinks.port import Reporting
 
 OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
-ReportingRole = Literal["migrator", "writer", "reader"]
 CONNECT_TIMEOUT_S = 10
 
 
@@ -33,7 +32,7 @@ def reporting_conninfo(settings: Settings, role: ReportingRole) -> str:
     """How a role reaches the reporting database where that is Postgres, for libpq."""
     at = settings.reporting
     password = getattr(at, f"{role}_password").get_secret_value()
-    return _conninfo(at.host, at.port, at.database, getattr(at, f"{role}_user"), password)
+    return _conninfo(at.host, at.port, at.database, at.user(role), password)
 
 
 def oltp(settings: Settings, role: OltpRole) -> psycopg.Connection[Any]:
@@ -47,20 +46,22 @@ def reporting(settings: Settings, role: ReportingRole) -> psycopg.Connection[Any
 
 
 def landing(settings: Settings) -> Reporting:
-    """The adapter that the sink writes through. Raises HeadraceError where SQL Server's driver isn't installed."""
+    """The adapter that the sink writes through. Its login is tried now, so that a refusal names the setting."""
     if settings.reporting.adapter == "postgres":
         from sinks.postgres import PostgresReporting
 
+        reporting(settings, "writer").close()
         return PostgresReporting(reporting_conninfo(settings, "writer"), settings.reporting.generation)
     from sinks.sqlserver import SqlServerReporting
 
+    _odbc(settings, "writer").close()
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
 
 
 def odbc_string(settings: Settings, role: ReportingRole) -> str:
     """How a role reaches the reporting database where that is SQL Server, for ODBC."""
     at = settings.reporting
-    return connection_string(at, getattr(at, f"{role}_user"), getattr(at, f"{role}_password").get_secret_value())
+    return connection_string(at, at.user(role), getattr(at, f"{role}_password").get_secret_value())
 
 
 def _odbc(settings: Settings, role: ReportingRole) -> Any:
@@ -72,7 +73,7 @@ def _odbc(settings: Settings, role: ReportingRole) -> Any:
         where = f"{settings.reporting.database} at {settings.reporting.host}:{settings.reporting.port}"
         if error.args[0] == "28000":
             raise HeadraceError(
-                f"{where}: login refused for {getattr(settings.reporting, f'{role}_user')}; "
+                f"{where}: login refused for {settings.reporting.user(role)}; "
                 f"check {PREFIX}REPORTING__{role.upper()}_PASSWORD"
             ) from None
         raise Unavailable(f"{where}: no connection ({error.args[-1]})") from None

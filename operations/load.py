@@ -28,14 +28,17 @@ def history(*, folder: Path | None, orders: int, seed: int) -> History:
 def play(settings: Settings, past: History, *, rate: float = 0, speedup: float = 0, on_progress: OnProgress) -> Loaded:
     """Make the partitions that `past` needs and play it. `on_progress` gets the orders done and their total."""
     migrate.make_partitions(settings, past.first_day, past.last_day)
-    return writer.load(
-        past,
-        conninfo=connections.oltp_conninfo(settings, "app_writer"),
-        catalog=connections.catalog(settings),
-        rate=rate,
-        speedup=speedup,
-        on_progress=on_progress,
-    )
+    connections.oltp(settings, "app_writer").close()  # its refusal names the setting
+    catalog = connections.catalog(settings)
+    with catalog.client:
+        return writer.load(
+            past,
+            conninfo=connections.oltp_conninfo(settings, "app_writer"),
+            catalog=catalog,
+            rate=rate,
+            speedup=speedup,
+            on_progress=on_progress,
+        )
 
 
 class Player:

@@ -42,17 +42,17 @@ def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
         elif server == "java":  # the jars of a first start: minutes on a slow line
             say(state)
 
-    with supervisor.starting(folder, on_event=on_event) as stack:
-        stack.wait_for("postgres")
-        settings = adopt(stack.environment())
-        migrate.migrate_oltp(settings)
-        migrate.migrate_reporting(settings)
-        stack.wait_for("catalog", "kafka", "registry")
-        settings = adopt(stack.environment())
-        migrate.migrate_catalog(settings)
-        capture.make_topics(settings)
-        workers = start_workers(folder)
     try:
+        with supervisor.starting(folder, on_event=on_event) as stack:
+            stack.wait_for("postgres")
+            settings = adopt(stack.environment())
+            migrate.migrate_oltp(settings)
+            migrate.migrate_reporting(settings)
+            stack.wait_for("catalog", "kafka", "registry")
+            settings = adopt(stack.environment())
+            migrate.migrate_catalog(settings)
+            capture.make_topics(settings)
+            workers = start_workers(folder)
         settings = adopt(stack.environment())
         capture.apply(settings, lambda _: None)
         wait_for_workers(folder, workers)

@@ -80,7 +80,7 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     number = generation or at.generation
     schema = f"reporting_g{number}"
     server = _reporting(at)
-    passwords = {at.writer_user: at.writer_password, at.reader_user: at.reader_password}
+    passwords = {at.user("writer"): at.writer_password, at.user("reader"): at.reader_password}
     if at.adapter == "sqlserver":
         _prepare_sqlserver(at, server, passwords)
     with connected(server) as connection:

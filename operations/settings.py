@@ -12,6 +12,8 @@ from schemas.errors import HeadraceError
 
 PREFIX = "HEADRACE_"
 
+ReportingRole = Literal["migrator", "writer", "reader"]
+
 
 class Oltp(BaseModel):
     """Postgres, the source. Each role has its own password."""
@@ -28,7 +30,7 @@ class Oltp(BaseModel):
 
 class Reporting(BaseModel):
     """The reporting database: SQL Server, or Postgres where there is none. `odbc` are further ODBC attributes,
-    such as `Encrypt=yes;TrustServerCertificate=no`."""
+    such as `Encrypt=yes;TrustServerCertificate=no`. The migrations make the other roles; the migrator is yours."""
 
     adapter: Literal["postgres", "sqlserver"] = "sqlserver"
     host: str
@@ -38,10 +40,12 @@ class Reporting(BaseModel):
     odbc: str = "Encrypt=yes"
     migrator_user: str = "reporting_migrator"
     migrator_password: SecretStr
-    writer_user: str = "reporting_writer"
     writer_password: SecretStr
-    reader_user: str = "reporting_reader"
     reader_password: SecretStr
+
+    def user(self, role: ReportingRole) -> str:
+        """The name that `role` logs in with."""
+        return self.migrator_user if role == "migrator" else f"reporting_{role}"
 
 
 class Catalog(BaseModel):

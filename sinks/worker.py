@@ -71,9 +71,10 @@ class SinkWorker:
 
     def run(self, http_port: int | None = None) -> None:
         """Turns until `stop` is called, then closes; serves health and metrics on `http_port` (0: a free one)."""
-        serving = None if http_port is None else Serving(http_port, alive=self.alive, ready=self.ready)
+        serving = None
         try:
-            if serving:
+            if http_port is not None:
+                serving = Serving(http_port, alive=self.alive, ready=self.ready)
                 _LOG.info("serving", port=serving.port)
             # A batch is a million short-lived objects without a cycle among them: collecting every 700 of them cost
             # a fifth of the worker's time.

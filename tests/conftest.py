@@ -19,7 +19,9 @@ OLIST = ROOT.parent / "shared" / "data" / "olist"
 
 def pytest_report_header() -> list[str]:
     """Say what this run covers, so that nothing is left out unseen."""
-    sqlserver = "runs" if os.environ.get("HEADRACE_TEST_SQLSERVER") else "not selected: HEADRACE_TEST_SQLSERVER is unset"
+    sqlserver = (
+        "runs" if os.environ.get("HEADRACE_TEST_SQLSERVER") else "not selected: HEADRACE_TEST_SQLSERVER is unset"
+    )
     return [f"SQL Server contract suite: {sqlserver}", f"Olist data: {'found' if OLIST.is_dir() else 'not there'}"]
 
 
@@ -44,8 +46,8 @@ def stack_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def settings(stack_folder: Path) -> Iterator[Settings]:
-    """Settings of the running stack, all databases migrated, capture not yet applied (see `capture`)."""
+def settings(stack_folder: Path) -> Settings:
+    """Settings of the running stack, all databases migrated; capture may not be applied yet (see `capture`)."""
     from operations import migrate
 
     os.environ["HEADRACE_ENV_FILE"] = str(stack_folder / "headrace.env")
@@ -53,4 +55,13 @@ def settings(stack_folder: Path) -> Iterator[Settings]:
     migrate.migrate_oltp(settings)
     migrate.migrate_catalog(settings)
     migrate.migrate_reporting(settings, settings.reporting.generation)
-    yield settings
+    return settings
+
+
+@pytest.fixture(scope="session")
+def capture(settings: Settings) -> Settings:
+    """Settings of the stack with both connectors streaming."""
+    from operations import capture as connectors
+
+    connectors.apply(settings, print)
+    return settings

@@ -1,0 +1,97 @@
+"""The `headrace` command when something is wrong: one clear line that says what to do, an exit code, no traceback."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from operations.settings import Settings
+
+WRONG, UNDECIDED = 1, 2
+NOWHERE = "127.0.0.1:9"  # the discard port: nobody listens
+COMMAND_S = 120
+
+
+def headrace(*arguments: str, **environment: str) -> tuple[int, str]:
+    """The exit code and what was printed, both streams, as one line of words."""
+    done = subprocess.run(
+        [sys.executable, "-m", "operations", *arguments],
+        env=os.environ | environment, capture_output=True, text=True, timeout=COMMAND_S, check=False,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said, said
+    return done.returncode, " ".join(said.split())
+
+
+def test_missing_settings_are_named(tmp_path: Path):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "operations", "verify"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=env | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode == WRONG
+    assert "HEADRACE_OLTP: field required" in done.stderr
+    assert "headrace up" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_setting_of_the_wrong_type_is_named_with_what_was_expected(settings: Settings):
+    code, said = headrace("verify", HEADRACE_OLTP__PORT="five")
+    assert code == WRONG
+    assert "HEADRACE_OLTP__PORT: input should be a valid integer" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        (("verify",), "HEADRACE_OLTP__REPORTER_READER_PASSWORD"),
+        (("verify",), "HEADRACE_REPORTING__WRITER_PASSWORD"),
+        (("migrate",), "HEADRACE_OLTP__MIGRATOR_PASSWORD"),
+        (("connectors", "plan"), "HEADRACE_OLTP__MIGRATOR_PASSWORD"),
+        (("load", "shop", "--orders", "1"), "HEADRACE_OLTP__APP_WRITER_PASSWORD"),
+        (("run", "report"), "HEADRACE_REPORTING__WRITER_PASSWORD"),
+    ],
+)
+def test_a_wrong_password_is_one_line_that_names_its_setting(capture: Settings, arguments, setting):
+    code, said = headrace(*arguments, **{setting: "wrong"})
+    assert code == WRONG
+    assert setting in said
+    assert "wrong" not in said.replace("wrong password", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting", "value"),
+    [
+        (("connectors", "plan"), "HEADRACE_CONNECT__URL", f"http://{NOWHERE}"),
+        (("dlq", "ls"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
+        (("run", "report"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
+        (("run", "enrich"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
+        (("run", "enrich"), "HEADRACE_REGISTRY__URL", f"http://{NOWHERE}"),
+        (("verify",), "HEADRACE_OLTP__PORT", "9"),
+        (("verify",), "HEADRACE_REPORTING__PORT", "9"),
+    ],
+)
+def test_a_server_that_is_down_is_one_line_that_names_its_address(capture: Settings, arguments, setting, value):
+    code, said = headrace(*arguments, **{setting: value})
+    assert code == UNDECIDED
+    assert value.removeprefix("http://") in said
+
+
+@pytest.mark.parametrize(("worker", "setting"), [("report", "HEADRACE_SINK"), ("enrich", "HEADRACE_ENRICH")])
+def test_a_port_in_use_is_one_line_that_names_its_setting(capture: Settings, worker, setting):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        group = {f"{setting}__GROUP": "headrace-test-port-in-use"}
+        code, said = headrace("run", worker, **group, **{f"{setting}__HTTP_PORT": port})
+    assert code == WRONG
+    assert port in said
+    assert "HTTP_PORT" in said
+
+
+def test_a_folder_without_olists_files_is_refused_before_anything_is_written(settings: Settings, tmp_path: Path):
+    code, said = headrace("load", "olist", str(tmp_path))
+    assert code == WRONG
+    assert "products.csv: No such file or directory; expected Olist's file" in said
