@@ -131,9 +131,15 @@ def ready(line: Line, servers: Servers, beats: Beats) -> str | None:
 
 
 def wait_ready(line: Line, servers: Servers, beats: Beats, *, deadline_s: float = 60.0) -> None:
-    """Return when `ready`. Raises CaptureFailed, or Unavailable after `deadline_s` seconds, saying what is lacking."""
+    """Return when `ready`. Raises CaptureFailed, or Unavailable after `deadline_s` seconds, saying what is lacking.
+
+    A first snapshot takes as long as it takes: the deadline counts from its end.
+    """
+    connect = Connect(servers.connect_url)
     end = time.monotonic() + deadline_s
     while (lacking := _lacking(line, servers, beats)) is not None:
+        if time.monotonic() > end and any(connect.snapshotting(line.connector(source)) for source in line.sources):
+            end = time.monotonic() + deadline_s
         if time.monotonic() > end:
             raise Unavailable(f"capture does not stream after {deadline_s:.0f} s: {lacking}")
         time.sleep(_POLL_S)

@@ -83,6 +83,11 @@ class Connect:
         found: list[dict[str, Any]] = self._ask("GET", f"/connectors/{name}/offsets").json()["offsets"]
         return [each for each in found if each["offset"]]
 
+    def snapshotting(self, name: str) -> bool:
+        """Whether the connector's last committed offset stands within its first snapshot."""
+        offsets = [each["offset"] for each in self.offsets(name)]
+        return any(offset.get("snapshot") and not offset.get("snapshot_completed") for offset in offsets)
+
     def put(self, name: str, config: Config) -> None:
         """Create the connector, or configure it anew."""
         self._ask("PUT", f"/connectors/{name}/config", config)

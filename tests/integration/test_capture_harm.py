@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from connectors.connect import ConfigRefused, Connect
 from connectors.line import Line
 from connectors.plan import AlterTopic, PlanRefused, SetFullIdentity
 from operations.settings import Settings
-from schemas.change import Op
+from schemas.change import Change, Op
 from schemas.errors import BadRecord, Unavailable
 from schemas.tables import Column, Source, Table
 from schemas.topics import Topic
@@ -216,6 +217,45 @@ def test_a_kill_in_the_middle_of_interleaved_transactions_repeats_records_but_no
     for name, _ in rows:
         *_, (last[name], _) = landed(changes(records, name))
     assert {name: change.row[1] for name, change in last.items()} == dict(rows)
+
+
+def test_a_kill_in_the_middle_of_the_first_snapshot_loses_nothing_that_is_committed_meanwhile(
+    settings: Settings, stack_folder: Path
+) -> None:
+    size, seen = 30_000, 2_000
+    with stage(settings, stack_folder, "harm_first", THINGS_DDL, THINGS) as own, own.connect() as source:
+        source.execute("INSERT INTO sales.things SELECT 'k' || i, 0 FROM generate_series(1, %s) AS i", [size])
+        stop = threading.Event()
+
+        def trade() -> None:
+            with own.connect() as shop:
+                turn = 0
+                while not stop.wait(0.005):  # 200 updates a second
+                    turn += 1
+                    shop.execute(
+                        "UPDATE sales.things SET version = %s WHERE id = %s", [turn, f"k{turn * 97 % size + 1}"]
+                    )
+
+        trader = threading.Thread(target=trade)
+        trader.start()
+        try:
+            capture.apply(capture.plan(own.line, own.servers), own.servers)
+            with Reading(settings, own.line.topic(TOPIC)) as reading:
+                eventually(lambda: len(reading.catch_up()) > seen)
+                assert len(reading.found) < size, "the kill came after the snapshot; make it bigger"
+            kill_connect(stack_folder)
+            capture.wait_ready(own.line, own.servers, {}, deadline_s=20)
+        finally:
+            stop.set()
+            trader.join()
+        records = own.until(TOPIC, mark(source))
+        last: dict[Any, Change] = {}
+        for change in (record.change(THINGS) for record in records):
+            landed_before = last.get(change.key)
+            if landed_before is None or change.position.wins_over(landed_before.position):
+                last[change.key] = change
+        rows = dict(source.execute("SELECT id, version FROM sales.things").fetchall())
+        assert {key[0]: change.row[1] for key, change in last.items() if change.row} == rows
 
 
 def test_a_leaf_without_full_identity_makes_a_bad_record_that_names_the_cure_and_the_plan_sets_it(
