@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from stores import GENERATION, MemoryStore, Store, make_sqlserver_generation, postgres, sqlserver
+from stores import GENERATION, MemoryStore, SqlStore, Store, make_sqlserver_generation, postgres, sqlserver
 from trade import Tenant
 
 ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
@@ -29,18 +29,29 @@ def sqlserver_odbc() -> str:
     return ODBC
 
 
-@pytest.fixture(params=["memory", "postgres", *(["sqlserver"] if ODBC else [])])
+DATABASES = ["postgres", *(["sqlserver"] if ODBC else [])]
+
+
+@pytest.fixture(params=["memory", *DATABASES])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Each store in turn."""
-    opened: Store
-    if request.param == "memory":
-        opened = MemoryStore()
-    elif request.param == "postgres":
-        opened = postgres(*request.getfixturevalue("postgres_conninfos"))
-    else:
-        opened = sqlserver(request.getfixturevalue("sqlserver_odbc"))
+    opened: Store = MemoryStore() if request.param == "memory" else _database(request)
     yield opened
     opened.close()
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
+    """Each store that is told in SQL."""
+    opened = _database(request)
+    yield opened
+    opened.close()
+
+
+def _database(request: pytest.FixtureRequest) -> SqlStore:
+    if request.param == "postgres":
+        return postgres(*request.getfixturevalue("postgres_conninfos"))
+    return sqlserver(request.getfixturevalue("sqlserver_odbc"))
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""The rule that decides which change a row keeps (docs/decisions/0001-position.md)."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.position import Position, enrichment_version
+
+small = st.integers(0, 3)
+positions = st.builds(
+    lambda epoch, offset, version, log, read: Position(epoch, offset, version, (0, 0) if read else log, read),
+    st.integers(1, 2),
+    small,
+    small,
+    st.tuples(small, small),
+    st.booleans(),
+)
+
+
+@given(positions)
+def test_no_position_wins_over_itself(at: Position) -> None:
+    assert not at.wins_over(at)
+
+
+@given(positions, positions)
+def test_of_two_positions_at_most_one_wins(one: Position, other: Position) -> None:
+    assert not (one.wins_over(other) and other.wins_over(one))
+
+
+@given(positions, positions)
+def test_what_was_captured_earlier_never_wins(one: Position, other: Position) -> None:
+    if (one.epoch, one.offset) < (other.epoch, other.offset):
+        assert not one.wins_over(other)
+
+
+@given(positions, positions, positions)
+def test_a_snapshot_read_leaves_repeats_known_as_such(landed: Position, read: Position, later: Position) -> None:
+    """What would have been a repeat of the row before the read is one after it, too."""
+    read = read._replace(read=True, log=(0, 0))
+    if not (read.wins_over(landed) and read.epoch == landed.epoch == later.epoch) or later.read:
+        return
+    stored = read.replacing(landed)
+    assert stored.log == landed.log
+    if later.offset > stored.offset and later.log < landed.log:
+        assert not later.wins_over(stored)
+
+
+def test_a_change_with_a_lower_lsn_wins_where_it_was_committed_later() -> None:
+    delete, insert = Position(1, 10, log=(100, 900)), Position(1, 11, log=(200, 150))
+    assert insert.wins_over(delete)
+
+
+def test_a_repeat_at_a_higher_offset_is_skipped_unless_enrichment_decided_it_since() -> None:
+    landed = Position(1, 10, enrichment_version(0, decided=False), (100, 100))
+    assert not Position(1, 12, enrichment_version(0, decided=False), (100, 100)).wins_over(landed)
+    assert Position(1, 12, enrichment_version(5, decided=True), (100, 100)).wins_over(landed)
+
+
+def test_a_decided_line_wins_over_the_provisional_one_of_the_same_entry() -> None:
+    assert (
+        enrichment_version(7, decided=True) > enrichment_version(7, decided=False) > enrichment_version(6, decided=True)
+    )
+
+
+def test_a_new_epoch_starts_with_a_log_of_its_own() -> None:
+    landed, restarted = Position(1, 900, log=(900, 900)), Position(2, 3, log=(5, 5))
+    assert restarted.wins_over(landed)
+    assert restarted.replacing(landed) is restarted
