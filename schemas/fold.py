@@ -10,17 +10,22 @@ def fold(changes: Iterable[Change]) -> list[dict[Key, Change]]:
     """Rounds of at most one change per key; landing them in order leaves the rows that landing each change would.
 
     All changes are of one table. There is one round, but where a streamed change follows a snapshot read of its key:
-    if it is a repeat (which only the landed row can tell) the read must stay, so it waits for a second round.
+    if it is a repeat (which only the landed row can tell) the read must stay, so it waits for the next round.
     Of an immutable event the first one stays: events carry no log position, so a repeat never wins.
     """
     rounds: list[dict[Key, Change]] = [{}]
+    later: dict[Key, int] = {}  # the round of a key's newest change, where it isn't the first
     for change in changes:
-        newest = rounds[-1]
+        place = later.get(change.key, 0) if later else 0
+        newest = rounds[place]
         earlier = newest.get(change.key)
         if earlier is None:
             newest[change.key] = change
         elif earlier.position.read and not change.position.read:
-            rounds.append({change.key: change})
+            later[change.key] = place + 1
+            if place + 1 == len(rounds):
+                rounds.append({})
+            rounds[place + 1][change.key] = change
         elif change.position.wins_over(earlier.position):
             position = change.position.replacing(earlier.position)
             newest[change.key] = change if position is change.position else replace(change, position=position)
