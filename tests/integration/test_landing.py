@@ -200,7 +200,9 @@ def test_the_checkpoint_passes_what_a_transaction_leaves_at_the_logs_end(line: L
     producer.begin_transaction()
     producer.produce(line.topic, key=line.envelopes.key(line.row("a")), value=line.value("a"), headers=EPOCH)
     producer.commit_transaction(30)
-    line.drain(line.worker())  # its end is behind the transaction's marker, which no consumer sees
+    # The log's end is behind the transaction's marker, which no consumer sees.
+    eventually(lambda: sum(clients.end_offsets(line.bootstrap, [line.topic]).values()) == 2)
+    line.drain(line.worker())
     assert line.statuses() == {"a": "placed"}
 
 
