@@ -104,7 +104,7 @@ class Worker:
         )
         self._failed: asyncio.Future[None] = loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turned = self._started = time.monotonic()
+        self._turned = time.monotonic()
 
     async def run(self) -> None:
         """Until a signal, or a failure, which it raises."""
@@ -138,7 +138,10 @@ class Worker:
 
     async def _catalog_read(self) -> None:
         while not self._reader.loaded.is_set():
+            self._turned = time.monotonic()
             self._check()
+            if self._turned - self._reader.moved_at > self._pace.start:
+                raise Unavailable(f"{self._wiring.catalog} has brought nothing for {self._pace.start:.0f} s")
             await asyncio.sleep(0.05)
         _LOG.info("catalog read: %d entries", self.catalog.entries)
         self.catalog.arrived.clear()
@@ -147,14 +150,14 @@ class Worker:
         app, engine = self._app, self.engine
 
         async def enrich(stream: Any) -> None:
-            # events() of a noack() stream: nothing is acked by Faust, whatever happens here.
+            # noack: nothing is acked by Faust, whatever happens here.
             async for event in stream.noack().events():
                 batch: Batch = event.value
                 try:
                     await engine.take(batch.assignment, batch.partition, batch.records)
                 except Exception as error:
                     self._fail(error)
-                    raise
+                    await asyncio.Event().wait()  # nothing more is taken; raised here, Faust would log it once more
 
         async def assigned(_sender: Any, /, *arguments: Any, **_: Any) -> None:
             numbers = sorted(tp.partition for tp in arguments[0])
@@ -194,12 +197,16 @@ class Worker:
             self.engine.committed(offsets)
 
     async def _watch(self) -> None:
+        started = time.monotonic()
+        consumer: Any = self._app.consumer
         while True:
             self._turned = time.monotonic()
             self._check()
             if self._app.crashed:
                 raise HeadraceError(f"the consumer failed: {self._app.crash_reason!r}")
-            if not self.engine.loaded and self._turned - self._started > self._pace.start:
+            if (reason := consumer.dead(self._pace.stuck)) is not None:
+                raise Unavailable(f"{reason}: Faust lives on without reading, so the worker ends")
+            if not self.engine.loaded and self._turned - started > self._pace.start:
                 raise Unavailable(
                     f"no partitions of {self._wiring.lines} were assigned within {self._pace.start:.0f} s of the start"
                 )

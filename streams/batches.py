@@ -7,6 +7,8 @@ The rule that nothing is skipped: under each new assignment, and whenever someth
 starts again at what is committed. (Faust seeks back too, but not where nothing has been committed yet.)
 """
 
+import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,6 +19,8 @@ from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 from kafka.dead_letters import Record
+
+_FULL = 0.005  # seconds between looks at a full queue: less than a batch takes
 
 
 class Batch(NamedTuple):
@@ -45,10 +49,12 @@ class BatchConsumer(Consumer):
 
     app: Any
     begun: Mapping[int, int] = MappingProxyType({})
+    turned_at: float | None = None
 
     async def _drain_messages(self, fetcher: Any) -> None:
         read_from_committed = 0
         while not (self.should_stop or fetcher.should_stop):
+            self.turned_at = time.monotonic()
             if not self.flow_active:
                 await self.wait(self.can_resume_flow.wait())
                 continue
@@ -63,9 +69,12 @@ class BatchConsumer(Consumer):
                 read_from_committed = 0
                 continue
             for tp, found in (records or {}).items():
-                await self._deliver(assignment, tp, found)
+                if not await self._deliver(assignment, tp, found):
+                    read_from_committed = 0
+                    break
 
-    async def _deliver(self, assignment: int, tp: Any, found: Sequence[Any]) -> None:
+    async def _deliver(self, assignment: int, tp: Any, found: Sequence[Any]) -> bool:
+        """Whether the batch has been handed on: not when the partitions are given away while its queue is full."""
         records = [_record(each) for each in found]
         tp = TP(tp.topic, tp.partition)
         message = ConsumerMessage(
@@ -82,8 +91,14 @@ class BatchConsumer(Consumer):
             generation_id=self.app.consumer_generation_id,
         )
         for channel in list(self.app.topics._tp_index[tp]):
+            # Not `put`: a rebalance clears the queue by cancelling whoever waits in it, and that would end the fetcher.
+            while channel.queue.full():
+                if self.app.assignment != assignment or not self.flow_active or self.should_stop:
+                    return False
+                await asyncio.sleep(_FULL)
             event = faust.Event(self.app, None, Batch(assignment, tp.partition, records), None, message)
-            await channel.put(event)
+            channel.queue.put_nowait(event)
+        return True
 
     async def _read_from_committed(self) -> bool:
         """Whether all assigned partitions have been sought to what is committed, or their beginning."""
@@ -95,6 +110,16 @@ class BatchConsumer(Consumer):
             self.log.info("Assignment changed while seeking (%s); once more", error)
             await self.sleep(0.1)
             return False
+
+    def dead(self, patience: float) -> str | None:
+        """What has ended, or stood still for `patience` seconds, while the service counts as running; else None."""
+        fetching = self._thread._consumer
+        task = getattr(fetching and fetching._coordinator, "_coordination_task", None)
+        if task is not None and task.done():
+            return "the consumer group's coordination has ended"
+        if self.turned_at is not None and self.flow_active and time.monotonic() - self.turned_at > patience:
+            return f"nothing has been fetched or delivered for {patience:.0f} s"
+        return None
 
     def lags(self, topic: str, done: Mapping[int, int | None]) -> dict[int, int]:
         """How many records are behind what is done, by partition; only for partitions that have been fetched."""

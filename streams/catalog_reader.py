@@ -4,6 +4,7 @@ Not Faust's GlobalTable: its recovery does not take a topic that others write (m
 """
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
@@ -31,7 +32,7 @@ class CatalogReader:
     """Keeps `catalog` up to date with the catalog's topic, which holds entries and heartbeats.
 
     `loaded` is set once everything that was there at the start has been read. `failure` holds what ended the
-    reader: the worker then stops, as its lines would stay undecided for ever.
+    reader: the worker then stops, as its lines would stay undecided for ever. `moved_at` is when it last read anything.
     """
 
     def __init__(self, catalog: Catalog, wiring: Wiring, dead_letters: Callable[[], DeadLetters]) -> None:
@@ -49,6 +50,7 @@ class CatalogReader:
         self._stop = threading.Event()
         self.loaded = threading.Event()
         self.failure: HeadraceError | None = None
+        self.moved_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="catalog", daemon=True)
 
     def start(self) -> None:
@@ -93,6 +95,8 @@ class CatalogReader:
         while not self._stop.is_set():
             messages, reached = read_some(reader, 0.2)
             self.apply(messages)
+            if reached:
+                self.moved_at = time.monotonic()
             position = max(position, reached)
             if position >= end:
                 self.loaded.set()

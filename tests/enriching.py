@@ -4,16 +4,21 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from bench.enrich_worker import command
 from bench.enrichment_world import World
+from kafka import clients
 from streams.wiring import Wiring
 
 ROOT = Path(__file__).parents[1]
@@ -48,9 +53,11 @@ class Worker:
         self.process.wait(30)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM; the exit code, with the log where it is not 0."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        code = self.process.wait(60)
+        assert code == 0, self.log()
+        return code
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -80,6 +87,10 @@ class Field(World):
             time.sleep(0.1)
         return value
 
+    def sent(self) -> int:
+        """How many records the enriched topic has got."""
+        return sum(clients.end_offsets(self.wiring.bootstrap, [self.wiring.enriched]).values())
+
     def statuses(self) -> dict[str, str | None]:
         """By order: the status that its line has landed with; None for a delete."""
         found = self.landed().newest
@@ -96,6 +107,44 @@ class Field(World):
         row = landed.row(key)
         assert row is not None
         return row
+
+
+class Gate:
+    """A way to the schema registry that can be shut: forwards HTTP until the block ends."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = upstream
+
+    def __enter__(self) -> "Gate":
+        upstream = self._upstream
+
+        class Forward(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._forward()
+
+            def do_POST(self) -> None:
+                self._forward()
+
+            def _forward(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                kind = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+                answer = httpx.request(self.command, upstream + self.path, content=body, headers=kind, timeout=10)
+                self.send_response(answer.status_code)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Silent."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Forward)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 @contextmanager

@@ -66,11 +66,11 @@ def test_a_worker_that_joins_and_one_that_leaves_under_load_lose_nothing(field):
     field.eventually(lambda: field.landed().newest)
     second = field.start(batch=10)
     while "assigned partitions" not in second.log():
-        load(field, 200, start=count)
-        count += 200
-    load(field, 1_000, start=count)
+        load(field, 100, start=count)
+        count += 100
+    load(field, 500, start=count)
     assert first.stop() == 0
-    count += 1_000
+    count += 500
     field.eventually(lambda: field.committed() == count)
     assert enriched(field) == count
 
