@@ -3,9 +3,12 @@
 import time
 from datetime import date
 from decimal import Decimal
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as Grid
 
 from operations import barrier, connections, load, local, verify
 from operations.board import Board
@@ -20,6 +23,7 @@ ARRIVAL_DEADLINE_S = 60.0
 CATCH_UP_S = 120.0
 POLL_S = 0.02
 SAMPLE_S = 0.5
+INDENT = " " * 6
 
 
 def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bool) -> bool:
@@ -45,6 +49,7 @@ def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bo
 
 def _start(folder: Path, out: Console) -> Settings:
     began = time.monotonic()
+    out.print("Real servers, started here, traded on, and stopped again; it takes about a minute.", style="dim")
     settings, ready = local.start(folder, lambda said: out.print(f"      {said}", style="dim", markup=False))
     _step(out, "[1/4] servers", local.describe(ready))
     _step(out, "[2/4] line", f"2 connectors stream, {len(local.WORKERS)} workers; {time.monotonic() - began:.1f} s")
@@ -105,21 +110,24 @@ def _prove(settings: Settings, out: Console) -> bool:
 
 
 def summary(report: Report, out: Console) -> None:
-    """Revenue by tenant and month, the top products, payments by status."""
-    for title, sql in SUMMARY.items():
-        rows = report.query(sql)
-        said = "   ".join(" ".join(_cell(value) for value in row) for row in rows)
-        out.print(f"      {title:20}{said}", markup=False, soft_wrap=True)
+    """Revenue by tenant and month, the top products, payments by status: three short lists side by side."""
+    grid = Grid(*SUMMARY, box=None, pad_edge=False, padding=(0, 4, 0, 0))
+    lists = [[" ".join(map(_cell, row)) for row in report.query(sql)] for sql in SUMMARY.values()]
+    for row in zip_longest(*lists, fillvalue=""):
+        grid.add_row(*row)
+    out.print(Padding(grid, (0, 0, 0, len(INDENT))))
 
 
 SUMMARY = {
-    "revenue by month": "SELECT tenant_id, order_month, SUM(total) FROM report.orders WHERE status <> 'cancelled' "
-    "GROUP BY tenant_id, order_month ORDER BY 3 DESC OFFSET 0 ROWS FETCH NEXT 3 ROWS ONLY",
+    "revenue by tenant and month": "SELECT tenant_id, order_month, SUM(total) FROM report.orders "
+    "WHERE status <> 'cancelled' GROUP BY tenant_id, order_month "
+    "ORDER BY 3 DESC, 1, 2 OFFSET 0 ROWS FETCH NEXT 3 ROWS ONLY",
     "top products": "SELECT product_name, SUM(quantity) FROM report.order_lines WHERE product_name IS NOT NULL "
     "GROUP BY product_name ORDER BY 2 DESC, 1 OFFSET 0 ROWS FETCH NEXT 3 ROWS ONLY",
     "payments by status": "SELECT provider_status, COUNT(*), SUM(amount) FROM report.payments "
-    "GROUP BY provider_status ORDER BY 2 DESC",
+    "GROUP BY provider_status ORDER BY 2 DESC, 1 OFFSET 0 ROWS FETCH NEXT 3 ROWS ONLY",
 }
+NAME_WIDTH = 16  # of a tenant or product: an id may have 64
 
 
 def _cell(value: object) -> str:
@@ -127,10 +135,10 @@ def _cell(value: object) -> str:
         case Decimal():
             return f"{value:,.2f}"
         case date():
-            return value.strftime("%Y-%m")
+            return f"{value:%Y-%m}"
         case int():
             return f"{value:,}"
-    return str(value)[:24]
+    return str(value) if len(str(value)) <= NAME_WIDTH else f"{str(value)[: NAME_WIDTH - 1]}…"
 
 
 def _is(row: actions.Row) -> str:

@@ -110,13 +110,13 @@ def show(result: Result, out: Console, *, json: bool) -> None:
     for each in result.tables:
         verdict = "equal" if each.equal else f"{len(each.different)} different, {len(each.unsettled)} unsettled"
         out.print(
-            f"  {each.table.name:14}{each.source:>9,} rows in the source{each.report:>9,} in reporting   {verdict}"
+            f"      {each.table.name:14}{each.source:>9,} rows in the source{each.report:>9,} in reporting   {verdict}"
         )
     found = [line for each in result.tables for line in each.different]
     for line in found[:SHOWN]:
-        out.print(f"  {line}", markup=False, soft_wrap=True)
+        out.print(f"      {line}", markup=False, soft_wrap=True)
     if len(found) > SHOWN:
-        out.print(f"  and {len(found) - SHOWN} more")
+        out.print(f"      and {len(found) - SHOWN} more")
     out.print(f"{'equal' if result.equal else 'NOT EQUAL'}, every row compared in {result.seconds:.1f} s")
 
 
