@@ -1,13 +1,15 @@
 """How fast one sink worker lands a prepared backlog, at what cost, and whether reporting is right afterwards.
 
-    python -m bench.landing [--changes N] [--naive-only]
+    python -m bench.landing [--changes N] [--real]
 
 The backlog is produced here, in the wire format that Debezium and its converter write, into a topic of the run's own;
-one worker process drains it into a generation of the run's own. The naive baseline, in the same run on the same
-machine, is a loop that only consumes and decodes: what any sink in Python pays before it has done anything.
+with --real it is written to Postgres and captured by Debezium. One worker process drains it into a generation of the
+run's own. The naive baseline, in the same run on the same machine, is a loop that only consumes and decodes: what any
+sink in Python pays before it has done anything.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -20,8 +22,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import psycopg
 from confluent_kafka.admin import NewTopic
 
 from bench.envelopes import Envelopes
+from bench.orders import Row, history
 from kafka import clients
 from kafka.dead_letters import DeadLetters
 from kafka.decoding import Decoding
@@ -43,13 +44,13 @@ from stack import supervisor
 
 GENERATION = 90
 PARTITIONS = 4
-Row = dict[str, Any]
 
 
 def main() -> None:
     """Prepares, measures twice, proves."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--changes", type=int, default=200_000)
+    parser.add_argument("--real", action="store_true", help="write to Postgres and let Debezium capture it")
     parser.add_argument("--drain", choices=["naive", "worker"], help=argparse.SUPPRESS)
     parser.add_argument("--topic", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -63,8 +64,9 @@ def main() -> None:
         settings = load()
         migrate.migrate_reporting(settings, settings.reporting.generation)
         migrate.migrate_reporting(settings, GENERATION)
-        table = bench_table(f"bench_{int(time.time())}")
-        expected = prepare(settings, table, arguments.changes)
+        empty(settings)
+        table = ORDERS if arguments.real else bench_table(f"bench_{int(time.time())}")
+        expected = (capture if arguments.real else prepare)(settings, table, arguments.changes)
         naive = measure("naive", table)
         landed = measure("worker", table)
         show(arguments.changes, naive, landed)
@@ -92,14 +94,18 @@ def running_stack() -> Iterator[None]:
             supervisor.down(path, wipe=True)
 
 
+def empty(settings: Settings) -> None:
+    """Leaves nothing of an earlier run in the bench's generation."""
+    with psycopg.connect(connections.reporting_conninfo(settings, "migrator")) as connection:
+        connection.execute(f"TRUNCATE reporting_g{GENERATION}.orders, reporting_g{GENERATION}.checkpoint")
+
+
 def prepare(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...], Row | None]:
     """Produces the backlog; returns what reporting must hold in the end, None for a deleted row."""
     (topic,) = table.captured_topics
     bootstrap = settings.kafka.bootstrap
     admin = clients.admin(bootstrap)
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result()
-    with psycopg.connect(connections.reporting_conninfo(settings, "migrator")) as connection:
-        connection.execute(f"TRUNCATE reporting_g{GENERATION}.orders, reporting_g{GENERATION}.checkpoint")
     envelopes = Envelopes(Registry(settings.registry.url), table)
     producer = clients.producer(bootstrap, linger_ms=50, queue_buffering_max_messages=1_000_000)
     expected: dict[tuple[Any, ...], Row | None] = {}
@@ -113,47 +119,35 @@ def prepare(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...
     return expected
 
 
-def history(chance: random.Random, count: int) -> Iterator[tuple[str, Row, Row | None]]:
-    """Orders as they live: placed, changed a few times, some deleted; many at a time."""
-    alive: list[Row] = []
-    clock = datetime(2026, 11, 1, tzinfo=UTC)
-    statuses = ("approved", "invoiced", "shipped", "delivered", "cancelled")
-    for number in range(count):
-        clock += timedelta(microseconds=chance.randrange(1, 20_000_000))
-        dice = chance.random()
-        if dice < 0.55 or not alive:
-            row = order(chance, number, clock)
-            alive.append(row)
-            yield "c", row, None
-            continue
-        place = chance.randrange(max(0, len(alive) - 5_000), len(alive))
-        before = alive[place]
-        if dice > 0.97:
-            alive[place] = alive[-1]
-            alive.pop()
-            yield "d", before, None
-            continue
-        alive[place] = before | {"status": chance.choice(statuses), "updated_at": clock, "updated_by": "shop"}
-        yield "u", alive[place], before
+def capture(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...], Row | None]:
+    """Writes the same history to Postgres and waits until Debezium has put it into the topic."""
+    from operations import capture as line  # as `main` says
+    from operations import migrate
 
-
-def order(chance: random.Random, number: int, clock: datetime) -> Row:
-    """One order, of a few hundred tenants with a heavy head."""
-    row: Row = {column.name: None for column in ORDERS.columns}
-    return row | {
-        "tenant_id": f"seller-{int(chance.paretovariate(0.8)) % 300:04d}",
-        "order_month": date(2026, 11, 1),
-        "order_id": f"{chance.getrandbits(128):032x}",
-        "customer_id": f"{chance.getrandbits(128):032x}",
-        "status": "placed",
-        "total": Decimal(chance.randrange(100, 5_000_000)).scaleb(-4),
-        "currency": "BRL",
-        "placed_at": clock,
-        "created_at": clock,
-        "created_by": "shop",
-        "updated_at": clock,
-        "updated_by": f"shop-{number % 7}",
-    }
+    migrate.migrate_oltp(settings)
+    migrate.migrate_catalog(settings)
+    line.apply(settings, lambda _said: None)
+    (topic,) = table.captured_topics
+    before = sum(clients.end_offsets(settings.kafka.bootstrap, [topic]).values())
+    columns = [column.name for column in table.columns]
+    keys = " AND ".join(f"{name} = %({name})s" for name in table.key)
+    values = ", ".join(f"%({name})s" for name in columns)
+    insert = f"INSERT INTO sales.orders ({', '.join(columns)}) VALUES ({values})"
+    update = f"UPDATE sales.orders SET status = %(status)s, updated_at = %(updated_at)s WHERE {keys}"
+    said = {"c": insert, "u": update, "d": f"DELETE FROM sales.orders WHERE {keys}"}
+    expected: dict[tuple[Any, ...], Row | None] = {}
+    written = history(random.Random(time.time_ns()), count)  # noqa: S311
+    with psycopg.connect(connections.oltp_conninfo(settings, "migrator")) as connection:
+        for batch in iter(lambda: list(itertools.islice(written, 500)), []):
+            with connection.transaction(), connection.pipeline():
+                for op, row, _ in batch:
+                    connection.execute(said[op], row)
+                    expected[tuple(row[name] for name in table.key)] = None if op == "d" else row
+        found = connection.execute(f"SELECT {', '.join(columns)} FROM sales.orders").fetchall()
+    while sum(clients.end_offsets(settings.kafka.bootstrap, [topic]).values()) < before + count:
+        time.sleep(0.5)
+    rows = [dict(zip(columns, values, strict=True)) for values in found]
+    return expected | {tuple(row[name] for name in table.key): row for row in rows}
 
 
 def measure(what: str, table: Table) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Kafka clients with the defaults that keep a record from being lost, and the few questions asked of the brokers."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, not declared
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -13,6 +13,9 @@ from schemas.errors import HeadraceError, Unavailable
 
 TIMEOUT = 10.0  # seconds that a broker has to answer a question
 _LOG = logging.getLogger("headrace.kafka")
+# What concerns us comes as an error of a call, a delivery or `on_error`; librdkafka's own lines would say it again,
+# once for each broker and try.
+_LOG.setLevel(logging.CRITICAL)
 
 # murmur2_random is the Java clients' partitioner: a key keeps its partition whoever produces it.
 _PRODUCER = {
@@ -42,9 +45,16 @@ def producer(bootstrap: str, **overrides: Any) -> Producer:
     return Producer({"bootstrap.servers": bootstrap} | _PRODUCER | _dotted(overrides), logger=_LOG)
 
 
-def consumer(bootstrap: str, group: str, **overrides: Any) -> Consumer:
-    """A consumer that commits nothing by itself and fails, rather than jumps, when its offset does not exist."""
-    names = {"bootstrap.servers": bootstrap, "group.id": group}
+def consumer(
+    bootstrap: str, group: str, *, on_error: Callable[[KafkaError], None] | None = None, **overrides: Any
+) -> Consumer:
+    """A consumer that commits nothing by itself and fails, rather than jumps, when its offset does not exist.
+
+    `on_error` is called, from within `poll` or `consume`, for errors of no partition: all brokers down, for one.
+    """
+    names: dict[str, Any] = {"bootstrap.servers": bootstrap, "group.id": group}
+    if on_error is not None:
+        names["error_cb"] = on_error
     return Consumer(names | _CONSUMER | _dotted(overrides), logger=_LOG)
 
 
@@ -57,7 +67,7 @@ def admin(bootstrap: str) -> AdminClient:
 def topic_ids(bootstrap: str, topics: Iterable[str]) -> dict[str, str]:
     """The id of each topic: a topic that was deleted and made again has another one.
 
-    Raises HeadraceError for a topic that does not exist, Unavailable when the brokers do not answer.
+    Raises TopicMissing for a topic that does not exist, Unavailable when the brokers do not answer.
     """
     return {name: str(answer.topic_id) for name, answer in _described(bootstrap, topics).items()}
 
@@ -78,6 +88,12 @@ def start_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int]
     return _offsets(bootstrap, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
 
+class TopicMissing(HeadraceError):
+    """The topic does not exist; `headrace connectors apply` makes it."""
+
+
+# Brokers learn of a topic that was made a moment ago only after its maker has been answered.
+@retry(retry=retry_if_exception_type(TopicMissing), stop=stop_after_delay(3), wait=wait_fixed(0.2), reraise=True)
 def _described(bootstrap: str, topics: Iterable[str]) -> dict[str, Any]:
     asking = admin(bootstrap)  # named: a client that nobody holds is destroyed before it answers
     futures = asking.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
@@ -99,10 +115,20 @@ def _answer(future: Any, topic: str, bootstrap: str) -> Any:
     try:
         return future.result(TIMEOUT + 1)
     except (KafkaException, TimeoutError) as error:
-        reason = error.args[0] if error.args else error
-        if getattr(reason, "name", lambda: "")() == "UNKNOWN_TOPIC_OR_PART":
-            raise HeadraceError(f"topic {topic} does not exist; `headrace connectors apply` makes it") from None
-        raise Unavailable(f"Kafka at {bootstrap} did not answer about {topic}: {reason}") from None
+        if _code(error) == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise TopicMissing(f"topic {topic} does not exist; `headrace connectors apply` makes it") from None
+        raise Unavailable(f"Kafka at {bootstrap} did not answer about {topic}: {said(error)}") from None
+
+
+def said(error: Exception) -> str:
+    """What a Kafka error says, without its wrapping."""
+    inner = error.args[0] if error.args else None
+    return inner.str() if isinstance(inner, KafkaError) else str(error) or type(error).__name__
+
+
+def _code(error: Exception) -> int | None:
+    inner = error.args[0] if error.args else None
+    return inner.code() if isinstance(inner, KafkaError) else None
 
 
 def _dotted(overrides: dict[str, Any]) -> dict[str, Any]:

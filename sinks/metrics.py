@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from schemas.change import Change, Op
 from schemas.tables import Mode
+from sinks.port import Partition
 
 LAG_RECORDS = Gauge(
     "headrace_sink_lag_records", "Records in the partition that have not landed.", ["topic", "partition"]
@@ -30,6 +31,12 @@ FOLDED = Counter("headrace_sink_folded", "Rows staged: the newest change of each
 WRITTEN = Counter("headrace_sink_written", "Rows that changed reporting; the rest were repeats or outdated.")
 RETRIES = Counter("headrace_sink_retries", "Batches tried again.")
 POISONED = Counter("headrace_sink_poisoned", "Batches that had to be bisected.")
+
+
+def forget(partition: Partition) -> None:
+    """Tells no more of a partition that another worker holds now."""
+    for gauge in (LAG_RECORDS, LAG_SECONDS):
+        gauge.remove(*map(str, partition))
 
 
 class Latency(Collector):

@@ -93,6 +93,7 @@ class SqlServerReporting:
 
     def _stage(self, cursor: Any, table: Table) -> Callable[[Change], Row]:
         if table.name not in self._stages:
+            cursor.execute(sql.drop_stage(table))
             cursor.execute(sql.create_stage(table, self._generation))
             self._stages[table.name] = staged_row(table)
         return self._stages[table.name]

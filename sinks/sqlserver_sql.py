@@ -49,12 +49,17 @@ def stage(table: Table) -> str:
 
 
 def create_stage(table: Table, generation: int) -> str:
-    """Makes the staging table, typed (and collated) as the target."""
+    """Makes the staging table, typed (and collated) as the target; `drop_stage` goes before, as a statement of its own:
+    a driver reports an error of a batch's second statement late."""
     read = "" if table.mode is Mode.EVENT else f", CAST(0 AS BIT) AS [{READ}]"
     return (
-        f"DROP TABLE IF EXISTS {stage(table)};\n"
         f"SELECT TOP (0) {_list(stored_columns(table))}{read}\nINTO {stage(table)}\nFROM {target(table, generation)};"
     )
+
+
+def drop_stage(table: Table) -> str:
+    """Drops the staging table where there is one."""
+    return f"DROP TABLE IF EXISTS {stage(table)};"
 
 
 def clear_stage(table: Table) -> str:

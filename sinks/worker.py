@@ -64,10 +64,12 @@ class SinkWorker:
         self._topics = [topic for table in tables for topic in table.landed_topics]
         self._pace = pace
         self._claims = Claims(bootstrap, self._reporting)
-        self._consumer = clients.consumer(bootstrap, group, enable_partition_eof=True)
+        self._consumer = clients.consumer(bootstrap, group, on_error=self._note, enable_partition_eof=True)
         self._claims.subscribe(self._consumer, self._topics)
+        self._trouble: KafkaError | None = None
         self._stopping = threading.Event()
         self._turned = time.monotonic()
+        self._told: set[Partition] = set()
 
     def run(self, http_port: int | None = None) -> None:
         """Turns until `stop` is called, then closes; serves health and metrics on `http_port` (0: a free one)."""
@@ -126,8 +128,24 @@ class SinkWorker:
             if messages:
                 messages += self._consumer.consume(self._pace.batch - 1, self._pace.linger)
         except KafkaException as error:
-            raise Unavailable(f"reading from Kafka failed: {error.args[0]}") from error
+            raise Unavailable(f"reading from Kafka failed: {clients.said(error)}") from error
+        if self._trouble is not None:
+            self._wait_for_kafka(self._trouble)
         return messages
+
+    def _note(self, error: KafkaError) -> None:
+        self._trouble = error
+
+    def _wait_for_kafka(self, trouble: KafkaError) -> None:
+        """librdkafka connects again by itself; this only bounds for how long."""
+        self._trouble = None
+        _LOG.warning("kafka", error=trouble.str())
+        try:
+            self._consumer.list_topics(timeout=self._pace.patience)
+        except KafkaException as error:
+            raise Unavailable(
+                f"Kafka has not answered for {self._pace.patience:.0f} s: {clients.said(error)}"
+            ) from error
 
     def _decode(self, messages: Sequence[Message]) -> tuple[list[_Item], dict[Partition, Checkpoint]]:
         items: list[_Item] = []
@@ -171,11 +189,7 @@ class SinkWorker:
             )
         if failure.fatal() or failure.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise Fatal(f"{where}: reading from Kafka failed: {failure.str()}")
-        _LOG.warning("kafka", error=failure.str())
-        try:  # librdkafka tries again by itself, for as long as we are patient
-            self._consumer.list_topics(timeout=self._pace.patience)
-        except KafkaException as error:
-            raise Unavailable(f"Kafka has not answered for {self._pace.patience:.0f} s: {error.args[0]}") from error
+        self._note(failure)
 
     def _land(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
         started = time.perf_counter()
@@ -218,6 +232,9 @@ class SinkWorker:
             metrics.BATCH.observe(len(messages))
             offsets = [TopicPartition(*at, checkpoint.next_offset) for at, checkpoint in checkpoints.items()]
             self._consumer.commit(offsets=offsets, asynchronous=True)
+        for gone in self._told - self._claims.held.keys():
+            metrics.forget(gone)
+        self._told = set(self._claims.held)
         last = {(message.topic(), message.partition()): message.timestamp()[1] for message in messages}
         for at, checkpoint in self._claims.held.items():
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*at), cached=True)

@@ -26,6 +26,7 @@ def statements(sql: ModuleType, table: Table) -> dict[str, str]:
     """Everything that is said about one table."""
     load: Callable[[Table], str] = sql.copy if sql is postgres_sql else sql.load
     found = {
+        "drop stage": sql.drop_stage(table) if sql is sqlserver_sql else "",
         "create stage": sql.create_stage(table, GENERATION),
         "clear stage": sql.clear_stage(table),
         "load": load(table),

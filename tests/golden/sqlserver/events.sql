@@ -1,5 +1,7 @@
--- create stage
+-- drop stage
 DROP TABLE IF EXISTS [#stage_events];
+
+-- create stage
 SELECT TOP (0) [tenant_id], [event_day], [event_id], [aggregate_type], [aggregate_id], [event_type], [schema_version], [payload], [occurred_at], [traceparent]
 INTO [#stage_events]
 FROM [reporting_g1].[events];

@@ -1,5 +1,7 @@
--- create stage
+-- drop stage
 DROP TABLE IF EXISTS [#stage_orders];
+
+-- create stage
 SELECT TOP (0) [tenant_id], [order_month], [order_id], [customer_id], [status], [total], [currency], [placed_at], [approved_at], [shipped_at], [delivered_at], [cancelled_at], [created_at], [created_by], [updated_at], [updated_by], [deleted_at], [deleted_by], [_epoch], [_offset], [_version], [_log_commit], [_log_change], [_deleted], [_source_time], CAST(0 AS BIT) AS [_read]
 INTO [#stage_orders]
 FROM [reporting_g1].[orders];
