@@ -31,7 +31,7 @@ install: .venv/.installed odbc
 
 # The SQL Server adapter alone needs unixODBC; everything else runs without it.
 odbc:
-	@if ! ldconfig -p 2>/dev/null | grep -q libodbc.so.2 && test "$$(uname)" = Linux; then \
+	@if ! PATH=$$PATH:/sbin ldconfig -p 2>/dev/null | grep -q libodbc.so.2 && test "$$(uname)" = Linux; then \
 	  if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
 	    echo "unixODBC …"; (apt-get update && apt-get install -y --no-install-recommends unixodbc) >/dev/null 2>&1 || \
 	      echo "unixODBC could not be installed; the SQL Server adapter needs it: apt-get install unixodbc"; \
