@@ -108,8 +108,9 @@ class _Writer:
                 self.line(depth, "while buf[p] > 127: p += 1")
                 self.line(depth, "p += 1")
             case "string" | "bytes":
-                self._length(depth)
-                self.line(depth, "p += n")
+                self.line(depth, "n = buf[p]")
+                self.line(depth, "if n & 129: n, p = length(buf, p); p += n")
+                self.line(depth, "else: p += (n >> 1) + 1")
             case other:
                 raise Unsupported(str(other))
 
@@ -138,7 +139,7 @@ class _Writer:
                 self.line(depth, f"{name} = buf[p] == 1; p += 1")
             case "string", None:
                 self._length(depth)
-                self.line(depth, f"{name} = buf[p:p + n].decode(); p += n")
+                self.line(depth, f"n += p; {name} = buf[p:n].decode(); p = n")
             case "bytes", "decimal":
                 self._length(depth)
                 self.line(depth, f"{name} = decimal(buf[p:p + n], {-int(type_.get('scale', 0))}); p += n")
@@ -161,6 +162,7 @@ class _Writer:
             self.line(depth, f"{name} = {convert[logical]}({name})")
 
     def _length(self, depth: int) -> None:
+        """Leaves a length in `n`, and `p` behind it."""
         # One byte, and neither negative (bit 0) nor continued (bit 7): nearly always.
         self.line(depth, "n = buf[p]")
         self.line(depth, "if n & 129: n, p = length(buf, p)")

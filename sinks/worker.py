@@ -150,7 +150,7 @@ class SinkWorker:
     def _decode(self, messages: Sequence[Message]) -> tuple[list[_Item], dict[Partition, Checkpoint]]:
         items: list[_Item] = []
         ends: dict[tuple[str, int], int] = {}
-        held = self._claims.held
+        held = dict(self._claims.held)
         change_of = self._decoding.change
         message: Any  # the stubs' "or None" is for messages that were made, not consumed
         for message in messages:
