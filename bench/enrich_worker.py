@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from schemas.errors import HeadraceError
-from streams.app import Pace, run
+from streams.app import run
 from streams.engine import Bounds
 from streams.wiring import Wiring
+from streams.worker import Pace
 
 _TABLES = ("table", "catalog_table")
 

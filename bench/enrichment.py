@@ -2,7 +2,7 @@
 
     python -m bench.enrichment [--lines 200000] [--skus 10000]
 
-The servers are those of `headrace.env` (see operations/settings.py). Beside it, in the same run: a plain
+Beside it, in the same run: a plain
 confluent-kafka loop that does the same join with the same decoding, without Faust, acks, dead letters or waiting.
 """
 
@@ -10,7 +10,9 @@ import argparse
 import asyncio
 import os
 import random
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from typing import Any, cast
 import psutil
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
+from bench.enrich_worker import command
 from bench.enrichment_world import Product, World
 from kafka import clients
 from kafka.decoding import Decoding
@@ -29,7 +32,6 @@ from kafka.registry import Registry
 from operations.settings import load
 from schemas.tables import ORDER_LINES
 from schemas.values import microseconds
-from streams.app import run
 from streams.asof import Entry, as_of
 from streams.catalog import Catalog
 from streams.enrich import decided, enricher
@@ -78,17 +80,18 @@ def prepare(world: World, lines: int, skus: int) -> Catalog:
 
 def drain(world: World, lines: int) -> Measure:
     """Runs one worker, as `headrace run enrich` would, until all lines are acked."""
-    worker = get_context("spawn").Process(target=_work, args=(world.wiring, world.group), daemon=True)
-    worker.start()
-    process = psutil.Process(worker.pid)
-    measure = _watched(process, lambda: _end(world), lines, f"headrace enrich, {lines:,}")
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # the worker's, shown if it fails
+    worker = subprocess.Popen(command(world.wiring, world.group), stderr=log)
+    measure = _watched(psutil.Process(worker.pid), lambda: _end(world), lines, f"headrace enrich, {lines:,}")
     eventually = time.monotonic() + 30
     while world.committed() < lines:
         assert time.monotonic() < eventually, f"acked {world.committed()} of {lines}"
         time.sleep(0.2)
     worker.terminate()
-    worker.join(30)
-    assert worker.exitcode == 0, f"the worker ended with {worker.exitcode}"
+    code = worker.wait(60)
+    log.seek(0)
+    assert code == 0, f"the worker ended with {code}:\n{log.read()}"
+    log.close()
     return measure
 
 
@@ -137,10 +140,6 @@ def _watched(process: psutil.Process, done: Callable[[], int], lines: int, name:
         time.sleep(0.1)
 
 
-def _work(wiring: Wiring, group: str) -> None:
-    run(wiring, group=group, mongo_uri=None)
-
-
 def _plain(wiring: Wiring, lines: int) -> None:
     registry = Registry(wiring.registry_url)
     decoding, enrich = Decoding(registry), enricher(ORDER_LINES)
@@ -179,19 +178,25 @@ def main() -> None:
     options.add_argument("--lines", type=int, default=200_000)
     options.add_argument("--skus", type=int, default=10_000)
     wanted = options.parse_args()
-    settings = load()
-    world = World(settings.kafka.bootstrap, settings.registry.url)
-    try:
-        known = prepare(world, wanted.lines, wanted.skus)
-        print(
-            f"{wanted.lines:,} line changes, {wanted.skus:,} products, {os.cpu_count()} cores, seed {SEED}", flush=True
-        )
-        print(drain(world, wanted.lines), flush=True)
-        print(baseline(world, wanted.lines), flush=True)
-        prove(world, known, wanted.lines)
-        print(f"proved: {wanted.lines:,} lines, each with the entry that the pure join gives")
-    finally:
-        world.close()
+    from bench.landing import running_stack  # here, as its libraries would count as the plain loop's memory
+
+    with running_stack():
+        settings = load()
+        world = World(settings.kafka.bootstrap, settings.registry.url)
+        try:
+            measure(world, wanted.lines, wanted.skus)
+        finally:
+            world.close()
+
+
+def measure(world: World, lines: int, skus: int) -> None:
+    """Prints both drains, and that the worker's was right."""
+    known = prepare(world, lines, skus)
+    print(f"{lines:,} line changes, {skus:,} products, {os.cpu_count()} cores, seed {SEED}", flush=True)
+    print(drain(world, lines), flush=True)
+    print(baseline(world, lines), flush=True)
+    prove(world, known, lines)
+    print(f"proved: {lines:,} lines, each with the entry that the pure join gives")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,264 @@
+"""Faust's app around the engine, the catalog beside it, and one way out when a part fails."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kafka import clients
+from kafka.dead_letters import DeadLetters
+from kafka.decoding import Decoding
+from kafka.registry import Registry
+from schemas.errors import HeadraceError, Unavailable
+from streams import metrics
+from streams.batches import Batch, BatchApp
+from streams.catalog import Catalog
+from streams.catalog_reader import CatalogReader
+from streams.engine import Bounds, Engine
+from streams.outlet import PATIENCE, Outlet, serializer
+from streams.wiring import Wiring
+
+_LOG = logging.getLogger("headrace.enrich")
+_NAME = "enrich"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Times in seconds. `start`: how long until the worker must have read the catalog and hold an assignment;
+    `stuck`: how long its loop may stand still; `session`: how soon Kafka gives a dead worker's partitions away."""
+
+    start: float = 120.0
+    stuck: float = 90.0
+    session: float = 10.0
+    commit: float = 0.5
+    look: float = 0.1
+    stop: float = 30.0
+    batch: int = 1_000
+    bounds: Bounds = field(default_factory=Bounds)
+
+
+class Worker:
+    """One enrichment worker, for one event loop."""
+
+    def __init__(self, wiring: Wiring, app: BatchApp, pace: Pace, loop: asyncio.AbstractEventLoop) -> None:
+        self._wiring = wiring
+        self._app = app
+        self._pace = pace
+        self._loop = loop
+        self._producer = clients.producer(wiring.bootstrap, delivery_timeout_ms=int(PATIENCE * 1000))
+        self.catalog = Catalog()
+        self._reader = CatalogReader(
+            self.catalog,
+            wiring,
+            lambda: DeadLetters(clients.producer(wiring.bootstrap), _NAME, topic=wiring.dead_letters),
+        )
+        registry = Registry(wiring.registry_url)
+        self.engine = Engine(
+            wiring=wiring,
+            catalog=self.catalog,
+            decoding=Decoding(registry, [wiring.table]),
+            serialize=serializer(wiring.table, registry, wiring.enriched),
+            outlet=Outlet(self._producer),
+            dead_letters=DeadLetters(self._producer, _NAME, topic=wiring.dead_letters),
+            bounds=pace.bounds,
+        )
+        self._failed: asyncio.Future[None] = loop.create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turned = time.monotonic()
+
+    async def run(self) -> None:
+        """Until a signal, or a failure, which it raises."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, stop.set)
+        self._reader.start()
+        if await self._until(stop, self._catalog_read()):
+            self._wire()
+            self._spawn(self._start())
+            self._spawn(self._look())
+            self._spawn(self._commit())
+            self._spawn(self._watch())
+            await self._until(stop, asyncio.Event().wait())
+        await self._stop()
+        if self._failed.done():
+            self._failed.result()
+
+    def alive(self) -> str | None:
+        """None while the loop turns; else what is wrong."""
+        still = time.monotonic() - self._turned
+        return f"the worker's loop has not turned for {still:.0f} s" if still > self._pace.stuck else None
+
+    def ready(self) -> str | None:
+        """None while lines are taken; else what is missing."""
+        if not self._reader.loaded.is_set():
+            return "the catalog has not been read to its end"
+        if not self.engine.loaded:
+            return "no partitions are assigned"
+        return self.alive()
+
+    async def _catalog_read(self) -> None:
+        while not self._reader.loaded.is_set():
+            self._turned = time.monotonic()
+            self._check()
+            if self._turned - self._reader.moved_at > self._pace.start:
+                raise Unavailable(f"{self._wiring.catalog} has brought nothing for {self._pace.start:.0f} s")
+            await asyncio.sleep(0.05)
+        _LOG.info("catalog read: %d entries", self.catalog.entries)
+        self.catalog.arrived.clear()
+
+    def _wire(self) -> None:
+        app, engine = self._app, self.engine
+
+        async def enrich(stream: Any) -> None:
+            # noack: nothing is acked by Faust, whatever happens here.
+            async for event in stream.noack().events():
+                batch: Batch = event.value
+                try:
+                    await engine.take(batch.assignment, batch.partition, batch.records)
+                except Exception as error:
+                    self._fail(error)
+                    await asyncio.Event().wait()  # nothing more is taken; raised here, Faust would log it once more
+
+        async def assigned(_sender: Any, /, *arguments: Any, **_: Any) -> None:
+            numbers = sorted(tp.partition for tp in arguments[0])
+            app.assignment += 1
+            engine.assign(app.assignment, numbers)
+            _LOG.info("assigned partitions %s", numbers)
+            self._spawn(engine.load())
+
+        async def revoked(_sender: Any, /, *_arguments: Any, **_: Any) -> None:
+            await self._commit_now(await engine.revoke())
+
+        app.agent(app.topic(self._wiring.lines), concurrency=1)(enrich)
+        app.on_partitions_assigned.connect(assigned, weak=False)
+        app.on_partitions_revoked.connect(revoked, weak=False)
+
+    async def _start(self) -> None:
+        self._app.finalize()
+        await self._app.start()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.look)
+            await self.engine.look_again()
+            self._measure()
+
+    async def _commit(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.commit)
+            await self._commit_now(self.engine.committable())
+
+    async def _commit_now(self, offsets: dict[int, int]) -> None:
+        assignment = self.engine.generation
+        if not offsets:
+            return
+        consumer: Any = self._app.consumer
+        if await consumer.commit_offsets(self._wiring.lines, offsets) and assignment == self.engine.generation:
+            self.engine.committed(offsets)
+
+    async def _watch(self) -> None:
+        started = time.monotonic()
+        consumer: Any = self._app.consumer
+        while True:
+            self._turned = time.monotonic()
+            self._check()
+            if self._app.crashed:
+                raise HeadraceError(f"the consumer failed: {self._app.crash_reason!r}")
+            if (reason := consumer.dead(self._pace.stuck)) is not None:
+                raise Unavailable(f"{reason}: Faust lives on without reading, so the worker ends")
+            if not self.engine.loaded and self._turned - started > self._pace.start:
+                raise Unavailable(
+                    f"no partitions of {self._wiring.lines} were assigned within {self._pace.start:.0f} s of the start"
+                )
+            await asyncio.sleep(0.2)
+
+    def _check(self) -> None:
+        if self._reader.failure is not None:
+            raise self._reader.failure
+
+    def _measure(self) -> None:
+        metrics.CATALOG_ENTRIES.set(self.catalog.entries)
+        metrics.WATERMARK.set(self.catalog.watermark / 1e6)
+        for number, partition in self.engine.partitions.items():
+            metrics.HELD.labels(number).set(partition.waiting.held)
+            metrics.PENDING.labels(number).set(len(partition.waiting))
+        consumer: Any = self._app.consumer
+        done = {number: partition.done for number, partition in self.engine.partitions.items()}
+        for number, lag in consumer.lags(self._wiring.lines, done).items():
+            metrics.LAG.labels(number).set(lag)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failed.done():
+            return
+        if not isinstance(error, HeadraceError):
+            _LOG.error("enrichment failed unexpectedly", exc_info=error)
+            error = HeadraceError(f"enrichment failed: {type(error).__name__} {error}")
+        self._failed.set_exception(error)
+
+    async def _until(self, stop: asyncio.Event, work: Any) -> bool:
+        """Whether `work` ended by itself: not by a signal, not by a failure."""
+        working, stopping = self._loop.create_task(work), self._loop.create_task(stop.wait())
+        await asyncio.wait({working, stopping, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+            return False
+        if (error := working.exception()) is not None:
+            self._fail(error)
+            return False
+        return not self._failed.done()
+
+    async def _stop(self) -> None:
+        """Finishes the batch in hand and commits it, unless the worker has failed."""
+        try:
+            async with asyncio.timeout(self._pace.stop):
+                if not self._failed.done() and self._app.started:
+                    await self._commit_now(await self.engine.revoke())
+                for task in list(self._tasks):
+                    task.cancel()
+                if self._app.started:
+                    await self._app.stop()
+        except TimeoutError:
+            reason = self._failed.exception() if self._failed.done() else "stopping took too long"
+            _LOG.error("enrichment ends at once, what is unfinished stays unacked: %s", reason)
+            # Faust's consumer thread would keep the interpreter from ending.
+            os._exit(1)
+        finally:
+            await asyncio.to_thread(self._reader.stop)
+
+
+def faust_app(wiring: Wiring, group: str, pace: Pace, folder: Path) -> BatchApp:
+    """Faust without what loses data or writes files of its own: nothing is acked, declared or elected by it."""
+    return BatchApp(
+        group,
+        broker=f"kafka://{wiring.bootstrap}",
+        datadir=str(folder / group),
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        reply_create_topic=False,
+        agent_supervisor="mode.CrashingSupervisor",
+        consumer_auto_offset_reset="earliest",
+        broker_max_poll_records=pace.batch,
+        broker_session_timeout=pace.session,
+        broker_heartbeat_interval=pace.session / 3,
+        stream_buffer_maxsize=4,
+        stream_wait_empty=False,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
