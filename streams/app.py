@@ -11,6 +11,7 @@ from kafka import clients
 from kafka.serving import Serving
 from schemas.errors import HeadraceError
 from streams.heartbeat import HeartbeatWriter
+from streams.quiet import quiet
 from streams.wiring import Wiring
 from streams.worker import Pace, Worker, faust_app
 
@@ -34,6 +35,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     nothing unfinished is acked then.
     """
     pace = pace or Pace()
+    quiet()
     _check_topics(wiring)
     with tempfile.TemporaryDirectory(prefix="headrace-enrich-") as folder:
         heartbeat = HeartbeatWriter(mongo_uri, mongo_database) if mongo_uri else None

@@ -64,7 +64,7 @@ class Waiting:
         """
         earlier = self._by_key.get(line.key)
         if earlier is not None:
-            if not line.position.wins_over(earlier.position):
+            if not _covers(line.position, earlier.position):
                 return None
             self._finish(earlier)
             line.position = line.position.replacing(earlier.position)
@@ -144,6 +144,9 @@ class Waiting:
 
 
 def _covers(position: Position, earlier: Position) -> bool:
-    """Whether a line at `position` stands for the one at `earlier`: it is the same, or newer."""
-    same = (position.epoch, position.offset) == (earlier.epoch, earlier.offset)
-    return same or position.wins_over(earlier)
+    """Whether a line at `position` stands for the one at `earlier`: it is the same, or newer.
+
+    A repeat of that very change counts: if its enrichment was a later one it has landed, with the repeat's offset,
+    and a decision at the earlier offset would lose against it.
+    """
+    return position._replace(version=1).wins_over(earlier._replace(version=0))

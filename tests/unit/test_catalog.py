@@ -1,11 +1,13 @@
 """The catalog in memory."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from schemas.values import microseconds
 from streams.asof import Entry
 from streams.catalog import Catalog
+from streams.quiet import Seldom
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -41,3 +43,12 @@ def test_a_tenant_never_sees_anothers_product():
     catalog = Catalog()
     catalog.add(("t", "s"), Entry(1, "n", "c", Decimal(1)))
     assert catalog.history(("other", "s")) == ()
+
+
+def test_a_broker_that_is_away_is_not_said_ten_times_a_second(caplog):
+    logger = logging.getLogger("aiokafka.test")
+    logger.addFilter(Seldom())
+    for port in range(10):
+        logger.error("Unable connect to node %s", port)
+    logger.error("something else")
+    assert caplog.messages == ["Unable connect to node 0", "something else"]

@@ -1,0 +1,32 @@
+"""aiokafka says ten times a second that a broker is away: once in a while is enough."""
+
+import logging
+import time
+
+_LOGGERS = ("aiokafka", "aiokafka.conn", "aiokafka.cluster", "aiokafka.consumer.group_coordinator")
+_SECONDS = 30.0
+
+
+class Seldom(logging.Filter):
+    """Lets each kind of message through once in `seconds`."""
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is time to say this again; `record.msg` is the message before its arguments."""
+        kind, now = str(record.msg), time.monotonic()
+        if now - self._said.get(kind, -self._seconds) < self._seconds:
+            return False
+        self._said[kind] = now
+        return True
+
+
+def quiet() -> None:
+    """Applies it to aiokafka's loggers; a second call changes nothing."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, Seldom) for each in logger.filters):
+            logger.addFilter(Seldom())
