@@ -56,7 +56,10 @@ def _check_topics(wiring: Wiring) -> None:
     found = [tp.topic for tp in clients.partitions(wiring.bootstrap, names)]
     counts = {name: found.count(name) for name in names}
     if len(set(counts.values())) != 1:
-        raise HeadraceError(f"expected as many partitions in each of these topics, got {counts}")
+        raise HeadraceError(
+            f"expected as many partitions in each of these topics, got {counts}; "
+            "see docs/runbook.md#wrong-partition-count"
+        )
 
 
 @contextmanager

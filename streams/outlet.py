@@ -50,7 +50,9 @@ class Outlet:
         while True:
             self._producer.poll(0)
             if self._failure is not None:
-                raise Unavailable(f"a record was not delivered: {self._failure}")
+                raise Unavailable(
+                    f"a record was not delivered: {self._failure}; see docs/runbook.md#enrichment-stopped"
+                )
             if not self._outstanding:
                 return
             if time.monotonic() > deadline:

@@ -24,6 +24,7 @@ from streams.wiring import Wiring
 
 _LOG = logging.getLogger("headrace.enrich")
 _NAME = "enrich"
+_SEE = "see docs/runbook.md#enrichment-stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +168,12 @@ class Worker:
             self._turned = time.monotonic()
             self._check()
             if self._app.crashed:
-                raise HeadraceError(f"the consumer failed: {self._app.crash_reason!r}")
+                raise HeadraceError(f"the consumer failed: {self._app.crash_reason!r}; {_SEE}")
             if (reason := consumer.dead(self._pace.stuck)) is not None:
-                raise Unavailable(f"{reason}: Faust lives on without reading, so the worker ends")
+                raise Unavailable(f"{reason}, while Faust counts as running; {_SEE}")
             if not self.engine.loaded and self._turned - started > self._pace.start:
                 raise Unavailable(
-                    f"no partitions of {self._wiring.lines} were assigned within {self._pace.start:.0f} s of the start"
+                    f"no partitions of {self._wiring.lines} were assigned within {self._pace.start:.0f} s of the start; {_SEE}"
                 )
             await asyncio.sleep(0.2)
 
