@@ -165,8 +165,14 @@ def changes(found):
     return [line(offset, sku, s, number, d == 0) for offset, (sku, s, number, d) in enumerate(found)]
 
 
+def captured(found, begin, end):
+    """The log as it is when capture crashed behind `end` and went on from `begin`: a suffix twice, at new offsets."""
+    log = [*found[:end], *found[min(begin, end) : end], *found[end:]]
+    return [replace(each, position=each.position._replace(offset=offset)) for offset, each in enumerate(log)]
+
+
 priced = st.tuples(st.sampled_from((*SKUS, "ghost")), st.integers(0, 30), st.integers(1, 3), st.integers(0, 4))
-lines = st.lists(priced, min_size=1, max_size=8).map(changes)
+lines = st.builds(captured, st.lists(priced, min_size=1, max_size=8).map(changes), st.integers(0, 8), st.integers(0, 8))
 valid = st.tuples(st.sampled_from(SKUS), st.integers(0, 30))
 entries = st.lists(valid, max_size=5, unique_by=lambda each: each).map(price_history)
 steps = st.lists(st.sampled_from(["take 1", "take 3", "catalog", "beat", "look", "commit", "kill"]), max_size=40)
