@@ -38,7 +38,7 @@ class Pace:
     commit: float = 0.5
     look: float = 0.1
     stop: float = 30.0
-    batch: int = 1_000
+    batch: int = 2_000
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -172,8 +172,9 @@ class Worker:
             if (reason := consumer.dead(self._pace.stuck)) is not None:
                 raise Unavailable(f"{reason}, while Faust counts as running; {_SEE}")
             if not self.engine.loaded and self._turned - started > self._pace.start:
+                seconds = f"{self._pace.start:.0f} s"
                 raise Unavailable(
-                    f"no partitions of {self._wiring.lines} were assigned within {self._pace.start:.0f} s of the start; {_SEE}"
+                    f"no partitions of {self._wiring.lines} were assigned within {seconds} of the start; {_SEE}"
                 )
             await asyncio.sleep(0.2)
 
