@@ -238,7 +238,8 @@ class Meter:
 
 def show(count: int, naive: dict[str, Any], landed: dict[str, Any]) -> None:
     """Prints both, and how they compare."""
-    print(f"landing {count:,} changes of orders, one process, Postgres adapter")
+    load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"landing {count:,} changes of orders, one process, Postgres adapter (the machine's load: {load})")
     for name, each in (("consume + decode only", naive), ("sink worker", landed)):
         memory = f"peak {each['peak']} MB ({each['half_way']} MB half way)"
         print(f"  {name:22} {each['rate']:>8,.0f} records/s  {each['cpu']:5.1f} µs CPU a record  {memory}")

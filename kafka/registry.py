@@ -19,6 +19,9 @@ from schemas.errors import BadRecord, HeadraceError, Unavailable
 Schema = dict[str, Any]
 Datum = Mapping[str, Any]
 
+# https://docs.confluent.io/platform/current/schema-registry/develop/api.html#schemas
+_SCHEMA_NOT_FOUND = 40403
+
 _ENVELOPE = postgres.ENVELOPE_FIELDS | mongo.ENVELOPE_FIELDS
 _NARROWED: Wanted = dict.fromkeys(_ENVELOPE) | {"source": dict.fromkeys(postgres.SOURCE_FIELDS | mongo.SOURCE_FIELDS)}
 
@@ -46,7 +49,7 @@ class Registry:
         """The record that `value` holds in Confluent's wire format.
 
         Raises BadRecord for bytes that are not what their schema says, trailing ones included, and for a schema id
-        that the registry does not know; Unavailable when it does not answer.
+        that the registry does not know; Unavailable when it does not answer, HeadraceError when it is no registry.
         """
         id_ = wire.schema_id(value)
         read = self._readers.get(id_) or self._fetch(id_)
@@ -75,8 +78,12 @@ class Registry:
 
     def _fetch(self, id_: int) -> Read:
         answer = self._ask("GET", f"/schemas/ids/{id_}")
+        if _says_unknown(answer):
+            raise BadRecord(f"schema {id_} is unknown to the registry at {self._url}")
         if answer.status_code != httpx.codes.OK:
-            raise BadRecord(f"schema {id_} is unknown to the registry at {self._url} ({_reason(answer)})")
+            raise HeadraceError(
+                f"{self._url} does not answer as a schema registry: {_reason(answer)}; check HEADRACE_REGISTRY__URL"
+            )
         try:
             schema = fastavro.parse_schema(orjson.loads(answer.json()["schema"]))
         except Exception as error:
@@ -117,6 +124,14 @@ def _whole(schema: Schema) -> Read:
         return datum, stream.tell()
 
     return read
+
+
+def _says_unknown(answer: httpx.Response) -> bool:
+    """Only the registry's own code says so: a proxy's 404 or a refused login must not dead-letter a whole topic."""
+    try:
+        return answer.status_code == httpx.codes.NOT_FOUND and answer.json().get("error_code") == _SCHEMA_NOT_FOUND
+    except (ValueError, AttributeError):
+        return False
 
 
 def _reason(answer: httpx.Response) -> str:

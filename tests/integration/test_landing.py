@@ -245,6 +245,19 @@ def test_a_registry_that_is_down_stops_the_worker_before_anything_is_skipped(lin
     assert line.letters() == []
 
 
+def test_an_address_that_is_no_registry_stops_the_worker_and_dead_letters_nothing(line: Landing) -> None:
+    line.put("a")
+    other = Serving(0, alive=lambda: None, ready=lambda: None)  # answers 404, as a wrong path or a proxy would
+    worker = line.worker(registry=Registry(f"http://127.0.0.1:{other.port}/apis", patience=0.3))
+    with pytest.raises(HeadraceError, match="HEADRACE_REGISTRY__URL"):
+        eventually(lambda: worker.turn(0.5))
+    worker.close()
+    other.close()
+    assert line.letters() == []
+    line.drain(line.worker())
+    assert line.statuses() == {"a": "placed"}
+
+
 def test_no_checkpoint_passes_a_bad_record_before_its_dead_letter_is_confirmed(line: Landing) -> None:
     line.send(b"{}", b"junk", partition=0)
     unreachable = DeadLetters(clients.producer("127.0.0.1:1"), "test", patience=0.5)
