@@ -77,14 +77,14 @@ class Field(World):
         self.workers.append(worker)
         return worker
 
-    def eventually(self, check: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
+    def eventually(self, check: Callable[[], Any], deadline_s: float = DEADLINE_S, *, pause_s: float = 0.1) -> Any:
         """What `check` returns as soon as that is true; fails with the last value seen and the workers' last lines."""
         end = time.monotonic() + deadline_s
         while not (value := check()):
             if time.monotonic() > end:
                 logs = "\n".join(f"worker {number}: {w.log()[-3000:]}" for number, w in enumerate(self.workers))
                 raise AssertionError(f"not within {deadline_s:.0f} s; last seen: {value!r}\n{logs}")
-            time.sleep(0.1)
+            time.sleep(pause_s)
         return value
 
     def sent(self) -> int:
