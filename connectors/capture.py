@@ -28,7 +28,9 @@ from kafka.clients import end_offsets
 from schemas.errors import HeadraceError, Unavailable
 
 OnStep = Callable[[Step], None]
+OnWait = Callable[[str], None]
 _POLL_S = 0.1
+_LOOK_S = 5.0  # how often a snapshot is looked at
 
 
 class CaptureFailed(HeadraceError):
@@ -130,19 +132,41 @@ def ready(line: Line, servers: Servers, beats: Beats) -> str | None:
     return f"no heartbeat yet in {', '.join(silent)}" if silent else None
 
 
-def wait_ready(line: Line, servers: Servers, beats: Beats, *, deadline_s: float = 60.0) -> None:
-    """Return when `ready`. Raises CaptureFailed, or Unavailable after `deadline_s` seconds, saying what is lacking.
+def wait_ready(
+    line: Line, servers: Servers, beats: Beats, *, deadline_s: float = 60.0, on_wait: OnWait = lambda _: None
+) -> None:
+    """Return when `ready`; `on_wait` hears now and then how far a first snapshot is.
 
-    A first snapshot takes as long as it takes: the deadline counts from its end.
+    A first snapshot takes as long as it takes, so the deadline of `deadline_s` seconds counts from the last record
+    that it was seen to send. Raises CaptureFailed, or Unavailable, saying what is lacking.
     """
-    connect = Connect(servers.connect_url)
     end = time.monotonic() + deadline_s
+    look, sent = time.monotonic() + min(_LOOK_S, deadline_s / 2), 0
     while (lacking := _lacking(line, servers, beats)) is not None:
-        if time.monotonic() > end and any(connect.snapshotting(line.connector(source)) for source in line.sources):
-            end = time.monotonic() + deadline_s
+        if time.monotonic() > look:
+            before, sent = sent, _snapshot_records(line, servers)
+            if sent > before:
+                on_wait(f"the first snapshot is being read; {sent:,} records so far")
+                end = time.monotonic() + deadline_s
+            look = time.monotonic() + min(_LOOK_S, deadline_s / 2)
         if time.monotonic() > end:
-            raise Unavailable(f"capture does not stream after {deadline_s:.0f} s: {lacking}")
+            raise Unavailable(f"capture does not stream: {lacking}; nothing has moved for {deadline_s:.0f} s")
         time.sleep(_POLL_S)
+
+
+def _snapshot_records(line: Line, servers: Servers) -> int:
+    """How many records the topics hold of those connectors that are within their first snapshot; 0 for none."""
+    connect = Connect(servers.connect_url)
+    try:
+        topics = [
+            topic
+            for source in line.sources
+            if connect.snapshotting(line.connector(source))
+            for topic in line.captured(source)
+        ]
+        return sum(end_offsets(servers.bootstrap, topics).values()) if topics else 0
+    except Unavailable:
+        return 0
 
 
 def _lacking(line: Line, servers: Servers, beats: Beats) -> str | None:
@@ -155,7 +179,10 @@ def _lacking(line: Line, servers: Servers, beats: Beats) -> str | None:
 def remove(
     line: Line, servers: Servers, *, topics: bool = False, on_step: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Remove the connectors with their offsets, the slot and the publication; with `topics` the records, too."""
+    """Remove the connectors with their offsets, the slot and the publication; with `topics` what they wrote, too.
+
+    Dead letters stay: nothing else holds them. So does what the workers wrote from captured records.
+    """
     connect = Connect(servers.connect_url)
     for name in map(line.connector, line.sources):
         if connect.seen(name) is not None:
@@ -165,9 +192,13 @@ def remove(
         admin.drop_capture(connection, line)
         on_step(f"replication slot {line.slot} and publication {line.publication}: dropped")
     if topics:
-        names = admin.seen_topics(servers.bootstrap, line.topics())
+        written = set(line.own_topics())
+        names = admin.seen_topics(servers.bootstrap, [topic for topic in line.topics() if topic.name in written])
         admin.delete_topics(servers.bootstrap, names)
-        on_step(f"{len(names)} topics: deleted")
+        on_step(
+            f"{len(names)} captured topics: deleted; raise HEADRACE_EPOCH before capture is applied again "
+            "(docs/runbook.md#topic-replaced)"
+        )
 
 
 def _beats(line: Line, servers: Servers, besides: Container[str] = ()) -> Beats:

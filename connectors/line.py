@@ -91,6 +91,17 @@ class Line:
                 found.append(replace(topic, name=name))
         return tuple(found)
 
+    def own_topics(self) -> tuple[str, ...]:
+        """The topics that the connectors themselves write: captured records and heartbeats, nothing of the workers."""
+        beats = {self.heartbeat_topic(source) for source in (Source.POSTGRES, Source.MONGODB)}
+        names = [topic.name for topic in self.topics()]
+        return tuple(name for name in names if name in beats or name.startswith(f"{self.prefix}."))
+
+    def captured(self, source: Source) -> tuple[str, ...]:
+        """The topics that hold rows which the connector of `source` reads."""
+        read = [table for table in self.tables if (table.source is Source.MONGODB) == (source is Source.MONGODB)]
+        return tuple(dict.fromkeys(self.topic(name) for table in read for name in table.captured_topics))
+
     def topic(self, name: str) -> str:
         """What the reference line's captured topic `name` is called in this line."""
         return self._renamed(name) or name

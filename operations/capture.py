@@ -32,7 +32,7 @@ def apply(settings: Settings, say: Say) -> int:
     """Make capture match the tables and wait until records flow; returns how many things were changed."""
     found = capture.plan(Line(), servers(settings))
     beats = capture.apply(found, servers(settings), lambda step: say(step.describe()))
-    capture.wait_ready(Line(), servers(settings), beats)
+    capture.wait_ready(Line(), servers(settings), beats, on_wait=say)
     if not found.changes:
         say("nothing to change; capture streams")
     return len(found.changes)
@@ -46,7 +46,7 @@ def make_topics(settings: Settings) -> None:
 
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:
-    """Remove connectors, slot and publication, and the topics when asked."""
+    """Remove connectors, slot and publication; when asked, what they wrote as well, but never a dead letter."""
     capture.remove(Line(), servers(settings), topics=topics, on_step=say)
 
 

@@ -23,6 +23,8 @@ class Topic:
 
 
 _COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
+# A dead letter, or a line that waits, is a captured record and why it was put there: longer than its topic took.
+_LONGER = {"max.message.bytes": "10485760"}
 _APPEND_ONLY = {"cleanup.policy": "delete", "retention.ms": FOR_EVER, "retention.bytes": FOR_EVER}
 
 
@@ -38,8 +40,8 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
         names = dict.fromkeys(table.captured_topics + table.landed_topics)
         found += [Topic(name=name, partitions=table.partitions, config=config) for name in names]
         if table.enrichment:
-            found.append(Topic(name=PENDING, partitions=table.partitions, config=_COMPACTED))
-    found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY))
+            found.append(Topic(name=PENDING, partitions=table.partitions, config=_COMPACTED | _LONGER))
+    found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY | _LONGER))
     beats = [f"__debezium-heartbeat.{source}.{PREFIX}" for source in (Source.POSTGRES, Source.MONGODB)]
     for name in [*beats, f"{PREFIX}.sales.heartbeat"]:
         found.append(Topic(name=name, partitions=1, config=_APPEND_ONLY | {"retention.ms": str(DAY_MS)}))

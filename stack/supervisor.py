@@ -22,7 +22,7 @@ from pathlib import Path
 from stack import java, postgres, processes
 from stack.errors import StackError
 from stack.folder import Folder, Ports, is_free, load_passwords, write_private
-from stack.servers import SERVERS, STOP_ORDER, Layout, Server, environment
+from stack.servers import SERVERS, STOP_ORDER, Layout, Server, chosen_epoch, environment
 
 OnEvent = Callable[[str, str, float], None]
 
@@ -89,7 +89,7 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """Settings for `headrace` commands. The port of a server is final once it has been waited for."""
-        return environment(self._ports.current(), self._layout.passwords)
+        return environment(self._ports.current(), self._layout.passwords, self._layout.epoch)
 
     def _launch(self) -> None:
         for thread in self._threads:
@@ -228,6 +228,7 @@ def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) ->
             ports=ports.current(),
             passwords=load_passwords(where),
             jit=jit,
+            epoch=chosen_epoch(where),
         )
         stack = Stack(layout, ports, on_event)
         try:
