@@ -12,6 +12,9 @@ from schemas.wire import EPOCH_HEADER
 Headers = list[tuple[str, bytes | None]]
 _Decode = Callable[[bytes | None, Datum, Headers | None, int], Change]
 
+# What a decoder trips over in a record of another shape than its topic's: such a record is bad, whatever it holds.
+OTHER_SHAPE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+
 _CAPTURED = {Source.POSTGRES: postgres.decoder, Source.MONGODB: mongo.decoder, Source.OUTBOX: outbox.decoder}
 
 
@@ -44,7 +47,7 @@ class Decoding:
         datum = self._registry.decode(value)
         try:
             return decode(key, datum, headers, offset)
-        except (LookupError, TypeError) as error:  # a record of another shape than this topic's
+        except OTHER_SHAPE as error:
             raise BadRecord(f"not a record of {topic}: {type(error).__name__} {error}") from None
 
 

@@ -10,9 +10,9 @@ class Position(NamedTuple):
     offset   of the captured record in its topic. Debezium streams in commit order and a key keeps its partition,
              so offsets order all changes of a key, snapshots included.
     version  orders what enrichment emits for one captured record (`enrichment_version`); 0 elsewhere.
-    log      where the source's own log holds the change: (end of the previous commit, LSN) in Postgres,
-             (cluster time in seconds, ordinal) in MongoDB; (0, 0) for a snapshot read.
-    read     a snapshot read: it has no place in the log, only an offset.
+    log      where Postgres' log holds the change: (end of the previous commit, LSN); (0, 0) where that is unknown.
+    read     ordered by its offset alone, as its place in the log is unknown: a snapshot read, a change of the first
+             transaction behind a snapshot, a change of MongoDB's.
     """
 
     epoch: int

@@ -64,7 +64,9 @@ def position(source: Mapping[str, Any], op: Op, epoch: int, offset: int) -> Posi
         return Position(epoch, offset, read=True)
     try:
         commit, _ = orjson.loads(source["sequence"])
-        return Position(epoch, offset, log=(int(commit or 0), int(source["lsn"])))
+        if commit is None:  # Debezium knows no earlier commit: an LSN alone is no order
+            return Position(epoch, offset, read=True)
+        return Position(epoch, offset, log=(int(commit), int(source["lsn"])))
     except (KeyError, TypeError, ValueError):
         raise BadRecord(
             f"expected a sequence and an LSN, got {source.get('sequence')!r}, {source.get('lsn')!r}",

@@ -6,7 +6,7 @@ BadRecord: it becomes a dead letter, never a silently changed value. Rules: docs
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 from schemas.change import Value
@@ -19,6 +19,7 @@ Convert = Callable[[Any], Value]
 # (https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-toasted-values).
 TOAST_PLACEHOLDER = "__debezium_unavailable_value"
 
+_WIDE = Context(prec=80)  # the default 28 digits are fewer than SQL's 38
 _EPOCH_DAY = date(1970, 1, 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -81,7 +82,7 @@ def _numeric(precision: int, scale: int) -> Convert:
             raise BadRecord(f"expected a decimal({precision},{scale}), got {raw}")
         if raw.as_tuple().exponent == -scale:
             return raw  # type: ignore[no-any-return]  # as it comes from Postgres
-        exact = raw.quantize(quantum)
+        exact = raw.quantize(quantum, context=_WIDE)
         if exact != raw:
             raise BadRecord(f"expected at most {scale} decimal places, got {raw}")
         return exact  # type: ignore[no-any-return]
@@ -125,6 +126,8 @@ def timestamp(raw: Any) -> datetime:
     try:
         if type(raw) is str:
             value = datetime.fromisoformat(raw)
+            if value.tzinfo is None:  # astimezone would take the machine's zone
+                raise _expected("an instant with its zone", raw)
             return value if value.tzinfo is UTC else value.astimezone(UTC)
         if type(raw) is int:
             return _EPOCH + timedelta(microseconds=raw)

@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from kafka.clients import consumer, end_offsets
 from kafka.dead_letters import DeadLetters, record
-from kafka.decoding import Decoding, epoch
+from kafka.decoding import OTHER_SHAPE, Decoding, epoch
 from kafka.registry import Registry
 from schemas import mongo
 from schemas.errors import BadRecord, HeadraceError
@@ -132,7 +132,11 @@ class CatalogReader:
 
     def _heartbeat(self, message: Message) -> datetime | None:
         epoch(cast(Any, message.headers()))
-        return mongo.heartbeat(_key(message), self._registry.decode(cast(bytes, message.value())))
+        datum = self._registry.decode(cast(bytes, message.value()))
+        try:
+            return mongo.heartbeat(_key(message), datum)
+        except OTHER_SHAPE as error:
+            raise BadRecord(f"not a heartbeat: {type(error).__name__} {error}") from None
 
     def _refuse(self, message: Message, error: BadRecord) -> None:
         BAD.inc()

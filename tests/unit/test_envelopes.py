@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from kafka.decoding import OTHER_SHAPE
 from schemas import mongo, outbox, postgres
 from schemas.change import Op
 from schemas.errors import BadRecord
@@ -34,8 +35,8 @@ def test_a_streamed_change_stands_after_the_previous_commit_and_at_its_own_lsn()
     assert change.source_time == datetime(2017, 7, 14, 2, 40, 0, 1, UTC)
 
 
-def test_before_the_first_commit_the_sequence_starts_with_null():
-    assert payment(source=SOURCE | {"sequence": '[null,"200"]'}).position.log == (0, 200)
+def test_before_the_first_commit_a_change_is_ordered_by_its_offset_alone():
+    assert payment(source=SOURCE | {"sequence": '[null,"200"]'}).position == (1, 7, 0, (0, 0), True)
 
 
 def test_a_snapshot_read_has_an_offset_but_no_place_in_the_log():
@@ -142,3 +143,9 @@ def test_an_event_is_keyed_by_its_day_in_utc():
     assert change.key == ("t", date(2017, 1, 2), value["event_id"])
     with pytest.raises(BadRecord, match="expected an instant"):
         outbox.decoder(EVENTS)(b'"o"', value | {"occurred_at": None}, 1, 7)
+
+
+@pytest.mark.parametrize("date", [{"$date": 10**18}, {"$date": {"$numberLong": "9" * 18}}, {"$date": {}}])
+def test_a_date_that_no_calendar_has_is_a_bad_record(date):
+    with pytest.raises((BadRecord, *OTHER_SHAPE)):  # Decoding makes a BadRecord of each
+        product(after=PRODUCT | {"updated_at": date})

@@ -20,6 +20,7 @@ MONEY = Numeric(19, 4)
         (MONEY, Decimal("1.5000"), Decimal("1.5000")),
         (MONEY, "19.9", Decimal("19.9000")),
         (MONEY, Decimal("-999999999999999.9999"), Decimal("-999999999999999.9999")),
+        (Numeric(38, 10), "1234567890123456789012345678.9", Decimal("1234567890123456789012345678.9000000000")),
         (Integer(), -(2**31), -(2**31)),
         (Integer(big=True), 2**63 - 1, 2**63 - 1),
         (Boolean(), False, False),
@@ -58,6 +59,8 @@ def test_a_value_is_carried_exactly(type_, raw, value):
         (Timestamp(), "+292278994-08-16T23:00:00Z", "ISO form"),
         (Timestamp(), 2**62, "year 1 to 9999"),
         (Timestamp(), None, "ISO form"),
+        (Timestamp(), "2026-01-01T00:00:00", "with its zone"),
+        (Timestamp(), "2026-01-01", "with its zone"),
     ],
 )
 def test_what_cannot_be_carried_is_a_bad_record_that_says_what_was_expected(type_, raw, why):
