@@ -35,8 +35,8 @@ _CONSUMER = {
     "isolation.level": "read_committed",
     "fetch.wait.max.ms": 100,
     # Prefetched records are memory. This much keeps a busy worker from waiting.
-    "queued.max.messages.kbytes": 16_384,
-    "fetch.max.bytes": 8_388_608,
+    "queued.max.messages.kbytes": 8_192,
+    "fetch.max.bytes": 4_194_304,
 }
 
 
