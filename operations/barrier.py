@@ -13,6 +13,7 @@ It asks the slot, Connect, Kafka and the checkpoints, never a counter of ours:
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -93,6 +94,12 @@ def confirmed_position(oltp: psycopg.Connection[Any], slot: str) -> int | None:
     sql = "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = %s"
     found = oltp.execute(sql, [slot]).fetchall()
     return int(found[0][0]) if found and found[0][0] is not None else None
+
+
+def catalog_time(hops: Hops) -> datetime:
+    """MongoDB's time now."""
+    now: datetime = hops.catalog.command("hello")["localTime"]
+    return now.replace(tzinfo=UTC)
 
 
 def committed(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, int], int]:

@@ -17,6 +17,7 @@ from operations import settings as configuration
 from schemas.errors import HeadraceError, Unavailable
 
 WRONG, UNDECIDED, INTERRUPTED = 1, 2, 130
+DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})  # whose errors are a server's
 
 app = typer.Typer(
     help="Streams orders, payments and events from Postgres into reporting, and proves that the report is right.",
@@ -127,10 +128,13 @@ def verify(
     """Compare every row of Postgres and MongoDB with reporting. Exit 0 equal, 1 different, 2 could not be decided."""
     from operations import verify as verification
 
-    result = verification.verify(configuration.load(), deadline_s=deadline)
+    try:
+        result = verification.verify(configuration.load(), deadline_s=deadline)
+    except HeadraceError as error:  # whatever kept it from looking, it is no difference
+        raise Unavailable(str(error)) from None
     verification.show(result, out, json=json)
     if not result.equal:
-        raise typer.Exit(WRONG)
+        raise typer.Exit(WRONG if result.different else UNDECIDED)
 
 
 @dlq_app.command("ls")
@@ -194,3 +198,8 @@ def main() -> None:
         sys.exit(WRONG)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in DRIVERS:
+            raise
+        err.print(f"headrace: a server went away or refused: {' '.join(str(error).split())}", style="red", markup=False)
+        sys.exit(UNDECIDED)

@@ -89,8 +89,11 @@ def _plain(value: Value) -> Value:
 
 
 def _json(value: Value) -> Value:
-    return None if value is None else json.dumps(json.loads(str(value), parse_float=_number), sort_keys=True)
+    if value is None:
+        return None
+    return json.dumps(json.loads(str(value), parse_float=_number, parse_int=_number), sort_keys=True)
 
 
-def _number(text: str) -> str:
-    return str(Decimal(text).normalize())
+def _number(text: str) -> dict[str, str]:
+    """A number by its value, and never equal to a text: no JSON document in Postgres has a key with U+0000."""
+    return {"\0": str(Decimal(text).normalize())}

@@ -15,6 +15,7 @@ from operations.odbc import connection_string
 from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
+from schemas.tables import PRICE_HISTORY
 from sinks.port import Reporting
 
 OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
@@ -65,7 +66,12 @@ def odbc_string(settings: Settings, role: ReportingRole) -> str:
 
 
 def _odbc(settings: Settings, role: ReportingRole) -> Any:
-    import pyodbc  # needs unixODBC, which only SQL Server asks for
+    try:
+        import pyodbc
+    except ImportError as error:
+        raise HeadraceError(
+            f"SQL Server's driver can't be loaded ({error}): install `headrace[sqlserver]` and Debian's unixodbc"
+        ) from None
 
     try:
         return pyodbc.connect(odbc_string(settings, role), autocommit=True, timeout=CONNECT_TIMEOUT_S)
@@ -97,7 +103,7 @@ def catalog(settings: Settings) -> Database[dict[str, Any]]:
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
         catalog_uri(settings), tz_aware=True, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000
     )
-    return client[settings.catalog.database]
+    return client[PRICE_HISTORY.schema]
 
 
 def catalog_uri(settings: Settings) -> str:
@@ -123,7 +129,7 @@ def _conninfo(host: str, port: int, database: str, user: str, password: str) -> 
 
 
 def report(settings: Settings, role: ReportingRole = "writer") -> Report:
-    """The live generation of reporting. The reader sees nothing but the views in schema `report`."""
+    """The settings' generation of reporting. The reader sees nothing but the views in schema `report`."""
     generation = settings.reporting.generation
     if settings.reporting.adapter == "postgres":
         return PostgresReport(reporting(settings, role), generation)

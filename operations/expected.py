@@ -1,7 +1,7 @@
 """What an enriched table must hold: the source's rows through the pure join, with the catalog read from MongoDB."""
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
@@ -15,18 +15,18 @@ from streams.asof import Entry
 from streams.catalog import Catalog
 from streams.enrich import enricher
 
-_ALL_KNOWN = 1 << 63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EnrichedSource:
     """A source side that adds the enrichment's columns to an enriched table's rows, and leaves other tables alone.
 
-    The catalog is read anew for each table, so that a price change between two readings is seen.
+    The catalog is read anew for each table, so that a price change between two readings is seen. `now` is MongoDB's
+    time: a line that is priced later than that can't be decided yet.
     """
 
-    def __init__(self, source: Rows, catalog: Rows) -> None:
-        self._source, self._catalog = source, catalog
+    def __init__(self, source: Rows, catalog: Rows, now: Callable[[], datetime]) -> None:
+        self._source, self._catalog, self._now = source, catalog, now
 
     def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
         """See `Rows.read`."""
@@ -42,7 +42,8 @@ class EnrichedSource:
             yield canonical(table, enrich(change, catalog).change.row or ())
 
     def _read_catalog(self) -> Catalog:
-        catalog = Catalog()
+        catalog = Catalog(slack=timedelta(0))
+        now = self._now()
         names = [column.name for column in PRICE_HISTORY.columns]
         for row in self._catalog.read(PRICE_HISTORY):
             field = dict(zip(names, row, strict=True))
@@ -53,5 +54,5 @@ class EnrichedSource:
                 price=cast(Decimal, field["price"]),
             )
             catalog.add((str(field["tenant_id"]), str(field["sku"])), entry)
-        catalog.watermark = _ALL_KNOWN
+        catalog.heartbeat(now)
         return catalog

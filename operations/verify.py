@@ -2,8 +2,9 @@
 
 1. A barrier: everything committed until now has landed.
 2. Each table is compared in full, both sides sorted by key. Enriched columns are computed anew from the catalog.
-3. Writes may have gone on meanwhile, so only the keys that differ are read again, behind another barrier. A key that
-   differs while its source row stood still is a difference; one that never stands still is called unsettled.
+3. Writes may have gone on meanwhile, so only the keys that differ are read again, behind another barrier, until the
+   deadline. A key that differs while its source row stood still is a difference. One that never stands still, or that
+   waits for the catalog, is called unsettled.
 """
 
 import time
@@ -14,22 +15,22 @@ import orjson
 from rich.console import Console
 
 from operations import connections
-from operations.barrier import OnWait, cross
+from operations.barrier import OnWait, catalog_time, cross
 from operations.compare import Counts, Difference, differences
 from operations.expected import EnrichedSource
 from operations.rows import CatalogSource, PostgresSource, Rows
 from operations.settings import Settings
 from schemas.change import Key, Row
 from schemas.tables import Source, Table, reported
+from streams.enrich import Status
 
-ROUNDS = 5  # times that keys which do not stand still are read again
 SHOWN = 20  # differences that are printed
 KEYS_AT_ONCE = 200  # in one query: SQL Server takes 2,100 parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableResult:
-    """One table's comparison: rows seen on each side, what differs, and the keys that never stood still."""
+    """One table's comparison: rows seen on each side, what differs, and what could not be decided."""
 
     table: Table
     source: int
@@ -55,29 +56,41 @@ class Result:
         """Whether reporting equals the sources, row by row."""
         return all(table.equal for table in self.tables)
 
+    @property
+    def different(self) -> bool:
+        """Whether a row is known to differ; neither equal nor different: it could not be decided."""
+        return any(table.different for table in self.tables)
+
 
 def compare(
-    tables: Sequence[Table], source: Callable[[Table], Rows], report: Rows, barrier: Callable[[], None]
+    tables: Sequence[Table],
+    source: Callable[[Table], Rows],
+    report: Rows,
+    barrier: Callable[[], None],
+    deadline_s: float,
 ) -> Result:
-    """Compare `tables`; `barrier` returns when everything committed before its call has landed."""
+    """Compare `tables`; `barrier` returns when everything committed before its call has landed. What differs is read
+    again at least once, and for up to `deadline_s` seconds while it is not settled."""
     began = time.monotonic()
     barrier()
-    results = [_compare_table(table, source(table), report, barrier) for table in tables]
+    results = [_compare_table(table, source(table), report, barrier, began + deadline_s) for table in tables]
     return Result(tables=results, seconds=time.monotonic() - began)
 
 
-def _compare_table(table: Table, source: Rows, report: Rows, barrier: Callable[[], None]) -> TableResult:
+def _compare_table(table: Table, source: Rows, report: Rows, barrier: Callable[[], None], end: float) -> TableResult:
     counts = Counts()
     suspects = list(differences(table, source.read(table), report.read(table), counts))
     different: list[Difference] = []
-    for _ in range(ROUNDS):
-        if not suspects:
-            break
+    again = bool(suspects)
+    while again:
         stood: dict[Key, Row | None] = {suspect.key: suspect.source for suspect in suspects}
         barrier()
         suspects = list(_again(table, sorted(stood), source, report))
-        different += [suspect for suspect in suspects if suspect.source == stood[suspect.key]]
-        suspects = [suspect for suspect in suspects if suspect.source != stood[suspect.key]]
+        found, suspects = suspects, []
+        for each in found:
+            settled = each.source == stood[each.key] and not waits(each)
+            (different if settled else suspects).append(each)
+        again = bool(suspects) and time.monotonic() < end
     return TableResult(table=table, source=counts.source, report=counts.report, different=different, unsettled=suspects)
 
 
@@ -93,13 +106,22 @@ def verify(settings: Settings, *, deadline_s: float, on_wait: OnWait = lambda _:
     """Compare every reported table. Raises Unavailable when the line does not catch up within `deadline_s`."""
     hops = connections.hops(settings)
     catalog = CatalogSource(hops.catalog)
-    postgres = EnrichedSource(PostgresSource(hops.oltp), catalog)
+    postgres = EnrichedSource(PostgresSource(hops.oltp), catalog, now=lambda: catalog_time(hops))
     return compare(
         reported(hops.line.tables),
         source=lambda table: catalog if table.source is Source.MONGODB else postgres,
         report=hops.report,
         barrier=lambda: cross(hops, deadline_s=deadline_s, on_wait=on_wait),
+        deadline_s=deadline_s,
     )
+
+
+def waits(found: Difference) -> bool:
+    """Whether reporting itself says that the row's enrichment is not decided yet."""
+    if not found.table.enrichment or found.report is None:
+        return False
+    names = [column.name for column in found.table.all_columns]
+    return found.report[names.index("enrichment_status")] != Status.ENRICHED
 
 
 def show(result: Result, out: Console, *, json: bool) -> None:
@@ -112,12 +134,14 @@ def show(result: Result, out: Console, *, json: bool) -> None:
         out.print(
             f"      {each.table.name:14}{each.source:>9,} rows in the source{each.report:>9,} in reporting   {verdict}"
         )
-    found = [line for each in result.tables for line in each.different]
+    found = [str(line) for each in result.tables for line in each.different]
+    found += [f"unsettled: {line}" for each in result.tables for line in each.unsettled]
     for line in found[:SHOWN]:
         out.print(f"      {line}", markup=False, soft_wrap=True)
     if len(found) > SHOWN:
         out.print(f"      and {len(found) - SHOWN} more")
-    out.print(f"{'equal' if result.equal else 'NOT EQUAL'}, every row compared in {result.seconds:.1f} s")
+    verdict = "equal" if result.equal else "NOT EQUAL" if result.different else "NOT DECIDED"
+    out.print(f"{verdict}, every row compared in {result.seconds:.1f} s")
 
 
 def _plain(result: Result) -> dict[str, object]:

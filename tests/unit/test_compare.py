@@ -55,5 +55,8 @@ def test_canonical_rows_are_equal_whatever_the_database_writes_them_as():
     naive = [*other]
     naive[8] = noon.replace(tzinfo=None)
     assert canonical(EVENTS, row) == canonical(EVENTS, other) == canonical(EVENTS, naive)
+    as_text = [*row]
+    as_text[7] = '{"a": "1.5", "b": 2}'
+    assert canonical(EVENTS, row) != canonical(EVENTS, as_text)
     other[8] += timedelta(microseconds=1)
     assert canonical(EVENTS, row) != canonical(EVENTS, other)

@@ -1,0 +1,67 @@
+"""When a difference counts: two lists stand for the databases, a barrier for the line's catching up."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from operations.verify import compare
+from schemas.tables import ORDER_LINES, Column, Source, Table
+from schemas.types import Integer, Text
+
+PAIRS = Table(
+    name="pairs",
+    source=Source.POSTGRES,
+    schema="sales",
+    key=("id",),
+    columns=(Column(name="id", type=Text()), Column(name="value", type=Integer())),
+)
+
+
+class Side:
+    """Rows that change each time they are read: the last version stays."""
+
+    def __init__(self, *versions):
+        self.versions = list(versions)
+
+    def read(self, table, keys=None):
+        rows = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
+        key = len(table.key)
+        return iter(row for row in rows if keys is None or row[:key] in keys)
+
+
+def verify(source, report, table=PAIRS, deadline_s=0.0):
+    barriers = []
+    (found,) = compare([table], lambda _: source, report, lambda: barriers.append(1), deadline_s).tables
+    return found, len(barriers)
+
+
+def test_equal_rows_need_no_second_reading():
+    found, barriers = verify(Side([("a", 1)]), Side([("a", 1)]))
+    assert (found.equal, found.source, found.report, barriers) == (True, 1, 1, 1)
+
+
+def test_what_lands_behind_the_barrier_is_no_difference():
+    found, barriers = verify(Side([("a", 2)]), Side([("a", 1)], [("a", 2)]))
+    assert (found.equal, barriers) == (True, 2)
+
+
+def test_a_row_that_stood_still_and_differs_is_a_difference():
+    found, _ = verify(Side([("a", 2), ("b", 1)]), Side([("a", 1), ("b", 1)]))
+    assert [str(each) for each in found.different] == ["pairs (id=a): value is 2 in the source, 1 in reporting"]
+    assert not found.unsettled
+
+
+def test_a_row_that_never_stands_still_is_unsettled_and_not_different():
+    found, _ = verify(Side([("a", 2)], [("a", 3)]), Side([("a", 1)]))
+    assert ([each.key for each in found.unsettled], found.different) == ([("a",)], [])
+
+
+def test_a_line_that_waits_for_the_catalog_is_unsettled_and_not_different():
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    line = ("t", date(2026, 1, 1), "o", 1, "s", 1, Decimal(1), Decimal(1), "BRL", at, at, "x", at, "x", None, None)
+    decided = (*line, "Lamp", "home", Decimal(1), 5, "enriched")
+    waiting = (*line, None, None, None, 0, "pending")
+    found, _ = verify(Side([decided]), Side([waiting]), ORDER_LINES)
+    assert (len(found.unsettled), len(found.different)) == (1, 0)
+    wrong = (*line, "Vase", "home", Decimal(1), 5, "enriched")
+    found, _ = verify(Side([decided]), Side([wrong]), ORDER_LINES)
+    assert (len(found.unsettled), len(found.different)) == (0, 1)
