@@ -15,7 +15,6 @@ from operations.odbc import connection_string
 from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
-from schemas.tables import PRICE_HISTORY
 from sinks.port import Reporting
 
 OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
@@ -103,7 +102,7 @@ def catalog(settings: Settings) -> Database[dict[str, Any]]:
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
         catalog_uri(settings), tz_aware=True, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000
     )
-    return client[PRICE_HISTORY.schema]
+    return client[settings.catalog.database]
 
 
 def catalog_uri(settings: Settings) -> str:

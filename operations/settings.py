@@ -49,8 +49,8 @@ class Reporting(BaseModel):
 
 
 class Catalog(BaseModel):
-    """MongoDB. `uri` carries no password; users and passwords stand beside it, and are absent where there is no
-    authentication (the stand-in)."""
+    """MongoDB. `uri` carries no password; user and password stand beside it, and are absent where there is no
+    authentication (the stand-in). `database` is in the names of the captured topics: it stays what it is."""
 
     uri: str
     database: str = "catalog"
@@ -65,23 +65,22 @@ class Kafka(BaseModel):
 
 
 class Registry(BaseModel):
-    """The schema registry: `url` speaks Confluent's API (for Apicurio .../apis/ccompat/v7); `converter_url` is what
-    Connect's converter is given (for Apicurio .../apis/registry/v2)."""
+    """The schema registry; `url` speaks Confluent's API (for Apicurio .../apis/ccompat/v7)."""
 
     url: str
-    converter_url: str
 
 
 class Connect(BaseModel):
-    """Kafka Connect's REST API. `oltp_host` and the like are addresses as Connect sees them, where they differ."""
+    """Kafka Connect's REST API."""
 
     url: str
 
 
 class Enrich(BaseModel):
-    """The enrichment worker."""
+    """The enrichment worker. Health and metrics are served on `http_host:http_port`; port 0 is a free one."""
 
     group: str = "headrace-enrich"
+    http_host: str = "127.0.0.1"
     http_port: int = 0
     state_dir: Path | None = None
 
@@ -90,6 +89,7 @@ class Sink(BaseModel):
     """The reporting sink worker. `batch` is a number of records, `linger_ms` how long one may wait for more."""
 
     group: str = "headrace-report"
+    http_host: str = "127.0.0.1"
     http_port: int = 0
     batch: int = Field(default=10_000, ge=1)
     linger_ms: int = Field(default=100, ge=0)
@@ -100,7 +100,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
 
-    epoch: int = Field(default=1, ge=1)
     oltp: Oltp
     reporting: Reporting
     catalog: Catalog

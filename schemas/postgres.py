@@ -15,10 +15,9 @@ from schemas.values import timestamp
 Envelope = Mapping[str, Any]
 Decode = Callable[[bytes | None, Envelope, int, int], Change]
 
-# What the decoder reads of an envelope: registry.py narrows the reader's schema to it, so that fastavro skips the
-# rest (a third of the bytes is `before`).
+# What the decoder reads of an envelope: kafka/registry.py skips the rest (a third of the bytes is `before`).
 ENVELOPE_FIELDS = frozenset({"after", "source", "op"})
-SOURCE_FIELDS = frozenset({"sequence", "lsn", "ts_us", "snapshot"})
+SOURCE_FIELDS = frozenset({"sequence", "lsn", "ts_us"})
 
 
 def decoder(table: Table) -> Decode:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from schemas.errors import HeadraceError
 from schemas.types import Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
 
 
@@ -250,19 +249,3 @@ TABLES: tuple[Table, ...] = (ORDERS, ORDER_LINES, PAYMENTS, EVENTS, PRODUCTS, PR
 def reported(tables: Iterable[Table] = TABLES) -> tuple[Table, ...]:
     """The tables that land in reporting."""
     return tuple(table for table in tables if table.reported)
-
-
-def by_captured_topic(topic: str) -> Table:
-    """The table that Debezium writes to `topic`. Raises HeadraceError for a topic that no table declares."""
-    return _find(topic, {t: table for table in TABLES for t in table.captured_topics})
-
-
-def by_landed_topic(topic: str) -> Table:
-    """The table that lands from `topic`. Raises HeadraceError for a topic that no table declares."""
-    return _find(topic, {t: table for table in TABLES for t in table.landed_topics})
-
-
-def _find(topic: str, tables: dict[str, Table]) -> Table:
-    if topic not in tables:
-        raise HeadraceError(f"no table in schemas/tables.py declares topic {topic!r}; known: {sorted(tables)}")
-    return tables[topic]
