@@ -19,13 +19,11 @@ from operations.odbc import connection_string
 from operations.settings import Reporting, Settings
 from schemas.tables import reported
 
-ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
+ODBC = os.environ["HEADRACE_TEST_SQLSERVER"]
 FOLDER = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"
 CHAIN = sorted(path.stem for path in FOLDER.glob("*.sql"))
 PLACE = "[_epoch], [_offset], [_version], [_log_commit], [_log_change], [_deleted], [_source_time]"
 PERMISSION_DENIED = (229, 262, 2760, 3701, 4701, 33557097)  # the last one is Babelfish's for whatever has no number
-
-pytestmark = pytest.mark.skipif(not ODBC, reason="HEADRACE_TEST_SQLSERVER is unset")
 
 
 def reporting(odbc: str) -> Reporting:
