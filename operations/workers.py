@@ -35,7 +35,7 @@ def report(settings: Settings) -> None:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sink.stop())
-    sink.run(settings.sink.http_port)
+    sink.run(settings.sink.http_port, settings.sink.http_host)
 
 
 def enrich(settings: Settings) -> None:

@@ -71,12 +71,12 @@ class SinkWorker:
         self._turned = time.monotonic()
         self._told: set[Partition] = set()
 
-    def run(self, http_port: int | None = None) -> None:
+    def run(self, http_port: int | None = None, http_host: str = "127.0.0.1") -> None:
         """Turns until `stop` is called, then closes; serves health and metrics on `http_port` (0: a free one)."""
         serving = None
         try:
             if http_port is not None:
-                serving = Serving(http_port, alive=self.alive, ready=self.ready)
+                serving = Serving(http_port, alive=self.alive, ready=self.ready, host=http_host)
                 _LOG.info("serving", port=serving.port)
             # A batch is a million short-lived objects without a cycle among them: collecting every 700 of them cost
             # a fifth of the worker's time.
