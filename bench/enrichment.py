@@ -144,7 +144,7 @@ def _plain(wiring: Wiring, lines: int) -> None:
     registry = Registry(wiring.registry_url)
     decoding, enrich = Decoding(registry), enricher(ORDER_LINES)
     serialize, outlet = serializer(ORDER_LINES, registry, wiring.enriched), Outlet(clients.producer(wiring.bootstrap))
-    catalog = _catalog(wiring, decoding)
+    catalog = _catalog(wiring)
     reader = clients.consumer(wiring.bootstrap, "bench-plain")
     partitions = clients.partitions(wiring.bootstrap, [wiring.lines])
     reader.assign([TopicPartition(each.topic, each.partition, OFFSET_BEGINNING) for each in partitions])
@@ -161,11 +161,11 @@ def _plain(wiring: Wiring, lines: int) -> None:
         asyncio.run(outlet.confirmed())
 
 
-def _catalog(wiring: Wiring, decoding: Decoding) -> Catalog:
+def _catalog(wiring: Wiring) -> Catalog:
     from streams.catalog_reader import CatalogReader
 
     catalog = Catalog()
-    reader = CatalogReader(catalog, wiring, lambda: cast(Any, None))
+    reader = CatalogReader(catalog, wiring, Registry(wiring.registry_url), lambda: cast(Any, None))
     reader.start()
     reader.loaded.wait(60)
     reader.stop()

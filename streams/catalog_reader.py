@@ -31,17 +31,19 @@ BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be
 class CatalogReader:
     """Keeps `catalog` up to date with the catalog's topic, which holds entries and heartbeats.
 
-    `loaded` is set once everything that was there at the start has been read. `failure` holds what ended the
-    reader: the worker then stops, as its lines would stay undecided for ever. `moved_at` is when it last read anything.
+    `registry` is the reader's own, as that is for one thread; it closes it. `loaded` is set once everything that was
+    there at the start has been read, `moved_at` is when it last read anything. `failure` holds what ended the reader:
+    the worker then stops, as its lines would stay undecided for ever.
     """
 
-    def __init__(self, catalog: Catalog, wiring: Wiring, dead_letters: Callable[[], DeadLetters]) -> None:
+    def __init__(
+        self, catalog: Catalog, wiring: Wiring, registry: Registry, dead_letters: Callable[[], DeadLetters]
+    ) -> None:
         self._catalog = catalog
         self._topic = wiring.catalog
         self._bootstrap = wiring.bootstrap
         table = wiring.catalog_table
-        # Not shared with the lines' thread: a Registry is for one thread.
-        self._registry = Registry(wiring.registry_url)
+        self._registry = registry
         self._decoding = Decoding(self._registry, [table])
         self._canonical = table.captured_topics[0]
         self._entry = _entry_reader(table)

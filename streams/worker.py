@@ -30,11 +30,13 @@ _SEE = "see docs/runbook.md#enrichment-stopped"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """Times in seconds. `start`: how long until the worker must have read the catalog and hold an assignment;
-    `stuck`: how long its loop may stand still; `session`: how soon Kafka gives a dead worker's partitions away."""
+    `stuck`: how long its loop may stand still; `session`: how soon Kafka gives a dead worker's partitions away;
+    `patience`: how long the schema registry is asked again. `batch`: records at most that one fetch brings."""
 
     start: float = 120.0
     stuck: float = 90.0
     session: float = 10.0
+    patience: float = 20.0
     commit: float = 0.5
     look: float = 0.1
     stop: float = 30.0
@@ -55,9 +57,10 @@ class Worker:
         self._reader = CatalogReader(
             self.catalog,
             wiring,
+            Registry(wiring.registry_url, patience=pace.patience),
             lambda: DeadLetters(clients.producer(wiring.bootstrap), _NAME, topic=wiring.dead_letters),
         )
-        registry = Registry(wiring.registry_url)
+        registry = Registry(wiring.registry_url, patience=pace.patience)
         self.engine = Engine(
             wiring=wiring,
             catalog=self.catalog,
