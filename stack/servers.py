@@ -47,6 +47,9 @@ def chosen_epoch(folder: Folder) -> int:
     return int(said)
 
 
+CATALOG_EVENTS = "100000"  # change events that the catalog keeps: hours of heartbeats
+
+
 def _nothing() -> None:
     return None
 
@@ -180,11 +183,12 @@ def registry(layout: Layout) -> Server:
 
 
 def catalog(layout: Layout) -> Server:
-    """The MongoDB stand-in: in memory, so a restart of it loses the catalog."""
+    """The MongoDB stand-in: in memory; a stop keeps the catalog in a file for the next start, a crash loses it."""
     port = layout.ports["catalog"]
+    arguments = (str(port), CATALOG_EVENTS, str(layout.folder.root / "catalog.bson"))
     return Server(
         name="catalog",
-        command=(*_java(layout, heap="256m", big_heap="512m"), *stand_in(layout.jars), str(port)),
+        command=(*_java(layout, heap="256m", big_heap="512m"), *stand_in(layout.jars), *arguments),
         env=_java_environment(layout),
         ports=("catalog",),
         probe=CatalogAnswers(port),
@@ -192,7 +196,7 @@ def catalog(layout: Layout) -> Server:
 
 
 def stand_in(jars: Path) -> tuple[str, ...]:
-    """Java's arguments that run the stand-in; a port and the number of change events to keep may follow."""
+    """Java's arguments that run the stand-in. A port follows; the number of change events to keep and a file may."""
     return ("-cp", f"{jars}/mongo/classes:{jars}/mongo/libs/*", "headrace.mongo.StandIn")
 
 

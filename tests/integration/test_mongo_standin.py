@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pymongo
@@ -29,17 +30,24 @@ Client = pymongo.MongoClient[dict[str, Any]]
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     """A stand-in of our own, as it keeps only a few events."""
+    with running() as client:
+        yield client
+
+
+@contextlib.contextmanager
+def running(*file: str, end: str = "terminate") -> Iterator[Client]:
+    """A stand-in that keeps its data in `file`, if any, and is ended by SIGTERM or by a crash, `kill`."""
     port = free_port(taken=set())
-    command = [str(java.runtime()), *stand_in(java.jars(print)), str(port), str(KEPT_EVENTS)]
+    command = [str(java.runtime()), *stand_in(java.jars(print)), str(port), str(KEPT_EVENTS), *file]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        probe, end = CatalogAnswers(port), time.monotonic() + 60
+        probe, deadline = CatalogAnswers(port), time.monotonic() + 60
         while not probe():
-            assert server.poll() is None and time.monotonic() < end, "the stand-in did not start"
+            assert server.poll() is None and time.monotonic() < deadline, "the stand-in did not start"
         with pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?replicaSet=rs0", tz_aware=True) as client:
             yield client
     finally:
-        server.terminate()
+        getattr(server, end)()
         server.wait(timeout=20)
 
 
@@ -189,6 +197,49 @@ def test_a_token_from_before_a_restart_is_refused(products: Collection[dict[str,
     long_ago = Timestamp(int(time.time()) - 86_400, 1)
     with pytest.raises(OperationFailure) as lost, products.watch(start_at_operation_time=long_ago):
         pass
+    assert lost.value.code == HISTORY_LOST
+
+
+def test_a_stop_keeps_documents_indexes_and_the_streams_history(tmp_path: Path) -> None:
+    document = {
+        "_id": PEN,
+        "price": Decimal128("1.50"),
+        "at": datetime(2026, 2, 28, tzinfo=UTC),
+        "tags": ["a", {"n": 1}],
+    }
+    file = str(tmp_path / "kept.bson")
+    with running(file) as before:
+        products = before["shop"].create_collection("products", validator={"price": {"$exists": True}})
+        products.create_index([("price", 1)], unique=True, name="one_price")
+        with products.watch() as stream:
+            products.insert_one(document)
+            token = stream.next()["_id"]
+            products.insert_one({"_id": "gone", "price": 2})
+            products.delete_one({"_id": "gone"})
+    with running(file) as after:
+        products = after["shop"]["products"]
+        assert list(products.find()) == [document]
+        assert products.index_information()["one_price"]["unique"]
+        assert products.options() == {"validator": {"price": {"$exists": True}}}
+        with pytest.raises(DuplicateKeyError):
+            products.insert_one({"_id": "other", "price": Decimal128("1.50")})
+        with products.watch(resume_after=token) as stream:
+            products.insert_one({"_id": "new", "price": 3})
+            seen = [(event["operationType"], event["documentKey"]["_id"]) for event in events(stream, 3)]
+        assert seen == [("insert", "gone"), ("delete", "gone"), ("insert", "new")]
+
+
+def test_after_a_crash_it_is_empty_and_says_that_history_is_lost(tmp_path: Path) -> None:
+    file = str(tmp_path / "kept.bson")
+    with running(file) as before:
+        before["shop"]["products"].insert_one({"_id": "kept"})
+    with running(file, end="kill") as before, before["shop"]["products"].watch() as stream:
+        before["shop"]["products"].insert_one({"_id": "lost"})
+        token = stream.next()["_id"]
+    with running(file) as after:
+        assert list(after["shop"]["products"].find()) == []
+        with pytest.raises(OperationFailure) as lost, after["shop"]["products"].watch(resume_after=token):
+            pass
     assert lost.value.code == HISTORY_LOST
 
 

@@ -35,6 +35,28 @@ final class ChangeLog {
         lost = newest - 1;
     }
 
+    /** Go on from the {@code end} and the {@code events} of a server that has stopped. */
+    synchronized void restore(Document end, List<Document> events) {
+        newest = ((BsonTimestamp) end.get("newest")).getValue();
+        lost = ((BsonTimestamp) end.get("lost")).getValue();
+        entries.clear();
+        for (Document event : events) {
+            Document namespace = (Document) event.get("ns");
+            entries.put(((BsonTimestamp) event.get("clusterTime")).getValue(),
+                new Entry((String) namespace.get("db"), (String) namespace.get("coll"), event));
+        }
+    }
+
+    /** Where the log ends, for {@code restore}: the newest time, and the last one that was let go. */
+    synchronized Document end() {
+        return new Document("newest", new BsonTimestamp(newest)).append("lost", new BsonTimestamp(lost));
+    }
+
+    /** The events that are kept, the oldest first. */
+    synchronized List<Document> events() {
+        return entries.values().stream().map(Entry::event).toList();
+    }
+
     /** The time of the newest event, or of the start. */
     synchronized BsonTimestamp now() {
         return new BsonTimestamp(newest);

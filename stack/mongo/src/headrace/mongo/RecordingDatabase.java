@@ -21,7 +21,11 @@ final class RecordingDatabase extends MemoryDatabase {
     }
 
     private boolean isRecorded(String collection) {
-        return !INTERNAL.contains(getDatabaseName()) && !collection.startsWith("system.");
+        return isRecorded(getDatabaseName(), collection);
+    }
+
+    static boolean isRecorded(String database, String collection) {
+        return !INTERNAL.contains(database) && !collection.startsWith("system.");
     }
 
     @Override

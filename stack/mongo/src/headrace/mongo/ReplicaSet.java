@@ -58,6 +58,14 @@ final class ReplicaSet extends MemoryBackend {
         });
     }
 
+    /** Run {@code last}, then end this process: no write is confirmed after it has begun. */
+    void endAfter(Runnable last) {
+        synchronized (store) {
+            last.run();
+            Runtime.getRuntime().halt(0);
+        }
+    }
+
     @Override
     public MemoryDatabase openOrCreateDatabase(String name) {
         return new RecordingDatabase(name, getCursorRegistry(), log);

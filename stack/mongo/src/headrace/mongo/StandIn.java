@@ -1,14 +1,17 @@
 package headrace.mongo;
 
 import de.bwaldvogel.mongo.MongoServer;
+import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.nio.file.Path;
 
 /**
  * The catalog's server on a laptop: speaks MongoDB's wire protocol, keeps everything in memory.
  *
  * <p>It is a replica set of one member with faithful change streams, for pymongo and Debezium. What it does not
  * have, it refuses by name: transactions, renaming, $out and $merge, authentication. Validators, users and roles
- * are accepted and listed again, but not enforced. A restart empties it; resume tokens from before then raise
+ * are accepted and listed again, but not enforced. With a FILE, SIGTERM keeps the data and the change streams' history
+ * for the next start. A crash, or a restart without a FILE, empties it; resume tokens from before then raise
  * ChangeStreamHistoryLost.
  */
 final class StandIn {
@@ -20,17 +23,33 @@ final class StandIn {
 
     private StandIn() {}
 
-    public static void main(String[] arguments) throws InterruptedException {
-        if (arguments.length < 1 || arguments.length > 2) {
-            System.err.println("usage: StandIn PORT [EVENTS_KEPT]");
+    public static void main(String[] arguments) throws InterruptedException, IOException {
+        if (arguments.length < 1 || arguments.length > 3) {
+            System.err.println("usage: StandIn PORT [EVENTS_KEPT [FILE]]");
             System.exit(2);
         }
         int port = Integer.parseInt(arguments[0]);
-        int kept = arguments.length > 1 ? Integer.parseInt(arguments[1]) : DEFAULT_KEPT_EVENTS;
-        var server = new MongoServer(new ReplicaSet("127.0.0.1:" + port, new ChangeLog(kept)));
+        int events = arguments.length > 1 ? Integer.parseInt(arguments[1]) : DEFAULT_KEPT_EVENTS;
+        var log = new ChangeLog(events);
+        var store = new ReplicaSet("127.0.0.1:" + port, log);
+        var server = new MongoServer(store);
+        if (arguments.length > 2) {
+            var kept = new Kept(Path.of(arguments[2]), store, log);
+            kept.load();
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> store.endAfter(() -> save(kept))));
+            kept.delete();
+        }
         server.bind(new InetSocketAddress("127.0.0.1", port), 1, WORKER_THREADS);
-        System.out.println("listening on port " + port + ", keeping " + kept + " change events");
-        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
+        System.out.println("listening on port " + port + ", keeping " + events + " change events");
         Thread.currentThread().join();
+    }
+
+    private static void save(Kept kept) {
+        try {
+            kept.save();
+            System.out.println("kept for the next start");
+        } catch (IOException | RuntimeException failed) {
+            System.out.println("NOT kept for the next start: " + failed);
+        }
     }
 }
