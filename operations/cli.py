@@ -69,10 +69,11 @@ def down(wipe: Annotated[bool, typer.Option("--wipe", help="Delete their data as
 
 @app.command()
 def status(json: Json = False) -> None:
-    """How the servers, connectors and workers are, and what has not landed yet."""
+    """How the servers, workers and connectors are, and what has not landed yet. Exit 0 when all of them run, else 1."""
     from operations import status as stages
 
-    stages.show(configuration.load(), configuration.stack_dir(), out, json=json)
+    if not stages.show(configuration.load(), configuration.stack_dir(), out, json=json):
+        raise typer.Exit(WRONG)
 
 
 @app.command()

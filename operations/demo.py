@@ -1,8 +1,10 @@
 """`headrace demo`: the whole line on this machine, traded on, watched, and proven row by row."""
 
 import time
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -12,13 +14,16 @@ from rich.table import Table as Grid
 
 from operations import barrier, connections, load, local, verify
 from operations.board import Board
+from operations.invoked import command
 from operations.rows import Report
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
 from shop import actions
 from shop.model import History
+from stack import supervisor
 
+Check = Callable[[], None]
 ARRIVAL_DEADLINE_S = 60.0
 CATCH_UP_S = 120.0
 POLL_S = 0.02
@@ -27,24 +32,50 @@ INDENT = " " * 6
 
 
 def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bool) -> bool:
-    """Show everything; returns whether reporting equals the sources. Stops all that it started unless `keep`."""
+    """Show everything; returns whether reporting equals the sources.
+
+    Stops all that it started unless `keep`. The data go with it when all was equal or somebody interrupted; after a
+    failure they stay, with the logs, to be looked at.
+    """
     past = load.history(folder=olist, orders=orders, seed=1)  # a folder that can't be read: before anything starts
     if local.exists(folder):
-        raise HeadraceError(f"{folder} holds a line already; see `headrace status`, or end it: `headrace down --wipe`")
+        ways = f"see `{command('status')}`, or end it: `{command('down --wipe')}`"
+        raise HeadraceError(f"{folder} holds a line already; {ways}")
+    failed = True
+    with supervisor.terminable():
+        try:
+            failed = not _show(folder, past, out)
+        except KeyboardInterrupt:
+            failed = keep = False
+            raise
+        finally:
+            with supervisor.undisturbed():
+                _end(folder, out, keep=keep, failed=failed)
+    return not failed
+
+
+def _show(folder: Path, past: History, out: Console) -> bool:
     began = time.monotonic()
-    try:
-        settings = _start(folder, out)
-        landed_after = _trade(settings, past, out, began)
-        _change(settings, out)
-        equal = _prove(settings, out)
-        took = time.monotonic() - began
-        out.print(f"\nFirst order in reporting {landed_after:.1f} s after the start; everything in {took:.1f} s.")
-        return equal
-    finally:
-        if keep:
-            out.print(f"Left running: `headrace status` shows it, `headrace down --wipe` ends it. Settings: {folder}")
-        else:
-            local.down(folder, Console(quiet=True), wipe=True)
+    settings = _start(folder, out)
+    check = partial(local.check_workers, folder)
+    landed_after = _trade(settings, past, out, began, check)
+    _change(settings, out, check)
+    equal = _prove(settings, out, check)
+    took = time.monotonic() - began
+    out.print(f"\nFirst order in reporting {landed_after:.1f} s after the start; everything in {took:.1f} s.")
+    return equal
+
+
+def _end(folder: Path, out: Console, *, keep: bool, failed: bool) -> None:
+    """Leave everything running, or stop it; delete it unless there is something to look at."""
+    if keep:
+        local.say_left(folder, out)
+        return
+    evidence = failed and any(local.logs(folder).glob("*.log"))
+    local.down(folder, Console(quiet=True), wipe=not evidence)
+    if evidence:
+        gone = f"`{command('down --wipe')}` deletes both"
+        out.print(f"Stopped. Logs: {local.logs(folder)}; data: {folder}; {gone}.", markup=False, soft_wrap=True)
 
 
 def _start(folder: Path, out: Console) -> Settings:
@@ -56,57 +87,81 @@ def _start(folder: Path, out: Console) -> Settings:
     return settings
 
 
-def _trade(settings: Settings, past: History, out: Console, began: float) -> float:
+def _trade(settings: Settings, past: History, out: Console, began: float, check: Check) -> float:
     """Play the orders beside a live table until all have landed; returns when the first one had (s)."""
     _step(out, "[3/4] orders", f"{past.orders:,} orders of {past.first_day} to {past.last_day}")
     hops, reader = connections.hops(settings), connections.report(settings, "reader")
     stages, shop = Stages(hops), load.Player(settings, past)
-    first: list[float] = []
+    first: float | None = None
 
-    def look(_: str = "") -> None:
-        if not first and reader.query("SELECT 1 FROM report.orders OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY"):
-            first.append(time.monotonic() - began)
-        board.show(shop.orders, past.orders, stages.sample())
+    def look(*, last: bool = False) -> None:
+        nonlocal first
+        check()
+        if first is None and reader.query("SELECT 1 FROM report.orders OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY"):
+            first = time.monotonic() - began
+        board.show(shop.orders, past.orders, stages.sample(), last=last)
 
     with Board(out) as board:
         while shop.running():
             look()
             time.sleep(SAMPLE_S)
-        barrier.cross(hops, deadline_s=CATCH_UP_S, on_wait=look)
-        look()
-    return first[0]
+        barrier.cross(hops, deadline_s=CATCH_UP_S, on_wait=lambda _: look())
+        look(last=True)
+    if first is None:
+        raise HeadraceError("everything has landed, but report.orders shows its readers no order")
+    return first
 
 
-def _change(settings: Settings, out: Console) -> None:
+def _change(settings: Settings, out: Console, check: Check) -> None:
     """Change a price, cancel an order, sell a product that the catalog learns late; follow each to a reader."""
     reader = connections.report(settings, "reader")
     sales, catalog = connections.oltp(settings, "app_writer"), connections.catalog(settings)
 
     product = actions.change_price(catalog)
-    took = _seconds_until(reader, f"SELECT 1 FROM report.products WHERE {_is(product)} AND price = {product.price}")
+    took = _seconds_until(
+        reader, check, f"SELECT 1 FROM report.products WHERE {_is(product)} AND price = {product.price}"
+    )
     _step(out, "", f"a price changed           visible to readers after {took:.2f} s")
 
     order = actions.cancel_order(sales)
-    took = _seconds_until(reader, f"SELECT 1 FROM report.orders WHERE {_is(order)} AND status = 'cancelled'")
+    took = _seconds_until(reader, check, f"SELECT 1 FROM report.orders WHERE {_is(order)} AND status = 'cancelled'")
     _step(out, "", f"an order was cancelled    visible to readers after {took:.2f} s")
 
     line = actions.sell_unlisted(sales)
     late = f"SELECT 1 FROM report.order_lines WHERE {_is(line)} AND enrichment_status"
-    took = _seconds_until(reader, f"{late} = 'pending'")
+    took = _seconds_until(reader, check, f"{late} = 'pending'")
     _step(out, "", f"an unlisted product sold  visible, pending, after {took:.2f} s")
     actions.list_late(catalog, line)
-    took = _seconds_until(reader, f"{late} = 'enriched'")
+    took = _seconds_until(reader, check, f"{late} = 'enriched'")
     _step(out, "", f"the product was listed    its line enriched after {took:.2f} s")
 
 
-def _prove(settings: Settings, out: Console) -> bool:
-    """A small report as a reader gets it, then every row compared."""
+def _prove(settings: Settings, out: Console, check: Check) -> bool:
+    """A small report as a reader gets it, then every row compared, and no line left that waits for its product."""
+    reader = connections.report(settings, "reader")
     _step(out, "[4/4] report", "as a reader of reporting sees it")
-    summary(connections.report(settings, "reader"), out)
-    result = verify.verify(settings, deadline_s=CATCH_UP_S)
+    summary(reader, out)
+    result = verify.verify(settings, deadline_s=CATCH_UP_S, on_wait=lambda _: check())
     _step(out, "      verify", "every row of Postgres and MongoDB against reporting")
+    waiting = _waiting(reader, out)
     verify.show(result, out, json=False)
-    return result.equal
+    return result.equal and not waiting
+
+
+def _waiting(reader: Report, out: Console) -> int:
+    """Print how many order lines have their product, and return how many still wait: the catalog now lists them all.
+
+    Equal tables don't tell: where the catalog has lost a product, a line that waits for it is what is expected.
+    """
+    ((lines, enriched),) = reader.query(LINES)
+    out.print(f"{INDENT}lines {enriched:,} enriched, {lines - enriched:,} waiting for their product")
+    return int(lines - enriched)
+
+
+LINES = (
+    "SELECT COUNT(*), COALESCE(SUM(CASE WHEN enrichment_status = 'enriched' THEN 1 ELSE 0 END), 0) "
+    "FROM report.order_lines"
+)
 
 
 def summary(report: Report, out: Console) -> None:
@@ -149,9 +204,10 @@ def _is(row: actions.Row) -> str:
     return " AND ".join(conditions)
 
 
-def _seconds_until(reader: Report, sql: str) -> float:
+def _seconds_until(reader: Report, check: Check, sql: str) -> float:
     began = time.monotonic()
     while not reader.query(sql):
+        check()
         if time.monotonic() - began > ARRIVAL_DEADLINE_S:
             raise HeadraceError(f"not visible to readers after {ARRIVAL_DEADLINE_S:.0f} s: {sql}")
         time.sleep(POLL_S)

@@ -4,22 +4,24 @@ Workers are processes of their own, found again by pid file in the stack's folde
 """
 
 import os
-import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from operations import capture, migrate
 from operations.capture import Say
+from operations.invoked import command
 from operations.settings import PREFIX, Settings, adopt
 from schemas.errors import HeadraceError
 from stack import processes, supervisor
-from stack.folder import LOOPBACK, Folder
+from stack.folder import Folder, Ports, free_port
 from stack.probes import HttpAnswers
 from stack.servers import Server
+from stack.supervisor import Stack
 
 WORKERS = ("enrich", "report")
 READY_DEADLINE_S = 60.0
@@ -28,13 +30,26 @@ TAIL_LINES = 8
 STOP_GRACE_S = 20.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """What `headrace status` shows of one worker; `pid` is None where none runs."""
+
+    name: str
+    pid: int | None
+    memory_bytes: int
+    log: Path
+
+
 def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
     """Start what isn't running yet; returns the settings, and when each server was ready (s).
 
     Connect is the slowest server: databases are migrated, topics made and workers started while it starts.
-    Raises StackError, or HeadraceError for a worker that ends.
+    Interrupted, or failed before all servers answer, it stops what it has started, and nothing else. Once they answer
+    they stay: what capture refuses is mended with their help. Raises StackError, or HeadraceError for capture or a
+    worker that ends.
     """
     ready: dict[str, float] = {}
+    refused: HeadraceError | None = None
 
     def on_event(server: str, state: str, seconds: float) -> None:
         if state == "ready":
@@ -42,24 +57,37 @@ def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
         elif server == "java":  # the jars of a first start: minutes on a slow line
             say(state)
 
-    try:
-        with supervisor.starting(folder, on_event=on_event) as stack:
-            stack.wait_for("postgres")
+    with supervisor.starting(folder, on_event=on_event) as stack:
+        before = _running(folder)
+        try:
+            workers = _prepare(stack, folder)
+            stack.settle()
             settings = adopt(stack.environment())
-            migrate.migrate_oltp(settings)
-            migrate.migrate_reporting(settings)
-            stack.wait_for("catalog", "kafka", "registry")
-            settings = adopt(stack.environment())
-            migrate.migrate_catalog(settings)
-            capture.make_topics(settings)
-            workers = start_workers(folder)
-        settings = adopt(stack.environment())
-        capture.apply(settings, lambda _: None)
-        wait_for_workers(folder, workers)
-    except BaseException:
-        stop_workers(folder)
-        raise
+            try:
+                capture.apply(settings, lambda _: None)
+                _wait_for_workers(folder, workers)
+            except HeadraceError as error:
+                refused = error
+        except BaseException:  # before the servers: a worker without Kafka takes its time to end
+            with supervisor.undisturbed():
+                stop_workers(folder, besides=before)
+            raise
+    if refused is not None:
+        raise refused
     return settings, ready
+
+
+def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
+    """All that can be done while Connect starts; returns the workers that were started."""
+    stack.wait_for("postgres")
+    settings = adopt(stack.environment())
+    migrate.migrate_oltp(settings)
+    migrate.migrate_reporting(settings)
+    stack.wait_for("catalog", "kafka", "registry")
+    settings = adopt(stack.environment())
+    migrate.migrate_catalog(settings)
+    capture.make_topics(settings)
+    return _start_workers(folder)
 
 
 def exists(folder: Path) -> bool:
@@ -67,13 +95,32 @@ def exists(folder: Path) -> bool:
     return Folder(folder.absolute()).marker.exists()
 
 
+def logs(folder: Path) -> Path:
+    """Where servers and workers write what happens to them."""
+    return Folder(folder.absolute()).logs
+
+
 def up(folder: Path, out: Console) -> None:
-    """The whole line, ready for orders. Prints how to go on."""
+    """The whole line, ready for orders. Prints how to go on, and when it fails what is left running."""
     began = time.monotonic()
-    _, ready = start(folder, lambda said: out.print(said, style="dim", markup=False))
+    try:
+        with supervisor.terminable():
+            _, ready = start(folder, lambda said: out.print(said, style="dim", markup=False))
+    except BaseException:
+        say_left(folder, out)
+        raise
     out.print(f"servers   {describe(ready)}", soft_wrap=True)
     out.print(f"line      captures, enriches and lands; {time.monotonic() - began:.1f} s in all")
-    out.print("next      headrace load shop --orders 500 && headrace verify")
+    out.print(f"next      {command('load shop --orders 500')} && {command('verify')}", soft_wrap=True)
+
+
+def say_left(folder: Path, out: Console) -> None:
+    """Print which processes of `folder` still run, if any, and how to end them."""
+    servers = [server.name for server in supervisor.status(folder) if server.running]
+    left = [*servers, *(worker for worker in WORKERS if worker in _running(folder))]
+    if left:
+        ends = f"`{command('status')}` shows them, `{command('down')}` stops them"
+        out.print(f"Running: {', '.join(left)}; {ends}.", markup=False, soft_wrap=True)
 
 
 def down(folder: Path, out: Console, *, wipe: bool) -> None:
@@ -91,41 +138,78 @@ def describe(ready: dict[str, float]) -> str:
     return "  ".join(f"{server} {seconds:.1f}s" for server, seconds in sorted(ready.items(), key=lambda item: item[1]))
 
 
-def start_workers(folder: Path) -> dict[str, Server]:
-    """Start the workers that are not running, and return these; `wait_for_workers` tells when they are ready."""
+def workers(folder: Path) -> list[WorkerStatus]:
+    """The workers of `folder`, running or not; none where there is no stack."""
+    if not exists(folder):
+        return []
     where = Folder(folder.absolute())
-    started = {name: _declare(name) for name in WORKERS if processes.find(where.pid_of(name)) is None}
-    for name, worker in started.items():
+    return [_status_of(where, name) for name in WORKERS]
+
+
+def _status_of(where: Folder, name: str) -> WorkerStatus:
+    running = processes.find(where.pid_of(name))
+    process = running.process() if running else None
+    return WorkerStatus(
+        name=name,
+        pid=process.pid if process else None,
+        memory_bytes=processes.memory(process) if process else 0,
+        log=where.log_of(name),
+    )
+
+
+def check_workers(folder: Path) -> None:
+    """Raise HeadraceError, with the end of its log, for a worker that has ended."""
+    for name in WORKERS:
+        _check_worker(Folder(folder.absolute()), name)
+
+
+def _check_worker(where: Folder, name: str) -> None:
+    if processes.find(where.pid_of(name)) is None:
+        raise HeadraceError(f"worker {name} has ended; {_tail(where.log_of(name))}")
+
+
+def _running(folder: Path) -> set[str]:
+    where = Folder(folder.absolute())
+    return {name for name in WORKERS if processes.find(where.pid_of(name)) is not None}
+
+
+def _start_workers(folder: Path) -> dict[str, Server]:
+    """Start the workers that are not running, and return these; `_wait_for_workers` tells when they are ready."""
+    where = Folder(folder.absolute())
+    taken = set(Ports(where).current().values())
+    started: dict[str, Server] = {}
+    for name in sorted(set(WORKERS) - _running(folder)):
+        port = free_port(taken)
+        taken.add(port)
+        started[name] = _declare(name, port)
         where.log_of(name).unlink(missing_ok=True)
-        processes.start(worker, log=where.log_of(name), pid_file=where.pid_of(name))
+        processes.start(started[name], log=where.log_of(name), pid_file=where.pid_of(name))
     return started
 
 
-def wait_for_workers(folder: Path, workers: Mapping[str, Server]) -> None:
+def _wait_for_workers(folder: Path, workers: dict[str, Server]) -> None:
     """Return when each worker is ready. Raises HeadraceError with the end of its log when one has ended."""
     where = Folder(folder.absolute())
     end = time.monotonic() + READY_DEADLINE_S
     for name, worker in workers.items():
         while not worker.probe():
-            log = where.log_of(name)
-            if processes.find(where.pid_of(name)) is None:
-                raise HeadraceError(f"worker {name} has ended; {_tail(log)}")
+            _check_worker(where, name)
             if time.monotonic() > end:
-                raise HeadraceError(f"worker {name} was not ready after {READY_DEADLINE_S:.0f} s; {_tail(log)}")
+                tail = _tail(where.log_of(name))
+                raise HeadraceError(f"worker {name} was not ready after {READY_DEADLINE_S:.0f} s; {tail}")
             time.sleep(POLL_S)
 
 
-def stop_workers(folder: Path) -> None:
-    """Ask the workers to finish their batch and end."""
+def stop_workers(folder: Path, *, besides: Collection[str] = ()) -> None:
+    """Ask the workers, but for those in `besides`, to finish their batch and end."""
     where = Folder(folder.absolute())
     for name in WORKERS:
         running = processes.find(where.pid_of(name))
-        if running is not None:
+        if running is not None and name not in besides:
             processes.stop(running, grace=STOP_GRACE_S)
 
 
-def _declare(name: str) -> Server:
-    port = _free_port()
+def _declare(name: str, port: int) -> Server:
     setting = {"enrich": "ENRICH", "report": "SINK"}[name]
     return Server(
         name=name,
@@ -135,11 +219,6 @@ def _declare(name: str) -> Server:
         env=(*os.environ.items(), (f"{PREFIX}{setting}__HTTP_PORT", str(port))),
         cwd=Path.cwd(),
     )
-
-
-def _free_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _tail(log: Path) -> str:

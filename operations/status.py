@@ -1,47 +1,135 @@
-"""`headrace status`: servers of this machine, connectors, and how far each stage is."""
+"""`headrace status`: servers and workers of this machine, connectors, and how far each stage is.
 
-from dataclasses import asdict
+Each part is asked on its own, side by side: when one does not answer, its line says so and the others are shown.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from connectors.connect import Connect
 from connectors.line import Line
-from kafka.dead_letters import listing
+from kafka import clients
 from operations import connections
+from operations.invoked import command
 from operations.settings import Settings
 from operations.stages import Stages
-from stack import supervisor
+from schemas.errors import HeadraceError
+from schemas.topics import DEAD_LETTERS
 
 MEGABYTE = 1 << 20
 
+Cells = tuple[str, str, str]
 
-def show(settings: Settings, folder: Path, out: Console, *, json: bool) -> None:
-    """Print the status. Servers are listed where `headrace up` started them. Raises Unavailable, HeadraceError."""
-    servers = [server for server in supervisor.status(folder) if server.port is not None]
-    connect, line = Connect(settings.connect.url), Line()
-    connectors = {name: connect.status(name) for name in map(line.connector, line.sources)}
-    stages = Stages(connections.hops(settings)).sample()
-    dead = len(listing(settings.kafka.bootstrap))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part's answer: `found` for a machine, `rows` (name, state, detail) for a reader; `wrong` says what is."""
+
+    found: Any
+    rows: list[Cells]
+    wrong: str | None = None
+
+
+def show(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
+    """Print the status; returns whether every server, worker and connector runs and every question was answered.
+
+    Servers and workers are listed where `headrace up` started them. Dead letters are counted, but are no fault now.
+    """
+    asked: dict[str, Callable[[], Part]] = {
+        "servers": lambda: _servers(folder),
+        "workers": lambda: _workers(folder),
+        "connectors": lambda: _connectors(settings),
+        "stages": lambda: _stages(settings),
+        "dead_letters": lambda: _dead_letters(settings),
+    }
+    with ThreadPoolExecutor(max_workers=len(asked)) as pool:
+        parts = dict(zip(asked, pool.map(_answer, asked.values()), strict=True))
+    wrong = {name: part.wrong for name, part in parts.items() if part.wrong is not None}
     if json:
-        said = {
-            "servers": [asdict(server) | {"log": str(server.log)} for server in servers],
-            "connectors": {name: asdict(found) for name, found in connectors.items()},
-            "stages": [{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
-            "dead_letters": dead,
-        }
+        said = {name: part.found for name, part in parts.items()} | {"wrong": wrong}
         out.print_json(orjson.dumps(said).decode())
-        return
+    else:
+        out.print(_grid(parts))
+    return not wrong
+
+
+def _answer(ask: Callable[[], Part]) -> Part:
+    try:
+        return ask()
+    except HeadraceError as error:
+        return Part(found=None, rows=[("", "no answer", str(error))], wrong=str(error))
+
+
+def _grid(parts: dict[str, Part]) -> Grid:
     grid = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for name, part in parts.items():
+        for number, cells in enumerate(part.rows):
+            title = "" if number else name.replace("_", " ")
+            grid.add_row(title, *map(Text, cells), style="red" if "no answer" in cells else None)
+    return grid
+
+
+def _servers(folder: Path) -> Part:
+    try:
+        from stack import supervisor
+    except ImportError:  # an installation without the extra `stack` has no servers of its own
+        return Part(found=[], rows=[])
+    servers = [server for server in supervisor.status(folder) if server.port is not None]
+    rows, down = [], []
     for server in servers:
-        state = "ready" if server.ready else "starting" if server.running else "stopped"
-        grid.add_row("server", server.name, state, f"port {server.port}, {server.memory_bytes / MEGABYTE:.0f} MB")
-    for name, found in connectors.items():
-        state = "running" if found.running else found.state.lower()
-        grid.add_row("connector", name, state, found.failure or "")
-    for stage in stages:
-        grid.add_row("stage", stage.name, f"{stage.records:,} records", f"{stage.behind:,} {stage.unit} behind")
-    grid.add_row("dead letters", "", f"{dead:,}", "headrace dlq ls" if dead else "")
-    out.print(grid)
+        state = "ready" if server.ready else "no answer" if server.running else "stopped"
+        at = f"port {server.port}, {server.memory_bytes / MEGABYTE:.0f} MB"
+        rows.append((server.name, state, at if server.ready else f"{at if server.running else ''} log: {server.log}"))
+        down += [] if server.ready else [f"{server.name} {state}"]
+    found = [asdict(server) | {"log": str(server.log)} for server in servers]
+    return Part(found=found, rows=rows, wrong=", ".join(down) or None)
+
+
+def _workers(folder: Path) -> Part:
+    try:
+        from operations import local
+    except ImportError:
+        return Part(found=[], rows=[])
+    workers = local.workers(folder)
+    rows = [
+        (worker.name, "running", f"pid {worker.pid}, {worker.memory_bytes / MEGABYTE:.0f} MB")
+        if worker.pid
+        else (worker.name, "ended", f"`{command('up')}` starts it; log: {worker.log}")
+        for worker in workers
+    ]
+    ended = [f"{worker.name} ended" for worker in workers if not worker.pid]
+    found = [asdict(worker) | {"log": str(worker.log)} for worker in workers]
+    return Part(found=found, rows=rows, wrong=", ".join(ended) or None)
+
+
+def _connectors(settings: Settings) -> Part:
+    connect, line = Connect(settings.connect.url), Line()
+    found = {name: connect.status(name) for name in map(line.connector, line.sources)}
+    rows = [
+        (name, "running" if each.running else each.state.lower(), each.failure or "") for name, each in found.items()
+    ]
+    stopped = [f"{name} {state}: {failure}" for name, state, failure in rows if state != "running"]
+    return Part(found={name: asdict(each) for name, each in found.items()}, rows=rows, wrong=", ".join(stopped) or None)
+
+
+def _stages(settings: Settings) -> Part:
+    stages = Stages(connections.hops(settings)).sample()
+    return Part(
+        found=[{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
+        rows=[(each.name, f"{each.records:,} records", f"{each.behind:,} {each.unit} behind") for each in stages],
+    )
+
+
+def _dead_letters(settings: Settings) -> Part:
+    bootstrap = settings.kafka.bootstrap
+    ends, starts = (ask(bootstrap, [DEAD_LETTERS]) for ask in (clients.end_offsets, clients.start_offsets))
+    dead = sum(ends.values()) - sum(starts.values())
+    return Part(found=dead, rows=[("", f"{dead:,}", f"`{command('dlq ls')}` lists them" if dead else "")])

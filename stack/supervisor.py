@@ -95,7 +95,11 @@ class Stack:
         for thread in self._threads:
             thread.start()
 
-    def _finish(self) -> None:
+    def settle(self) -> None:
+        """Return when all servers answer and know each other's final ports; write the settings file.
+
+        The block's end does so, too. Raises as `wait_for` does.
+        """
         self.wait_for(*SERVERS)
         for name in SERVERS:  # one may have been ready before another, whose port it was told, had to move
             running = processes.find(self._layout.folder.pid_of(name))
@@ -106,7 +110,7 @@ class Stack:
 
     def _abandon(self) -> None:
         self._stopping.set()
-        with _undisturbed():
+        with undisturbed():
             for thread in self._threads:
                 thread.join()
             _stop_all(self._started, WIPE_GRACE_S, self._report)
@@ -216,7 +220,7 @@ def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) ->
     """
     where = Folder(folder.absolute())
     where.create()
-    with where.locked(), _terminable():
+    with where.locked(), terminable():
         begin = time.monotonic()
         jars = java.jars(lambda said: on_event("java", said, time.monotonic() - begin))
         ports = Ports(where)
@@ -234,7 +238,7 @@ def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) ->
         try:
             stack._launch()
             yield stack
-            stack._finish()
+            stack.settle()
         except BaseException:
             stack._abandon()
             raise
@@ -323,7 +327,7 @@ def _stop_all(servers: Mapping[str, processes.Running], grace: float, report: Ca
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Let SIGTERM end the block as Ctrl-C does, so that it too leaves no process behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -340,7 +344,7 @@ def _terminable() -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let a second Ctrl-C not interrupt the cleaning up after the first."""
     if threading.current_thread() is not threading.main_thread():
         yield

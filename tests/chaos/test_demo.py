@@ -1,0 +1,185 @@
+"""`headrace demo` and `up` as a newcomer runs them: however they end, nothing that they started is left running."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+
+from operations import local
+from stack import supervisor
+from stack.folder import Folder
+from tests.eventually import eventually
+
+ROOT = Path(__file__).parents[2]
+TABLES = ("orders", "order_lines", "payments", "events", "products")
+WRONG, INTERRUPTED = 1, 130
+COMMAND_S = 150
+
+
+@dataclass(slots=True)
+class Place:
+    """A folder in which commands run; `stack` is where their servers live."""
+
+    root: Path
+    commands: "list[subprocess.Popen[str]]" = field(default_factory=list)
+
+    @property
+    def stack(self) -> Path:
+        return self.root / "stack"
+
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        command = subprocess.Popen(
+            [sys.executable, "-m", "operations", *arguments],
+            cwd=self.root,
+            env=mine | {"HEADRACE_STACK_DIR": str(self.stack), "PYTHONPATH": str(ROOT)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.commands.append(command)
+        return command
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str]:
+        command = self.start(*arguments, **environment)
+        said, _ = command.communicate(timeout=COMMAND_S)
+        assert "Traceback" not in said, said
+        return command.returncode, said
+
+    def worker(self, name: str) -> psutil.Process:
+        return psutil.Process(orjson.loads(Folder(self.stack).pid_of(name).read_bytes())["pid"])
+
+    def left(self) -> list[str]:
+        """Every process that has to do with this folder, but for the commands that were started here."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                told = [*process.cmdline(), process.cwd(), *process.environ().values()]
+                zombie = process.status() == psutil.STATUS_ZOMBIE
+            except (psutil.Error, OSError):
+                continue
+            mine = process.pid in (os.getpid(), *(command.pid for command in self.commands))
+            if not mine and not zombie and any(str(self.stack) in text for text in told):
+                found.append(" ".join(process.cmdline()[:4]))
+        return found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(root=tmp_path)
+    try:
+        yield place
+    finally:
+        for command in place.commands:
+            command.kill()
+        local.stop_workers(place.stack)
+        supervisor.down(place.stack, wipe=True)
+
+
+def read_until(command: "subprocess.Popen[str]", beginning: str) -> str:
+    """What the command prints up to the line that begins so."""
+    said = ""
+    assert command.stdout is not None
+    for line in command.stdout:
+        said += line
+        if line.startswith(beginning):
+            return said
+    raise AssertionError(f"no line begins with {beginning!r}:\n{said}")
+
+
+def ends(command: "subprocess.Popen[str]") -> str:
+    said, _ = command.communicate(timeout=COMMAND_S)
+    assert "Traceback" not in said, said
+    return said
+
+
+def test_a_demo_proves_every_table_and_leaves_nothing_behind(place: Place) -> None:
+    code, said = place.run("demo", "--orders", "60")
+    assert code == 0, said
+    for table in TABLES:
+        assert any(line.split()[:1] == [table] and line.endswith("equal") for line in said.splitlines()), said
+    assert "enriched, 0 waiting" in said
+    assert place.left() == []
+    assert not place.stack.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["[1/4]", "[3/4]"])
+def test_an_interrupted_demo_leaves_nothing_behind(place: Place, number: signal.Signals, moment: str) -> None:
+    demo = place.start("demo")
+    read_until(demo, moment)
+    demo.send_signal(number)
+    said = ends(demo)
+    assert demo.returncode == INTERRUPTED, said
+    assert place.left() == []
+    assert not place.stack.exists()
+
+
+def test_a_second_interrupt_does_not_stop_the_cleaning_up(place: Place) -> None:
+    demo = place.start("demo")
+    read_until(demo, "[3/4]")
+    worker = place.worker("enrich")
+    demo.send_signal(signal.SIGINT)
+    eventually(lambda: not worker.is_running())
+    demo.send_signal(signal.SIGINT)
+    said = ends(demo)
+    assert demo.returncode == INTERRUPTED, said
+    assert place.left() == []
+    assert not place.stack.exists()
+
+
+def test_a_demo_whose_worker_dies_says_so_at_once_and_keeps_the_logs(place: Place) -> None:
+    demo = place.start("demo")
+    read_until(demo, "[3/4]")
+    place.worker("report").kill()
+    said = ends(demo)
+    assert demo.returncode == WRONG, said
+    assert "worker report has ended" in said
+    assert "down --wipe" in said
+    assert Folder(place.stack).log_of("report").exists()
+    assert place.left() == []
+
+
+def test_an_interrupted_up_leaves_nothing_running(place: Place) -> None:
+    up = place.start("up")
+    eventually(lambda: Folder(place.stack).pid_of("report").exists(), COMMAND_S)
+    up.terminate()
+    said = ends(up)
+    assert up.returncode == INTERRUPTED, said
+    assert place.left() == []
+
+
+def test_an_up_that_fails_stops_its_own_and_leaves_what_ran_before(place: Place) -> None:
+    refused = {"HEADRACE_SINK__BATCH": "0"}
+    code, said = place.run("up", **refused)
+    assert (code, place.left()) == (WRONG, []), said
+    code, said = place.run("up")
+    assert code == 0, said
+    before = {name: place.worker(name).pid for name in ("enrich", "report", "kafka", "postgres")}
+    code, said = place.run("up", **refused)
+    assert code == WRONG
+    assert "HEADRACE_SINK__BATCH" in said
+    assert {name: place.worker(name).pid for name in before if place.worker(name).is_running()} == before
+    assert "down" in said
+    place.worker("report").kill()
+    code, said = place.run("status")
+    assert code == WRONG
+    assert "worker" in said and "ended" in said
+    assert place.run("up")[0] == 0
+    assert place.run("status")[0] == 0
+
+
+def test_orders_traded_before_a_down_are_equal_after_the_next_up(place: Place) -> None:
+    for command in (("up",), ("load", "shop", "--orders", "50"), ("verify",), ("down",), ("up",), ("verify",)):
+        code, said = place.run(*command)
+        assert code == 0, said
+    assert place.run("load", "shop", "--orders", "80")[0] == 0
+    code, said = place.run("verify")
+    assert code == 0, said
