@@ -146,7 +146,7 @@ def wait_ready(
         if time.monotonic() > look:
             before, sent = sent, _snapshot_records(line, servers)
             if sent > before:
-                on_wait(f"the first snapshot is being read; {sent:,} records so far")
+                on_wait(f"the first snapshot is being read; its topics hold {sent:,} records")
                 end = time.monotonic() + deadline_s
             look = time.monotonic() + min(_LOOK_S, deadline_s / 2)
         if time.monotonic() > end:

@@ -15,6 +15,7 @@ TIMEOUT = 30.0  # seconds for one answer: a validation opens connections to the 
 REBALANCE_S = 60.0
 _POLL_S = 0.2
 _CONFLICT, _NOT_FOUND = 409, 404
+_SAID = 200  # characters kept of each end of a reason
 _USERINFO = re.compile(r"://[^/@\s]+@")
 
 
@@ -149,7 +150,9 @@ def _reason(trace: str) -> str:
     lines = trace.splitlines()
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     first = lines[0]
-    return _clean(f"{first}; cause: {causes[-1]}" if causes and causes[-1] not in first else first)
+    said = _clean(f"{first}; cause: {causes[-1]}" if causes and causes[-1] not in first else first)
+    # Debezium prints all that it holds between the beginning of a sentence and its end.
+    return said if len(said) <= 2 * _SAID else f"{said[:_SAID]} … {said[-_SAID:]}"
 
 
 def _clean(text: str) -> str:

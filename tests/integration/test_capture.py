@@ -1,8 +1,10 @@
 """Capture of the reference tables: what the shop commits is what the topics hold."""
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,15 +14,19 @@ import pymongo
 import pytest
 from bson.decimal128 import Decimal128
 from captured import Connection, Record, Stage, eventually, landed, newest, servers
+from confluent_kafka import TopicPartition
 
 from connectors import admin, capture
 from connectors.line import Line
+from kafka import clients, dead_letters
 from kafka.decoding import Decoding
 from kafka.registry import Registry
 from operations.settings import Settings
 from schemas import mongo
 from schemas.change import Change, Key, Op
+from schemas.errors import BadRecord, Unavailable
 from schemas.tables import EVENTS, ORDERS, PRICE_HISTORY, PRODUCTS
+from schemas.topics import DEAD_LETTERS, Topic, topics
 from schemas.wire import schema_id
 
 MONTH = date.today().replace(day=1)
@@ -231,6 +237,41 @@ def test_every_leaf_of_a_captured_table_logs_whole_rows(shop: Stage, owner: Conn
 def test_only_the_signals_of_debezium_itself_are_left_out(shop: Stage) -> None:
     assert "shop.sales.debezium_signal" not in {topic.name for topic in shop.line.topics()}
     assert eventually(lambda: shop.records("shop.sales.heartbeat"))
+
+
+def test_a_bad_record_as_long_as_its_topic_takes_becomes_a_confirmed_dead_letter(settings: Settings) -> None:
+    bootstrap = settings.kafka.bootstrap
+    producer = clients.producer(bootstrap, compression_type="none")
+    (letters,) = [topic for topic in topics() if topic.name == DEAD_LETTERS]
+    origin, small, large = (f"test_capture.{name}-{uuid.uuid4()}" for name in ("origin", "small", "large"))
+    admin.create_topics(
+        bootstrap,
+        [
+            Topic(name=origin, partitions=1, config={}),
+            Topic(name=small, partitions=1, config={}),
+            replace(letters, name=large),
+        ],
+    )
+    value = os.urandom(1_048_588 - 120)  # the brokers' default, less what Kafka adds
+    producer.produce(origin, key=b"k", value=value, headers=[("headrace-epoch", b"1")])
+    assert producer.flush(30) == 0
+    assert clients.end_offsets(bootstrap, [origin]) == {(origin, 0): 1}
+    reader = clients.consumer(bootstrap, "test-capture", auto_offset_reset="earliest")
+    reader.assign([TopicPartition(origin, 0, 0)])
+    message = reader.poll(30)
+    reader.close()
+    assert message is not None and not message.error()
+    bad = dead_letters.record(message)
+
+    short = dead_letters.DeadLetters(producer, "test", topic=small)
+    short.send(bad, BadRecord("no"))
+    with pytest.raises(Unavailable, match="too large"):
+        short.confirm()
+    kept = dead_letters.DeadLetters(producer, "test", topic=large)
+    kept.send(bad, BadRecord("no"))
+    kept.confirm()
+    assert [letter.record for letter in dead_letters.listing(bootstrap, topic=large)] == [bad]
+    admin.delete_topics(bootstrap, [origin, small, large])
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,13 @@
 """Capture under harm, on lines of its own: snapshots, kills, lost slots, lacking identities, schema changes."""
 
+import json
 import os
 import signal
 import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -139,6 +141,50 @@ def test_a_transaction_older_than_the_snapshot_that_commits_after_it_wins_over_t
     assert (read.datum["op"], update.datum["op"]) == ("r", "u")
     assert update.datum["source"]["lsn"] < read.datum["source"]["lsn"], "the case did not arise"
     assert newest(changes(records, "k"))["k",].row == ("k", Decimal("1.0000"), None, None, None)
+
+
+def test_the_first_transaction_behind_the_snapshot_of_a_capture_applied_again_is_newer_than_all_before(
+    settings: Settings, stack_folder: Path
+) -> None:
+    """Debezium knows no earlier commit then, while the landed row keeps the place in the log that it had before."""
+    with stage(settings, stack_folder, "harm_again", THINGS_DDL, THINGS) as own, own.connect() as source:
+        source.execute("INSERT INTO sales.things SELECT 'other-' || i, 0 FROM generate_series(1, 20000) AS i")
+        source.execute("INSERT INTO sales.things VALUES ('k', 1)")
+        own.start()
+        own.until(TOPIC, mark(source))
+        source.execute("UPDATE sales.things SET version = 2 WHERE id = 'k'")
+        own.until(TOPIC, mark(source))
+        capture.remove(own.line, own.servers)
+        source.execute("UPDATE sales.things SET version = 3 WHERE id = 'k'")
+        beats = capture.apply(capture.plan(own.line, own.servers), own.servers)
+        begun = "SELECT FROM pg_replication_slots WHERE slot_name = 'harm_again' AND confirmed_flush_lsn IS NOT NULL"
+        eventually(lambda: source.execute(begun).rowcount)
+        source.execute("UPDATE sales.things SET version = 4 WHERE id = 'k'")
+        capture.wait_ready(own.line, own.servers, beats)
+        records = [record for record in own.until(TOPIC, mark(source)) if record.key == b'{"id":"k"}']
+        row = source.execute("SELECT * FROM sales.things WHERE id = 'k'").fetchone()
+    assert [record.datum["op"] for record in records] == ["r", "u", "r", "u"]
+    before, first = (json.loads(records[each].datum["source"]["sequence"]) for each in (1, 3))
+    assert before[0] is not None and first[0] is None, "the case did not arise"
+    assert newest(changes(records, "k"))["k",].row == row
+
+
+def test_a_first_snapshot_may_take_its_time_but_not_stand_still(settings: Settings, stack_folder: Path) -> None:
+    wares = replace(REFUNDS, name="wares")
+    ddl = THINGS_DDL + REFUNDS_DDL.replace("refunds", "wares")
+    with stage(settings, stack_folder, "harm_still", ddl, THINGS, wares) as own, own.connect() as source:
+        source.execute("INSERT INTO sales.things SELECT 'k' || i, 0 FROM generate_series(1, 30000) AS i")
+        beats = capture.apply(capture.plan(own.line, own.servers), own.servers)
+        said: list[str] = []
+        with own.connect(autocommit=False) as blocker:
+            with Reading(settings, own.line.topic(TOPIC)) as reading:
+                eventually(reading.catch_up)
+            blocker.execute("LOCK TABLE sales.wares")  # it is read after the things
+            with pytest.raises(Unavailable, match=r"^capture does not stream: .*; nothing has moved for 4 s$"):
+                capture.wait_ready(own.line, own.servers, beats, deadline_s=4, on_wait=said.append)
+            assert Connect(own.servers.connect_url).snapshotting(own.line.connector(Source.POSTGRES))
+        capture.wait_ready(own.line, own.servers, beats)
+    assert said and all(line.startswith("the first snapshot is being read; ") for line in said)
 
 
 def delete_after_a_waiting_insert(own: Stage, key: str) -> None:
