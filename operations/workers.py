@@ -48,6 +48,7 @@ def enrich(settings: Settings) -> None:
         group=settings.enrich.group,
         mongo_uri=connections.catalog_uri(settings),
         mongo_database=settings.catalog.database,
+        http_host=settings.enrich.http_host,
         http_port=settings.enrich.http_port,
         state_dir=settings.enrich.state_dir,
     )

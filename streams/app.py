@@ -24,6 +24,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     group: str,
     mongo_uri: str | None,
     mongo_database: str = "catalog",
+    http_host: str = "127.0.0.1",
     http_port: int = 0,
     state_dir: Path | None = None,
     pace: Pace | None = None,
@@ -43,7 +44,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
         asyncio.set_event_loop(loop)  # Faust's services take the loop that is set when they are made
         try:
             worker = Worker(wiring, faust_app(wiring, group, pace, state_dir or Path(folder)), pace, loop)
-            with _served(worker, http_port), _running(heartbeat):
+            with _served(worker, http_host, http_port), _running(heartbeat):
                 loop.run_until_complete(worker.run())
         finally:
             asyncio.set_event_loop(None)
@@ -63,8 +64,8 @@ def _check_topics(wiring: Wiring) -> None:
 
 
 @contextmanager
-def _served(worker: Worker, port: int) -> Iterator[None]:
-    serving = Serving(port, alive=worker.alive, ready=worker.ready)
+def _served(worker: Worker, host: str, port: int) -> Iterator[None]:
+    serving = Serving(port, alive=worker.alive, ready=worker.ready, host=host)
     _LOG.info("health and metrics on port %d", serving.port)
     try:
         yield
