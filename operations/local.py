@@ -120,7 +120,7 @@ def say_left(folder: Path, out: Console) -> None:
     left = [*servers, *(worker for worker in WORKERS if worker in _running(folder))]
     if left:
         ends = f"`{command('status')}` shows them, `{command('down')}` stops them"
-        out.print(f"Running: {', '.join(left)}; {ends}.", markup=False, soft_wrap=True)
+        out.print(f"Left running: {', '.join(left)}; {ends}.", markup=False, soft_wrap=True)
 
 
 def down(folder: Path, out: Console, *, wipe: bool) -> None:

@@ -87,7 +87,7 @@ def _servers(folder: Path) -> Part:
     for server in servers:
         state = "ready" if server.ready else "no answer" if server.running else "stopped"
         at = f"port {server.port}, {server.memory_bytes / MEGABYTE:.0f} MB"
-        rows.append((server.name, state, at if server.ready else f"{at if server.running else ''} log: {server.log}"))
+        rows.append((server.name, state, at if server.ready else f"log: {server.log}"))
         down += [] if server.ready else [f"{server.name} {state}"]
     found = [asdict(server) | {"log": str(server.log)} for server in servers]
     return Part(found=found, rows=rows, wrong=", ".join(down) or None)
