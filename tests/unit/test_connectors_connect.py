@@ -45,3 +45,9 @@ def test_a_connector_runs_when_it_and_all_its_tasks_do(state, tasks, running):
 def test_connect_down_is_one_line_that_names_its_address():
     with pytest.raises(Unavailable, match=r"^Kafka Connect at http://127\.0\.0\.1:9 does not answer .*#connect-down$"):
         Connect("http://127.0.0.1:9/").seen("any")
+
+
+def test_a_long_reason_keeps_its_beginning_and_its_end():
+    said = _reason(f"DebeziumException: starting at [{'x' * 1000}], but this is no longer available")
+    assert said.startswith("DebeziumException: starting at [x") and said.endswith("but this is no longer available")
+    assert len(said) < 450

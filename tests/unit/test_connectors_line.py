@@ -8,7 +8,7 @@ import pytest
 
 from connectors.line import Line, template
 from schemas.tables import TABLES, Source
-from schemas.topics import topics
+from schemas.topics import DEAD_LETTERS, PENDING, topics
 from schemas.wire import EPOCH_HEADER
 
 SOURCES = [Source.POSTGRES, Source.MONGODB]
@@ -77,3 +77,17 @@ def test_heartbeat_topics_are_called_as_debezium_calls_them():
 def test_the_json_files_hold_text_only_as_connect_answers_with_text(source):
     raw = json.loads(files("connectors").joinpath(f"{source}.json").read_text("utf-8"))
     assert all(isinstance(value, str) for value in raw.values())
+
+
+def test_what_the_connectors_write_is_neither_the_workers_nor_a_dead_letter():
+    every = {topic.name for topic in Line().topics()}
+    assert every - set(Line().own_topics()) == {DEAD_LETTERS, PENDING, "reporting.order_lines"}
+    assert {name for name in every if "heartbeat" in name} <= set(Line().own_topics())
+
+
+def test_each_captured_topic_is_read_by_one_connector():
+    line = Line()
+    postgres, mongodb = line.captured(Source.POSTGRES), line.captured(Source.MONGODB)
+    assert "shop.events.order" in postgres and "shop.catalog.price_history" in mongodb
+    assert set(postgres) | set(mongodb) == {name for name in line.own_topics() if "heartbeat" not in name}
+    assert not set(postgres) & set(mongodb)

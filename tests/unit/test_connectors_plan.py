@@ -24,6 +24,7 @@ from connectors.plan import (
     plan,
 )
 from schemas.tables import ORDERS, PAYMENTS, TABLES, Source
+from schemas.topics import DEAD_LETTERS
 
 LINE = Line()
 FRESH = Seen(
@@ -168,3 +169,10 @@ def test_a_line_without_documents_needs_no_mongodb_connector():
         "mine.sales.orders", "__debezium-heartbeat.postgres.mine", "__debezium-heartbeat.mongodb.mine",
         "mine.sales.heartbeat",
     ]  # fmt: skip
+
+
+def test_dead_letters_of_an_older_version_are_given_room_for_the_longest_record():
+    (wanted,) = [topic for topic in LINE.topics() if topic.name == DEAD_LETTERS]
+    older = SeenTopic(partitions=1, config=dict(wanted.config) | {"max.message.bytes": "1048588"})
+    seen = replace(APPLIED, topics=dict(APPLIED.topics) | {DEAD_LETTERS: older})
+    assert plan(LINE, seen).changes == (AlterTopic(name=DEAD_LETTERS, config={"max.message.bytes": "10485760"}),)
