@@ -105,7 +105,12 @@ def connectors_apply() -> None:
 
 @connectors_app.command("remove")
 def connectors_remove(
-    topics: Annotated[bool, typer.Option("--topics", help="Delete the captured topics, too.")] = False,
+    topics: Annotated[
+        bool,
+        typer.Option(
+            "--topics", help="Delete the captured records, too (see docs/runbook.md#topic-replaced); dead letters stay."
+        ),
+    ] = False,
 ) -> None:
     """Remove the connectors with their offsets, the replication slot and the publication."""
     from operations import capture
