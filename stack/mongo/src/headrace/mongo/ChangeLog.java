@@ -30,8 +30,9 @@ final class ChangeLog {
 
     ChangeLog(int kept) {
         this.kept = kept;
-        // Nothing from before the start is known, so every time before it counts as lost.
-        newest = new BsonTimestamp(Instant.now(), 1).getValue();
+        // Nothing from before the start is known, so every time before it counts as lost. A server that crashed in
+        // this very second may have handed out times of it: the clock begins behind them.
+        newest = new BsonTimestamp(Instant.now().plusSeconds(2), 1).getValue();
         lost = newest - 1;
     }
 
