@@ -33,8 +33,9 @@ app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(load_app, name="load")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+PLAIN_WIDTH = 120  # of lines that go to a file or a pipe
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 

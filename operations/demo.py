@@ -154,7 +154,7 @@ def _waiting(reader: Report, out: Console) -> int:
     Equal tables don't tell: where the catalog has lost a product, a line that waits for it is what is expected.
     """
     ((lines, enriched),) = reader.query(LINES)
-    out.print(f"{INDENT}lines {enriched:,} enriched, {lines - enriched:,} waiting for their product")
+    out.print(f"{INDENT}lines {enriched:,} visible and enriched, {lines - enriched:,} waiting for their product")
     return int(lines - enriched)
 
 
@@ -166,7 +166,9 @@ LINES = (
 
 def summary(report: Report, out: Console) -> None:
     """Revenue by tenant and month, the top products, payments by status: three short lists side by side."""
-    grid = Grid(*SUMMARY, box=None, pad_edge=False, padding=(0, 4, 0, 0))
+    grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in SUMMARY:
+        grid.add_column(title, no_wrap=True)
     lists = [[" ".join(map(_cell, row)) for row in report.query(sql)] for sql in SUMMARY.values()]
     for row in zip_longest(*lists, fillvalue=""):
         grid.add_row(*row)
