@@ -5,8 +5,7 @@ landing them one by one never puts an older row over a newer one.
 """
 
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +29,9 @@ from schemas.fold import fold
 from schemas.position import Position
 from schemas.tables import Column, Source, Table
 from schemas.types import Date, Numeric, Text, Timestamp
+from tests.eventually import eventually
 
 Connection = psycopg.Connection[Any]
-DEADLINE_S = 60.0
 _DECODERS = {Source.POSTGRES: postgres.decoder, Source.MONGODB: mongo.decoder, Source.OUTBOX: outbox.decoder}
 
 SUPPORT_DDL = """
@@ -67,16 +66,6 @@ CREATE TABLE sales.things (
 ALTER TABLE sales.things REPLICA IDENTITY FULL;
 GRANT SELECT ON sales.things TO cdc_reader;
 """
-
-
-def eventually(check: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
-    """What `check` returns as soon as that is true; fails with the last value seen."""
-    end = time.monotonic() + deadline_s
-    while not (value := check()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline_s:.0f} s; last seen: {value!r}")
-        time.sleep(0.05)
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
