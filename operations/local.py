@@ -130,7 +130,7 @@ def down(folder: Path, out: Console, *, wipe: bool) -> None:
     supervisor.down(folder, wipe=wipe, on_event=lambda server, state, _: stopped.append(f"{server} {state}"))
     out.print(", ".join(stopped) or "nothing was running", markup=False)
     if wipe:
-        out.print(f"{folder} is empty")
+        out.print(f"{folder} is gone")
 
 
 def describe(ready: dict[str, float]) -> str:
