@@ -7,20 +7,19 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any
 
+from schemas import avro
+from schemas.avro import Avro
 from schemas.change import Change, Op
 from schemas.errors import BadRecord
 from schemas.position import Position
 from schemas.record import key_decoder
-from schemas.tables import Column, Table
-from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
-
-Avro = dict[str, Any]
+from schemas.tables import Table
 
 
 def schema(table: Table) -> Avro:
     """The Avro schema of an enriched table's records, derived from the table's entry."""
     name = f"reporting.{table.name}"
-    row = {"type": "record", "name": "Row", "fields": [_field(column) for column in table.all_columns]}
+    row = {"type": "record", "name": "Row", "fields": avro.fields(table.all_columns)}
     return {
         "type": "record",
         "name": "Change",
@@ -81,24 +80,3 @@ def decoder(table: Table) -> Callable[[bytes | None, Mapping[str, Any]], Change]
             raise BadRecord(f"expected an enriched {table.name} record, got one without {error}") from None
 
     return decode
-
-
-def _field(column: Column) -> Avro:
-    type_ = _avro(column.type)
-    return {"name": column.name, "type": ["null", type_] if column.nullable else type_}
-
-
-def _avro(type_: Type) -> str | Avro:
-    match type_:
-        case Numeric(precision=precision, scale=scale):
-            return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
-        case Integer(big=big):
-            return "long" if big else "int"
-        case Boolean():
-            return "boolean"
-        case Date():
-            return {"type": "int", "logicalType": "date"}
-        case Timestamp():
-            return {"type": "long", "logicalType": "timestamp-micros"}
-        case Text() | Json() | Uuid():
-            return "string"

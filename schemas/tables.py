@@ -41,7 +41,8 @@ class Table:
 
     `enrichment` are the columns that streams/ adds: an enriched table lands from a topic of Headrace's own.
     `reported` is False for what only enrichment reads. `soft_deleted` names the column that, when set, hides a row
-    from the readers' views.
+    from the readers' views. `ages_by` names the date column by which rows age, `retention` the part of the retention
+    policy that says when: tables of one part leave together, a month at a time.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Table:
     soft_deleted: str | None = None
     aggregates: tuple[str, ...] = ()
     source_name: str | None = None
+    ages_by: str | None = None
+    retention: str | None = None
 
     @property
     def relation(self) -> str:
@@ -130,6 +133,8 @@ ORDERS = Table(
         *AUDIT,
     ),
     soft_deleted="deleted_at",
+    ages_by="order_month",
+    retention="orders",
 )
 
 ORDER_LINES = Table(
@@ -158,6 +163,8 @@ ORDER_LINES = Table(
         _column("enrichment_status", Text(16)),
     ),
     soft_deleted="deleted_at",
+    ages_by="order_month",
+    retention="orders",
 )
 
 PAYMENTS = Table(
@@ -181,6 +188,8 @@ PAYMENTS = Table(
         *AUDIT,
     ),
     soft_deleted="deleted_at",
+    ages_by="order_month",
+    retention="orders",
 )
 
 EVENTS = Table(
@@ -203,6 +212,8 @@ EVENTS = Table(
     ),
     aggregates=("order", "payment"),
     source_name="outbox_events",
+    ages_by="event_day",
+    retention="events",
 )
 
 PRODUCTS = Table(

@@ -138,6 +138,11 @@ def timestamp(raw: Any) -> datetime:
     raise _expected("an instant in ISO form", raw)
 
 
+def days(value: date) -> int:
+    """A day as days since 1970."""
+    return (value - _EPOCH_DAY).days
+
+
 def microseconds(value: datetime) -> int:
     """An instant as microseconds since 1970, exactly (a float would lose the last digit)."""
     return (value - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,45 @@
+"""The moments between two effects of the archive and of retention, by name: whatever stops a process at one of them
+must leave everything in order. Nothing happens here; a test's process sets `on_reach` and kills itself."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class KillPoint(StrEnum):
+    """What has just been done."""
+
+    # the archive worker, compaction, erasure
+    EVENT_SPOOLED = "an event was written to a file that is not published"
+    FILE_WRITTEN = "a file was written under its temporary name"
+    FILE_SYNCED = "its bytes were synced"
+    FILE_NAMED = "it has its name; the manifest does not know it"
+    ENTRY_WRITTEN = "a manifest entry was written under its temporary name"
+    ENTRY_PUBLISHED = "the manifest has the entry"
+    CHECKPOINT_PUBLISHED = "the manifest has a checkpoint"
+    OFFSETS_TOLD = "the group's offsets were committed"
+    FILE_DELETED = "a file that the manifest no longer holds was deleted"
+
+    # retention
+    PROVEN = "the archive was shown to hold what is to go"
+    EVENTS_RETIRED = "events have left Postgres"
+    REPORT_EVENTS_RETIRED = "events have left reporting"
+    RECORDS_DELETED = "records of an event topic were deleted"
+    SESSIONS_RETIRED = "sessions have left Postgres"
+    ROWS_ARCHIVED = "the rows of a month are in the archive"
+    CUTOFF_SET = "sinks refuse rows of the month"
+    ROWS_RETIRED = "the rows of the month have left Postgres"
+    REPORT_ROWS_RETIRED = "the rows of the month have left reporting"
+    TOMBSTONED = "the keys of the month have their tombstones"
+    RETIREMENT_NOTED = "the manifest says that the month is gone"
+
+
+def _nothing(_point: KillPoint) -> None:
+    return None
+
+
+on_reach: Callable[[KillPoint], None] = _nothing
+
+
+def reached(point: KillPoint) -> None:
+    """Called when `point` has been reached."""
+    on_reach(point)
