@@ -50,6 +50,7 @@ class Worker(StrEnum):
 
     ENRICH = "enrich"
     REPORT = "report"
+    ARCHIVE = "archive"
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Connections to the databases, each as the least of its roles; one that fails says which setting to look at."""
 
-from typing import Any, Literal
+import socket
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
 
 import psycopg
@@ -16,6 +17,9 @@ from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
 from sinks.port import Reporting
+
+if TYPE_CHECKING:  # its libraries are imported where an archive is used
+    from sinks.archive.log import Log
 
 OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
 CONNECT_TIMEOUT_S = 10
@@ -56,6 +60,17 @@ def landing(settings: Settings) -> Reporting:
 
     _odbc(settings, "writer").close()
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
+
+
+def archive(settings: Settings, by: str) -> "Log":
+    """The archive's log; `by` names who writes entries. Raises HeadraceError where no archive is set."""
+    from sinks.archive.log import Log
+    from sinks.archive.store import open_store
+
+    at = settings.archive
+    if at.url is None:
+        raise HeadraceError(f"{PREFIX}ARCHIVE__URL: expected a folder or a bucket, such as s3://bucket/headrace")
+    return Log(open_store(at.url, at.endpoint), f"{by} on {socket.gethostname()}")
 
 
 def odbc_string(settings: Settings, role: ReportingRole) -> str:

@@ -95,6 +95,23 @@ class Sink(BaseModel):
     linger_ms: int = Field(default=100, ge=0)
 
 
+class Archive(BaseModel):
+    """The archive and its worker. `url` is a folder, or a bucket such as `s3://bucket/headrace` (fsspec's own settings,
+    AWS_ACCESS_KEY_ID for one, say how it is reached; `endpoint` is for an S3 that isn't Amazon's). Open files are
+    published when all of them together have `roll_bytes` or the first event has waited `roll_seconds`. They lie in
+    `spool` (by default beside a local archive, else where temporary files go). DuckDB reads `deflate` only."""
+
+    url: str | None = None
+    endpoint: str | None = None
+    group: str = "headrace-archive"
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    roll_bytes: int = Field(default=16 << 20, ge=1)
+    roll_seconds: float = Field(default=900.0, gt=0)
+    codec: Literal["zstandard", "deflate"] = "zstandard"
+    spool: Path | None = None
+
+
 class Settings(BaseSettings):
     """All settings. `HEADRACE_OLTP__HOST` sets `oltp.host`, and so on."""
 
@@ -108,6 +125,7 @@ class Settings(BaseSettings):
     connect: Connect
     enrich: Enrich = Enrich()
     sink: Sink = Sink()
+    archive: Archive = Archive()
 
 
 def env_file() -> Path:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 
@@ -11,9 +12,9 @@ from operations.settings import Settings
 
 
 def run(worker: str, settings: Settings) -> None:
-    """Run `enrich` or `report` until SIGTERM or SIGINT. Raises HeadraceError when it can't go on."""
+    """Run `enrich`, `report` or `archive` until SIGTERM or SIGINT. Raises HeadraceError when it can't go on."""
     log_as_lines()
-    {"enrich": enrich, "report": report}[worker](settings)
+    {"enrich": enrich, "report": report, "archive": archive}[worker](settings)
 
 
 def report(settings: Settings) -> None:
@@ -33,9 +34,33 @@ def report(settings: Settings) -> None:
         dead_letters=DeadLetters(clients.producer(bootstrap), "report"),
         pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000),
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sink.stop())
+    _stop_on_signals(sink.stop)
     sink.run(settings.sink.http_port, settings.sink.http_host)
+
+
+def archive(settings: Settings) -> None:
+    """The archive worker."""
+    from kafka import clients
+    from kafka.dead_letters import DeadLetters
+    from kafka.decoding import Decoding
+    from kafka.registry import Registry
+    from sinks.archive.batch import spooling
+    from sinks.archive.worker import ArchiveWorker, Rolling
+
+    at, bootstrap = settings.archive, settings.kafka.bootstrap
+    log = connections.archive(settings, "archive worker")
+    with spooling(log.store, at.spool) as spool:
+        worker = ArchiveWorker(
+            bootstrap=bootstrap,
+            group=at.group,
+            log=log,
+            spool=spool,
+            decoding=Decoding(Registry(settings.registry.url)),
+            dead_letters=DeadLetters(clients.producer(bootstrap), "archive"),
+            rolling=Rolling(size=at.roll_bytes, age=at.roll_seconds, codec=at.codec),
+        )
+        _stop_on_signals(worker.stop)
+        worker.run(at.http_port, at.http_host)
 
 
 def enrich(settings: Settings) -> None:
@@ -52,6 +77,11 @@ def enrich(settings: Settings) -> None:
         http_port=settings.enrich.http_port,
         state_dir=settings.enrich.state_dir,
     )
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
 
 
 def log_as_lines() -> None:
@@ -75,5 +105,5 @@ def log_as_lines() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    for ours in ("headrace", "sink"):
+    for ours in ("headrace", "sink", "archive"):
         logging.getLogger(ours).setLevel(logging.INFO)

@@ -9,11 +9,10 @@ class KillPoint(StrEnum):
     """What has just been done."""
 
     # the archive worker, compaction, erasure
-    EVENT_SPOOLED = "an event was written to a file that is not published"
-    FILE_WRITTEN = "a file was written under its temporary name"
+    EVENT_SPOOLED = "a record was written to a file that is not published"
+    FILE_WRITTEN = "a file or manifest entry was written under its temporary name"
     FILE_SYNCED = "its bytes were synced"
-    FILE_NAMED = "it has its name; the manifest does not know it"
-    ENTRY_WRITTEN = "a manifest entry was written under its temporary name"
+    FILE_NAMED = "it has its name"
     ENTRY_PUBLISHED = "the manifest has the entry"
     CHECKPOINT_PUBLISHED = "the manifest has a checkpoint"
     OFFSETS_TOLD = "the group's offsets were committed"

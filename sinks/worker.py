@@ -12,20 +12,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Message, TopicPartition
 
-from kafka import clients
 from kafka.dead_letters import DeadLetters, record
 from kafka.decoding import Decoding
 from kafka.serving import Serving
 from schemas.change import Change
-from schemas.errors import BadRecord, Unavailable
+from schemas.errors import BadRecord
 from schemas.tables import Table, reported
 from sinks import metrics
 from sinks.bisect import bisect
 from sinks.claims import Claims
+from sinks.fetching import Fetcher
 from sinks.persistent import PersistentReporting
-from sinks.port import Batch, Checkpoint, Fatal, Landed, OffsetGone, Partition, Poison, Reporting
+from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, Reporting
 
 STALLED = 300.0  # seconds without a finished turn after which the worker no longer counts as alive
 _LOG = structlog.get_logger("sink")
@@ -64,9 +64,9 @@ class SinkWorker:
         self._topics = [topic for table in tables for topic in table.landed_topics]
         self._pace = pace
         self._claims = Claims(bootstrap, self._reporting)
-        self._consumer = clients.consumer(bootstrap, group, on_error=self._note, enable_partition_eof=True)
+        self._fetcher = Fetcher(bootstrap, group, pace.patience)
+        self._consumer = self._fetcher.consumer
         self._claims.subscribe(self._consumer, self._topics)
-        self._trouble: KafkaError | None = None
         self._stopping = threading.Event()
         self._turned = time.monotonic()
         self._told: set[Partition] = set()
@@ -113,7 +113,7 @@ class SinkWorker:
 
     def turn(self, wait: float = 1.0) -> Landed | None:
         """Fetches, decodes and lands one batch. None when nothing came within `wait` seconds."""
-        messages = self._fetch(wait)
+        messages = self._fetcher.fetch(wait, most=self._pace.batch, linger=self._pace.linger)
         items, checkpoints = self._decode(messages)
         self._dead_letters.confirm()
         landed = self._land(items, checkpoints) if checkpoints else None
@@ -122,74 +122,27 @@ class SinkWorker:
         self._tell(messages, checkpoints)
         return landed
 
-    def _fetch(self, wait: float) -> list[Message]:
-        try:
-            messages = self._consumer.consume(1, wait)
-            if messages:
-                messages += self._consumer.consume(self._pace.batch - 1, self._pace.linger)
-        except KafkaException as error:
-            raise Unavailable(f"reading from Kafka failed: {clients.said(error)}") from error
-        if self._trouble is not None:
-            self._wait_for_kafka(self._trouble)
-        return messages
-
-    def _note(self, error: KafkaError) -> None:
-        self._trouble = error
-
-    def _wait_for_kafka(self, trouble: KafkaError) -> None:
-        """librdkafka connects again by itself; this only bounds for how long."""
-        self._trouble = None
-        _LOG.warning("kafka", error=trouble.str())
-        try:
-            self._consumer.list_topics(timeout=self._pace.patience)
-        except KafkaException as error:
-            raise Unavailable(
-                f"Kafka has not answered for {self._pace.patience:.0f} s: {clients.said(error)}"
-            ) from error
-
     def _decode(self, messages: Sequence[Message]) -> tuple[list[_Item], dict[Partition, Checkpoint]]:
         items: list[_Item] = []
-        ends: dict[tuple[str, int], int] = {}
-        held = dict(self._claims.held)
+        records, ends = self._fetcher.records(messages, self._claims.held)
         change_of = self._decoding.change
         message: Any  # the stubs' "or None" is for messages that were made, not consumed
-        for message in messages:
-            topic, number, offset = message.topic(), message.partition(), message.offset()
-            failure = message.error()
-            if failure is not None:
-                if failure.code() != KafkaError._PARTITION_EOF:
-                    self._failed(failure, message)
-                    continue
-            elif (topic, number) in held:
-                try:
-                    change = change_of(topic, message.key(), message.value(), message.headers(), offset)
-                    if change is not None:
-                        items.append((message, change))
-                except BadRecord as error:
-                    self._refuse(message, error)
-                offset += 1
-            ends[topic, number] = offset
+        for message in records:
+            try:
+                change = change_of(message.topic(), message.key(), message.value(), message.headers(), message.offset())
+                if change is not None:
+                    items.append((message, change))
+            except BadRecord as error:
+                self._refuse(message, error)
         return items, self._moved(ends)
 
     def _moved(self, ends: dict[tuple[str, int], int]) -> dict[Partition, Checkpoint]:
-        # An end of partition is ahead of the last record where the log ends in what compaction took.
         held = self._claims.held
         return {
             Partition(*at): replace(held[Partition(*at)], next_offset=end)
             for at, end in ends.items()
             if at in held and end > held[Partition(*at)].next_offset
         }
-
-    def _failed(self, failure: KafkaError, message: Message) -> None:
-        where = f"{message.topic()}/{message.partition()}"
-        if failure.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise OffsetGone(
-                f"{where}: the checkpoint points at records that the topic no longer holds ({failure.str()}). "
-                "See docs/runbook.md#offset-gone"
-            )
-        if failure.fatal() or failure.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise Fatal(f"{where}: reading from Kafka failed: {failure.str()}")
-        self._note(failure)
 
     def _land(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
         started = time.perf_counter()

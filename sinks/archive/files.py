@@ -1,0 +1,247 @@
+"""Avro object container files: written to a spool on this machine, given a head that describes them, read back.
+
+The head comes last: what a file holds, and how far the archive has come with it, is known when it is complete. So a
+file tells all that its manifest entry does, and the manifest can be made anew from the files
+(docs/decisions/0009-archive.md).
+"""
+
+import hashlib
+import io
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+from uuid import uuid4
+
+import fastavro
+from fastavro.schema import fingerprint, to_parsing_canonical_form
+from fastavro.write import Writer
+from pydantic import TypeAdapter
+
+from schemas import avro
+from schemas.avro import Avro
+from schemas.change import Key
+from schemas.errors import HeadraceError
+from schemas.killpoints import KillPoint, reached
+from schemas.tables import Mode, Table
+from sinks.archive.layout import Folder, identity, new_name
+from sinks.archive.manifest import ArchivedFile
+from sinks.archive.store import Missing, Store
+
+Codec = Literal["zstandard", "deflate"]
+Datum = dict[str, Any]
+
+BLOCK_BYTES = 128 << 10  # of a block before compression: larger ones save little more, and each open file holds one
+ORIGIN = ("_topic", "_partition", "_offset", "_epoch")  # where an event was captured
+HEAD = "headrace"  # the name of our description in a file's metadata
+_CHUNK = 1 << 20
+
+
+class FileDamaged(HeadraceError):
+    """A file of the archive is not what its manifest entry says. See docs/runbook.md#file-damaged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """What the files of one commit have in common: its id, how many they are, what they replace, and how far the
+    archive has come with them (the manifest's offsets)."""
+
+    id: str
+    files: int
+    replaces: tuple[str, ...] = ()
+    offsets: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a file says of itself: its manifest entry, where size and SHA-256 are those of its body, and its commit."""
+
+    file: ArchivedFile
+    commit: Commit
+
+
+_HEAD: TypeAdapter[Head] = TypeAdapter(Head)
+
+
+@lru_cache
+def schema(table: Table) -> Avro:
+    """The schema of a table's files: its columns, and for events where each was captured."""
+    fields = avro.fields(table.columns)
+    if table.mode is Mode.EVENT:
+        types = ("string", "int", "long", "int")
+        fields += [{"name": name, "type": type_} for name, type_ in zip(ORIGIN, types, strict=True)]
+    return {"type": "record", "name": table.name, "namespace": "headrace.archive", "fields": fields}
+
+
+@lru_cache
+def schema_fingerprint(table: Table) -> str:
+    """SHA-256 of the schema's canonical form
+    (https://avro.apache.org/docs/1.12.0/specification/#parsing-canonical-form-for-schemas)."""
+    return str(fingerprint(to_parsing_canonical_form(schema(table)), "SHA-256"))
+
+
+class FileWriter:
+    """One open file of one folder of the layout, spooled in `spool`. A record that it holds already (`layout.identity`)
+    is not written again. One that has raised OSError is of no use: discard it, and write its records anew."""
+
+    def __init__(self, spool: Path, table: Table, folder: Folder, codec: Codec = "zstandard") -> None:
+        self.table, self.folder = table, folder
+        self.captured: dict[str, tuple[int, int]] = {}
+        self.erased = 0
+        self._codec: Codec = codec
+        self._identity = identity(table)
+        self._seen: set[bytes] = set()
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+        self._sync = os.urandom(16)
+        self._path = spool / f"{uuid4()}.spool"
+        self._file = self._path.open("xb")
+        self._writer = self._avro(self._file, {})
+        self._skip = self._file.tell()  # this header goes to nobody: `seal` makes the one that counts
+
+    @property
+    def rows(self) -> int:
+        """How many records it holds."""
+        return len(self._seen)
+
+    @property
+    def size(self) -> int:
+        """Compressed bytes so far; up to BLOCK_BYTES more wait to be compressed."""
+        return self._file.tell() - self._skip
+
+    def write(self, key: Key, datum: Datum, at: datetime) -> bool:
+        """Adds a record that occurred `at`; False where it was there already. Raises OSError."""
+        identity = self._identity(key)
+        if identity in self._seen:
+            return False
+        self._writer.write(datum)
+        self._seen.add(identity)
+        if self._first is None or at < self._first:
+            self._first = at
+        if self._last is None or at > self._last:
+            self._last = at
+        reached(KillPoint.EVENT_SPOOLED)
+        return True
+
+    def note(self, partition: str, offset: int) -> None:
+        """Notes that it holds what was captured at `offset` of a partition."""
+        low, high = self.captured.get(partition, (offset, offset))
+        self.captured[partition] = (min(low, offset), max(high, offset))
+
+    def publish(self, store: Store, commit: Commit) -> ArchivedFile:
+        """Gives the complete file a name in `store`; no entry has added it yet. Raises OSError, Unavailable."""
+        self._writer.flush()
+        self._file.close()
+        body = hashlib.sha256()
+        for chunk in self._body():
+            body.update(chunk)
+        file = self._described(size=self._path.stat().st_size - self._skip, sha256=body.hexdigest())
+        head = self._head(Head(file=file, commit=commit))
+        whole = hashlib.sha256(head)
+        for chunk in self._body():
+            whole.update(chunk)
+        store.put(file.name, itertools.chain([head], self._body()))
+        return replace(file, size=len(head) + file.size, sha256=whole.hexdigest())
+
+    def discard(self) -> None:
+        """Deletes the spool."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def _described(self, *, size: int, sha256: str) -> ArchivedFile:
+        assert self._first is not None and self._last is not None  # noqa: S101  # a file without rows is not opened
+        return ArchivedFile(
+            name=new_name(self.folder),
+            table=self.table.name,
+            bucket=self.folder.bucket,
+            day=self.folder.day,
+            rows=self.rows,
+            size=size,
+            sha256=sha256,
+            first=self._first,
+            last=self._last,
+            offsets=self.captured,
+            schema=schema_fingerprint(self.table),
+            erased=self.erased,
+        )
+
+    def _head(self, head: Head) -> bytes:
+        header = io.BytesIO()
+        self._avro(header, {HEAD: _HEAD.dump_json(head).decode()})
+        return header.getvalue()
+
+    def _avro(self, file: BinaryIO, metadata: dict[str, str]) -> Writer:
+        """fastavro's writer, which begins with a header: one body can so be given another."""
+        return Writer(
+            file,
+            schema(self.table),
+            codec=self._codec,
+            sync_interval=BLOCK_BYTES,
+            sync_marker=self._sync,
+            metadata=metadata,
+        )
+
+    def _body(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            file.seek(self._skip)
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
+def read(store: Store, file: ArchivedFile) -> Iterator[Datum]:
+    """The records of a file, as they stand in it. Raises FileDamaged, Unavailable."""
+    with _opened(store, file.name) as stream:
+        try:
+            yield from fastavro.reader(stream)  # type: ignore[misc]  # a record's schema gives mappings
+        except HeadraceError:
+            raise
+        except Exception as error:  # whatever a codec or a schema trips over is about what the file holds
+            raise FileDamaged(f"{store.url}/{file.name} can't be read: {error}. {_RUNBOOK}") from None
+
+
+def check(store: Store, file: ArchivedFile) -> None:
+    """Returns when size and SHA-256 of a file are those of its manifest entry. Raises FileDamaged, Unavailable."""
+    found, size = hashlib.sha256(), 0
+    with _opened(store, file.name) as stream:
+        while chunk := stream.read(_CHUNK):
+            found.update(chunk)
+            size += len(chunk)
+    if (size, found.hexdigest()) != (file.size, file.sha256):
+        raise FileDamaged(f"{store.url}/{file.name} is not what was written: {size} bytes of {file.size}. {_RUNBOOK}")
+
+
+def describe(store: Store, name: str, size: int) -> Head:
+    """What a file of `size` bytes says of itself, its `file` completed to the manifest entry that it has.
+
+    Raises FileDamaged where its body is not what its head says, Unavailable.
+    """
+    with _opened(store, name) as stream:
+        try:
+            head = _HEAD.validate_json(fastavro.reader(stream).metadata[HEAD])
+        except HeadraceError:
+            raise
+        except Exception as error:  # as `read` does
+            raise FileDamaged(f"{store.url}/{name} does not say what it holds: {error}. {_RUNBOOK}") from None
+    whole, body = hashlib.sha256(), hashlib.sha256()
+    with _opened(store, name) as stream:
+        whole.update(stream.read(size - head.file.size))
+        while chunk := stream.read(_CHUNK):
+            whole.update(chunk)
+            body.update(chunk)
+    if body.hexdigest() != head.file.sha256:
+        raise FileDamaged(f"{store.url}/{name} is not what was written. {_RUNBOOK}")
+    return replace(head, file=replace(head.file, name=name, size=size, sha256=whole.hexdigest()))
+
+
+_RUNBOOK = "See docs/runbook.md#file-damaged"
+
+
+def _opened(store: Store, name: str) -> BinaryIO:
+    try:
+        return store.open(name)
+    except Missing:
+        raise FileDamaged(f"{store.url}/{name} is gone. {_RUNBOOK}") from None

@@ -1,0 +1,141 @@
+"""The manifest's log in a store: one object an entry, each put once under the next number.
+
+A number can be given once, so of two writers one finds it taken, looks at what has come, and either goes on behind it
+or learns that it may not (`Manifest.objection`). There is no lock, and no database.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.errors import HeadraceError
+from schemas.killpoints import KillPoint, reached
+from sinks.archive.manifest import ENTRY, MANIFEST, Draft, Entry, Kind, Manifest
+from sinks.archive.store import Exists, Missing, Store
+
+ENTRIES, CHECKPOINTS = "manifest/entries", "manifest/checkpoints"
+CHECKPOINT_EVERY = 100  # entries; a reader reads at most this many, and one checkpoint
+_LOG = structlog.get_logger("archive")
+_T = TypeVar("_T")
+
+
+class Superseded(HeadraceError):
+    """The archive has changed in a way that leaves no room for an entry: begin again from what it is now."""
+
+
+class ManifestDamaged(HeadraceError):
+    """The manifest can't be relied on: an entry is not what was written. See docs/runbook.md#manifest-damaged."""
+
+
+class Log:
+    """The log of the archive in `store`; `by` names the writer in its entries."""
+
+    def __init__(self, store: Store, by: str) -> None:
+        self._store = store
+        self._by = by
+        self._manifest: Manifest | None = None
+        self._last: Entry | None = None
+
+    @property
+    def store(self) -> Store:
+        """Where the archive is."""
+        return self._store
+
+    def manifest(self) -> Manifest:
+        """What is in the archive now. Raises ManifestDamaged, ArchiveUnavailable."""
+        if self._manifest is None:
+            self._manifest = self._latest_checkpoint() or Manifest()
+        while (entry := self._entry(self._manifest.number + 1)) is not None:
+            self._manifest.apply(entry)
+            self._last = entry
+        return self._manifest
+
+    def draft(self, kind: Kind, **content: Any) -> Draft:
+        """An entry to commit. What it says is in `content`."""
+        return Draft(id=str(uuid4()), kind=kind, by=self._by, at=datetime.now(UTC), **content)
+
+    def commit(self, draft: Draft) -> Entry:
+        """Appends an entry; when it returns, the entry is durable.
+
+        Raises Superseded, and writes nothing, when another writer's entries leave no room for it; ManifestDamaged;
+        ArchiveUnavailable, after which nobody knows whether it was written: `manifest()` tells.
+        """
+        while True:
+            manifest = self.manifest()
+            if self._last is not None and self._last.draft.id == draft.id:
+                return self._last
+            reason = manifest.objection(draft)
+            if reason is not None:
+                raise Superseded(f"the archive has changed: {reason}")
+            entry = Entry(number=manifest.number + 1, draft=draft)
+            try:
+                self._store.put(_entry_name(entry.number), [_sealed(ENTRY, entry)])
+            except Exists:
+                continue  # somebody else's, or ours: a bucket's client asks again when an answer was lost
+            reached(KillPoint.ENTRY_PUBLISHED)
+            manifest.apply(entry)
+            self._last = entry
+            if entry.number % CHECKPOINT_EVERY == 0:
+                self._put_checkpoint(manifest)
+            return entry
+
+    def entries(self, on_entry: Callable[[Entry], None]) -> None:
+        """Every entry from the first, for an audit. Raises ManifestDamaged for a gap as for a damaged one."""
+        number = 1
+        while (entry := self._entry(number)) is not None:
+            on_entry(entry)
+            number += 1
+        names = self._store.sizes(ENTRIES)
+        if len(names) != number - 1:
+            raise ManifestDamaged(
+                f"{self._store.url}: entry {number} of {len(names)} is missing; see docs/runbook.md#manifest-damaged"
+            )
+
+    def _entry(self, number: int) -> Entry | None:
+        try:
+            with self._store.open(_entry_name(number)) as stream:
+                return _unsealed(ENTRY, stream.read(), f"{self._store.url}/{_entry_name(number)}")
+        except Missing:
+            return None
+
+    def _put_checkpoint(self, manifest: Manifest) -> None:
+        try:
+            self._store.put(f"{CHECKPOINTS}/{manifest.number:020}.json", [_sealed(MANIFEST, manifest)])
+        except Exists:
+            return
+        reached(KillPoint.CHECKPOINT_PUBLISHED)
+
+    def _latest_checkpoint(self) -> Manifest | None:
+        """A damaged checkpoint costs time only: the entries say the same."""
+        for name in sorted(self._store.sizes(CHECKPOINTS), reverse=True):
+            try:
+                with self._store.open(name) as stream:
+                    return _unsealed(MANIFEST, stream.read(), f"{self._store.url}/{name}")
+            except ManifestDamaged as error:
+                _LOG.warning("checkpoint skipped", error=str(error))
+        return None
+
+
+def _entry_name(number: int) -> str:
+    return f"{ENTRIES}/{number:020}.json"
+
+
+def _sealed(adapter: TypeAdapter[Any], value: Any) -> bytes:
+    """JSON with the SHA-256 of its own content, so that no flipped bit is taken for what was written."""
+    content = adapter.dump_json(value)
+    return b'{"sha256":"%s","content":%s}\n' % (hashlib.sha256(content).hexdigest().encode(), content)
+
+
+def _unsealed(adapter: TypeAdapter[_T], data: bytes, where: str) -> _T:
+    head, _, content = data.removesuffix(b"}\n").partition(b'","content":')
+    if head.removeprefix(b'{"sha256":"').decode(errors="replace") != hashlib.sha256(content).hexdigest():
+        raise ManifestDamaged(f"{where} is not what was written; see docs/runbook.md#manifest-damaged")
+    try:
+        return adapter.validate_json(content)
+    except ValidationError as error:
+        raise ManifestDamaged(f"{where} was written by another version: {error}") from None
