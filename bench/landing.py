@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import psycopg
 from confluent_kafka.admin import NewTopic
 
 from bench.envelopes import Envelopes
+from bench.memory import peak_mb
 from bench.orders import Row, history
 from kafka import clients
 from kafka.dead_letters import DeadLetters
@@ -222,7 +222,7 @@ class Meter:
 
     def sample(self) -> None:
         """Notes the memory in use."""
-        self._memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+        self._memory.append(peak_mb())
 
     def result(self) -> dict[str, Any]:
         """Records a second, CPU in µs a record, peak MB, and the peak as it was half way."""

@@ -88,6 +88,23 @@ def start_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int]
     return _offsets(bootstrap, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
 
+def offsets_at(bootstrap: str, topics: Iterable[str], milliseconds: int) -> dict[tuple[str, int], int]:
+    """The first offset of each partition whose record is of that time (since 1970) or later, its end where there is
+    none. Raises as `topic_ids` does."""
+    names = list(topics)
+    found = _offsets(bootstrap, names, OffsetSpec.for_timestamp(milliseconds))
+    ends = end_offsets(bootstrap, names)
+    return {at: ends[at] if offset < 0 else offset for at, offset in found.items()}
+
+
+def delete_records(bootstrap: str, at: tuple[str, int], before: int) -> None:
+    """Deletes the records of a partition whose offsets are below `before`. Raises Unavailable."""
+    asking = admin(bootstrap)
+    futures = asking.delete_records([TopicPartition(*at, before)], request_timeout=TIMEOUT)
+    for future in futures.values():
+        _answer(future, at[0], bootstrap)
+
+
 class TopicMissing(HeadraceError):
     """The topic does not exist; `headrace connectors apply` makes it."""
 

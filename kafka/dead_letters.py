@@ -1,14 +1,14 @@
 """Records that cannot be understood or stored: kept byte for byte, with why and where from, so that they can be
 redriven at any time. Nothing is acknowledged before its dead letter is confirmed."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import Counter
 
-from kafka.clients import consumer, end_offsets, start_offsets
+from kafka import spans
+from kafka.clients import end_offsets, start_offsets
 from kafka.decoding import Headers
 from schemas.errors import HeadraceError, Unavailable
 from schemas.topics import DEAD_LETTERS
@@ -129,32 +129,11 @@ def listing(bootstrap: str, *, topic: str = DEAD_LETTERS) -> list[DeadLetter]:
     Raises HeadraceError when the topic does not exist, Unavailable when Kafka does not answer.
     """
     found: dict[tuple[str, int, int], DeadLetter] = {}
-    for message in _all(bootstrap, topic):
+    ends, starts = end_offsets(bootstrap, [topic]), start_offsets(bootstrap, [topic])
+    for message in spans.records(bootstrap, {at: (starts[at], end) for at, end in ends.items()}):
         letter = _letter(message)
         found.setdefault(letter.record.origin, letter)
     return list(found.values())
-
-
-def _all(bootstrap: str, topic: str) -> Iterator[Message]:
-    ends = end_offsets(bootstrap, [topic])
-    starts = start_offsets(bootstrap, [topic])
-    missing = {at: end for at, end in ends.items() if starts[at] < end}
-    reader = consumer(bootstrap, "headrace-dead-letters-listing", enable_partition_eof=True)
-    try:
-        reader.assign([TopicPartition(name, partition, starts[name, partition]) for name, partition in missing])
-        while missing:
-            message = reader.poll(10.0)
-            if message is None:
-                raise Unavailable(f"Kafka did not deliver the rest of {topic} within 10 s")
-            failure, at = message.error(), (str(message.topic()), int(message.partition() or 0))
-            if failure is None:
-                yield message
-            elif failure.code() != KafkaError._PARTITION_EOF:
-                raise Unavailable(f"reading {topic} failed: {failure.str()}")
-            if failure is not None or int(message.offset() or 0) + 1 >= missing.get(at, 0):
-                missing.pop(at, None)
-    finally:
-        reader.close()
 
 
 def _letter(message: Message) -> DeadLetter:

@@ -23,7 +23,7 @@ from stack.probes import HttpAnswers
 from stack.servers import Server
 from stack.supervisor import Stack
 
-WORKERS = ("enrich", "report")
+WORKERS = ("enrich", "report", "archive")
 READY_DEADLINE_S = 60.0
 POLL_S = 0.1
 TAIL_LINES = 8
@@ -210,7 +210,7 @@ def stop_workers(folder: Path, *, besides: Collection[str] = ()) -> None:
 
 
 def _declare(name: str, port: int) -> Server:
-    setting = {"enrich": "ENRICH", "report": "SINK"}[name]
+    setting = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE"}[name]
     return Server(
         name=name,
         command=(sys.executable, "-m", "operations", "run", name),

@@ -9,7 +9,7 @@ class KillPoint(StrEnum):
     """What has just been done."""
 
     # the archive worker, compaction, erasure
-    EVENT_SPOOLED = "a record was written to a file that is not published"
+    SPOOLED = "what was fetched is in files that are not published"
     FILE_WRITTEN = "a file or manifest entry was written under its temporary name"
     FILE_SYNCED = "its bytes were synced"
     FILE_NAMED = "it has its name"

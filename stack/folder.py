@@ -76,6 +76,10 @@ class Folder:
         return self.root / "kafka"
 
     @property
+    def archive(self) -> Path:
+        return self.root / "archive"
+
+    @property
     def ports(self) -> Path:
         return self.root / "ports.json"
 

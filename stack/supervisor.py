@@ -89,7 +89,10 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """Settings for `headrace` commands. The port of a server is final once it has been waited for."""
-        return environment(self._ports.current(), self._layout.passwords, self._layout.epoch)
+        layout = self._layout
+        # On a laptop somebody looks on: files are published within seconds, not a quarter of an hour.
+        archive = {"HEADRACE_ARCHIVE__URL": str(layout.folder.archive), "HEADRACE_ARCHIVE__ROLL_SECONDS": "5"}
+        return environment(self._ports.current(), layout.passwords, layout.epoch) | archive
 
     def _launch(self) -> None:
         for thread in self._threads:

@@ -25,6 +25,7 @@ class Batch:
         self._spool = spool
         self._codec: Codec = codec
         self._open: dict[Folder, FileWriter] = {}
+        self._of_tenant: dict[tuple[str, str, date], FileWriter] = {}
 
     @property
     def rows(self) -> int:
@@ -43,10 +44,11 @@ class Batch:
 
     def file(self, table: Table, tenant: str, day: date) -> FileWriter:
         """The open file for a tenant's records of a day. Raises OSError."""
-        folder = Folder(table.name, bucket(tenant), day)
-        found = self._open.get(folder)
+        found = self._of_tenant.get((table.name, tenant, day))
         if found is None:
-            found = self._open[folder] = FileWriter(self._spool, table, folder, self._codec)
+            folder = Folder(table.name, bucket(tenant), day)
+            found = self._open.get(folder) or FileWriter(self._spool, table, folder, self._codec)
+            self._open[folder] = self._of_tenant[table.name, tenant, day] = found
         return found
 
     def publish(
@@ -69,6 +71,7 @@ class Batch:
         for file in self._open.values():
             file.discard()
         self._open.clear()
+        self._of_tenant.clear()
 
     def _withdraw(self, store: Store, done: list[ArchivedFile]) -> None:
         """What nobody will add is waste; where it can't be deleted now, `archive compact` finds it."""

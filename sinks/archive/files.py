@@ -26,7 +26,6 @@ from schemas import avro
 from schemas.avro import Avro
 from schemas.change import Key
 from schemas.errors import HeadraceError
-from schemas.killpoints import KillPoint, reached
 from schemas.tables import Mode, Table
 from sinks.archive.layout import Folder, identity, new_name
 from sinks.archive.manifest import ArchivedFile
@@ -90,11 +89,11 @@ class FileWriter:
 
     def __init__(self, spool: Path, table: Table, folder: Folder, codec: Codec = "zstandard") -> None:
         self.table, self.folder = table, folder
-        self.captured: dict[str, tuple[int, int]] = {}
+        self.captured: dict[str, list[int]] = {}
         self.erased = 0
         self._codec: Codec = codec
         self._identity = identity(table)
-        self._seen: set[bytes] = set()
+        self._seen: set[str] = set()
         self._first: datetime | None = None
         self._last: datetime | None = None
         self._sync = os.urandom(16)
@@ -115,22 +114,25 @@ class FileWriter:
 
     def write(self, key: Key, datum: Datum, at: datetime) -> bool:
         """Adds a record that occurred `at`; False where it was there already. Raises OSError."""
-        identity = self._identity(key)
-        if identity in self._seen:
+        seen = len(self._seen)
+        self._seen.add(self._identity(key))
+        if len(self._seen) == seen:
             return False
         self._writer.write(datum)
-        self._seen.add(identity)
-        if self._first is None or at < self._first:
-            self._first = at
-        if self._last is None or at > self._last:
+        if self._last is None or self._first is None:
+            self._first = self._last = at
+        elif at > self._last:
             self._last = at
-        reached(KillPoint.EVENT_SPOOLED)
+        elif at < self._first:
+            self._first = at
         return True
 
     def note(self, partition: str, offset: int) -> None:
-        """Notes that it holds what was captured at `offset` of a partition."""
-        low, high = self.captured.get(partition, (offset, offset))
-        self.captured[partition] = (min(low, offset), max(high, offset))
+        """Notes that it holds what was captured at `offset` of a partition, which is read in order."""
+        try:
+            self.captured[partition][1] = offset
+        except KeyError:
+            self.captured[partition] = [offset, offset]
 
     def publish(self, store: Store, commit: Commit) -> ArchivedFile:
         """Gives the complete file a name in `store`; no entry has added it yet. Raises OSError, Unavailable."""
@@ -164,7 +166,7 @@ class FileWriter:
             sha256=sha256,
             first=self._first,
             last=self._last,
-            offsets=self.captured,
+            offsets={at: (low, high) for at, (low, high) in self.captured.items()},
             schema=schema_fingerprint(self.table),
             erased=self.erased,
         )

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Callable
 from datetime import date
-from hashlib import blake2b
 from typing import NamedTuple
 
 from uuid_utils import uuid7
@@ -36,15 +35,11 @@ def new_name(folder: Folder) -> str:
     return f"{folder}/{uuid7()}{SUFFIX}"
 
 
-def identity(table: Table) -> Callable[[Key], bytes]:
-    """What makes two records of one folder the same: a function from a key to 16 bytes of its hash, as keys themselves
-    take more room. The column by which a table ages is the folder's, so it is left out.
-
-    Capture may send an event again, at another offset: it is the same event.
-    """
+def identity(table: Table) -> Callable[[Key], str]:
+    """What makes two records of one folder the same: a function from a key to a text without the column by which the
+    table ages, which is the folder's. Capture may send an event again, at another offset: it is the same event."""
     places = [index for index, name in enumerate(table.key) if name != table.ages_by]
-
-    def of(key: Key) -> bytes:
-        return blake2b("\x1f".join([str(key[place]) for place in places]).encode(), digest_size=16).digest()
-
-    return of
+    if len(places) == 2:  # events: a formatted text is made in half the time
+        tenant, id_ = places
+        return lambda key: f"{key[tenant]}\x1f{key[id_]}"
+    return lambda key: "\x1f".join([str(key[place]) for place in places])

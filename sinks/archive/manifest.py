@@ -3,7 +3,7 @@
 What is in the archive is what the entries say: a file that no entry has added does not exist for any reader.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -69,12 +69,21 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retired:
-    """What retention has deleted from a hot store, and on what proof: counts and sums by tenant bucket or table."""
+    """What retention deletes from a hot store, and on what proof: counts and sums of hashes, by tenant or table.
+
+    What takes several steps is noted twice: before the first one, and when it is `done`; until then it is gone on with.
+    """
 
     store: str
     what: str
     proof: dict[str, Sum]
     held: list[str] = field(default_factory=list)
+    done: bool = True
+
+    @property
+    def name(self) -> str:
+        """Its name among others."""
+        return f"{self.store}/{self.what}"
 
 
 class Kind(StrEnum):
@@ -126,7 +135,7 @@ class Manifest:
     offsets: dict[str, tuple[str, int]] = field(default_factory=dict)
     gone: dict[str, datetime] = field(default_factory=dict)
     erasures: list[Erasure] = field(default_factory=list)
-    retired: list[Retired] = field(default_factory=list)
+    unfinished: dict[str, Retired] = field(default_factory=dict)
 
     def after(self, progress: Iterable[Progress]) -> dict[str, tuple[str, int]]:
         """The offsets as they will be once `progress` is made."""
@@ -145,8 +154,10 @@ class Manifest:
         self.offsets = self.after(draft.progress)
         if draft.erasure is not None:
             self.erasures.append(draft.erasure)
-        if draft.retired is not None:
-            self.retired.append(draft.retired)
+        if draft.retired is not None and draft.retired.done:
+            self.unfinished.pop(draft.retired.name, None)
+        elif draft.retired is not None:
+            self.unfinished[draft.retired.name] = draft.retired
 
     def objection(self, draft: Draft) -> str | None:
         """Why `draft` must not come next: it does not follow from what is archived by now; None where it does."""
@@ -171,6 +182,16 @@ class Manifest:
         for file in sorted(self.files.values(), key=lambda file: (file.day, file.bucket, file.name)):
             if file.table == table:
                 found.setdefault(file.folder, []).append(file)
+        return found
+
+    def archived(self, topics: Mapping[str, str]) -> dict[tuple[str, int], int]:
+        """The first offset that is not archived of each (topic, partition). `topics` are their ids: of a topic that was
+        made anew nothing is archived, whatever was of the old one."""
+        found: dict[tuple[str, int], int] = {}
+        for at, (topic_id, end) in self.offsets.items():
+            topic, _, number = at.rpartition("/")
+            if topics.get(topic) == topic_id:
+                found[topic, int(number)] = end
         return found
 
     def erased(self, table: str) -> set[tuple[str, str]]:

@@ -13,7 +13,7 @@ from sinks.archive.store import Store
 def distinct(store: Store, table: Table, files: Iterable[ArchivedFile]) -> Iterator[Datum]:
     """The records of some files of one folder, each once. Raises FileDamaged, ArchiveUnavailable."""
     key, of = key_of(table), identity(table)
-    seen: set[bytes] = set()
+    seen: set[str] = set()
     for file in files:
         for datum in read(store, file):
             id_ = of(key(datum))

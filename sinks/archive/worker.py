@@ -62,8 +62,9 @@ class Rolling:
 
 @dataclass(slots=True, kw_only=True)
 class _Held:
-    """A partition: the topic's id, where the archive ends, and up to where it has been spooled."""
+    """A partition: its name in the manifest, the topic's id, where the archive ends, up to where it is spooled."""
 
+    name: str
     topic_id: str
     start: int
     end: int
@@ -184,6 +185,7 @@ class ArchiveWorker:
             self._spool(message)
             if self._batch.files >= MOST_FILES:
                 self.publish()
+        reached(KillPoint.SPOOLED)
         self._dead_letters.confirm()
         for at, end in ends.items():
             if at in self._held:
@@ -204,7 +206,7 @@ class ArchiveWorker:
             datum = self._datum[change.table.name](change, topic, number)
             file = self._batch.file(change.table, str(change.key[0]), datum[str(change.table.ages_by)])
             file.write(change.key, datum, change.source_time)
-            file.note(partition(topic, number), offset)
+            file.note(self._held[topic, number].name, offset)
         self._advance((topic, number), offset + 1)
 
     def _is_erased(self, change: Change) -> bool:
@@ -309,7 +311,8 @@ class ArchiveWorker:
             self._erased = {each for table in self._datum for each in manifest.erased(table)}
         for topic, number in wanted:
             id_, start = ids[topic], starts[topic, number]
-            was, offset = manifest.offsets.get(partition(topic, number), (id_, start))
+            at = partition(topic, number)
+            was, offset = manifest.offsets.get(at, (id_, start))
             if was != id_:  # made anew: an event counts once, so reading all of it is right
                 _LOG.warning("topic replaced, read from its beginning", topic=topic, partition=number)
                 offset = start
@@ -318,7 +321,7 @@ class ArchiveWorker:
                     f"{topic}/{number}: the archive ends at {offset}, the topic begins at {start}: events are missing. "
                     "See docs/runbook.md#archive-gap"
                 )
-            self._held[topic, number] = _Held(topic_id=id_, start=offset, end=offset)
+            self._held[topic, number] = _Held(name=at, topic_id=id_, start=offset, end=offset)
         return [TopicPartition(topic, number, self._held[topic, number].end) for topic, number in wanted]
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -326,7 +329,7 @@ class ArchiveWorker:
         try:
             places = self._places(wanted)
         except ArchiveUnavailable as error:
-            self._held |= {at: _Held(topic_id="", start=0, end=0) for at in wanted}  # until the rest is over
+            self._held |= {at: _Held(name="", topic_id="", start=0, end=0) for at in wanted}  # until the rest is over
             consumer.incremental_assign([TopicPartition(*at, 0) for at in wanted])
             self._take_rest(error)
             return

@@ -53,7 +53,8 @@ class Archiving:
         self.make_topics([self.topic, self.dead_letter_topic])
 
     def make_topics(self, names: list[str]) -> None:
-        for future in self.admin.create_topics([NewTopic(name, 2, 1) for name in names]).values():
+        missing = [NewTopic(name, 2, 1) for name in names if name not in self.admin.list_topics().topics]
+        for future in (self.admin.create_topics(missing) if missing else {}).values():
             future.result()
 
     def remake_topic(self) -> None:

@@ -1,0 +1,72 @@
+"""The archive worker, killed at every moment between two effects, with a power cut each time."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from operations.settings import Settings
+from schemas.killpoints import KillPoint
+from schemas.tables import EVENTS
+from sinks.archive.files import check
+from tests.integration.archiving import Archiving, archiving
+
+SEED = 20261125
+ROOT = Path(__file__).parents[2]
+POINTS = (
+    KillPoint.SPOOLED,
+    KillPoint.FILE_WRITTEN,
+    KillPoint.FILE_SYNCED,
+    KillPoint.FILE_NAMED,
+    KillPoint.ENTRY_PUBLISHED,
+    KillPoint.CHECKPOINT_PUBLISHED,
+    KillPoint.OFFSETS_TOLD,
+)
+
+
+@pytest.fixture
+def archive(settings: Settings) -> Iterator[Archiving]:
+    with archiving(settings) as archive:
+        yield archive
+
+
+def run(archive: Archiving, group: str, **killed: object) -> int:
+    """A worker of a group of its own: a killed member would be waited for."""
+    told = {"url": archive.url, "name": archive.name, "group": f"{archive.name}-{group}", **killed}
+    command = [sys.executable, "-m", "tests.chaos.archive_until", json.dumps(told)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode
+
+
+def whole(archive: Archiving) -> list[str]:
+    """The archived events, once every file that the manifest names was found to be what was written."""
+    for files in archive.log().manifest().folders(EVENTS.name).values():
+        for file in files:
+            check(archive.store, file)
+    return archive.archived()
+
+
+def test_a_worker_killed_anywhere_leaves_every_event_archived_once(archive: Archiving):
+    dice = random.Random(SEED)  # noqa: S311
+    Path(archive.url).mkdir()
+    sent: set[str] = set()
+    for number, point in enumerate(POINTS):
+        events = archive.events(120, seed=number)
+        archive.send(events)
+        sent |= {event["event_id"] for event in events}
+        times = 1 if point is KillPoint.OFFSETS_TOLD else dice.randint(1, 3)
+        killed = run(archive, str(number), point=point.name, times=times, seed=number)
+        assert killed == -signal.SIGKILL, (SEED, point, times)
+        archived = whole(archive)
+        assert len(archived) == len(set(archived)), (SEED, point, times)
+        assert set(archived) <= sent
+    assert run(archive, "last") == 0
+    archived = whole(archive)
+    assert len(archived) == len(sent)
+    assert set(archived) == sent
