@@ -29,9 +29,11 @@ app = typer.Typer(
 connectors_app = typer.Typer(no_args_is_help=True, help="Make Kafka Connect, topics and publication match the tables.")
 dlq_app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be understood or stored.")
 load_app = typer.Typer(no_args_is_help=True, help="Trade: the pretend back end that writes orders.")
+retention_app = typer.Typer(no_args_is_help=True, help="What is too old: shown, and deleted where the archive has it.")
 app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(load_app, name="load")
+app.add_typer(retention_app, name="retention")
 
 PLAIN_WIDTH = 120  # of lines that go to a file or a pipe
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
@@ -151,6 +153,35 @@ def dlq_ls(json: Json = False) -> None:
     from operations import dlq
 
     dlq.show(configuration.load(), out, json=json)
+
+
+Hold = Annotated[
+    list[str] | None,
+    typer.Option(metavar="tenant=NAME", help="Delete nothing of this tenant; as the policy's [hold] does."),
+]
+
+
+@retention_app.command("plan")
+def retention_plan(hold: Hold = None, json: Json = False) -> None:
+    """Print what is too old, store by store, and whether the archive holds it. Deletes nothing."""
+    _retention(hold or [], apply=False, json=json)
+
+
+@retention_app.command("apply")
+def retention_apply(hold: Hold = None, json: Json = False) -> None:
+    """Delete what is too old and proven to be archived; make partitions ahead. Exit 1 when something had to stay."""
+    _retention(hold or [], apply=True, json=json)
+
+
+def _retention(hold: list[str], *, apply: bool, json: bool) -> None:
+    from operations.retention import run as retention
+
+    wrong = [each for each in hold if not each.removeprefix("tenant=") or not each.startswith("tenant=")]
+    if wrong:
+        raise typer.BadParameter(f"expected tenant=NAME, got {wrong[0]!r}", param_hint="--hold")
+    held = frozenset(each.removeprefix("tenant=") for each in hold)
+    if not retention.run(configuration.load(), out, apply=apply, held=held, json=json):
+        raise typer.Exit(WRONG)
 
 
 Rate = Annotated[float, typer.Option(help="Orders a second; 0 is as fast as it goes.", min=0)]

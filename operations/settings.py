@@ -112,6 +112,12 @@ class Archive(BaseModel):
     spool: Path | None = None
 
 
+class Retention(BaseModel):
+    """Retention. `policy` is a TOML file; without one it is operations/retention/policy.toml."""
+
+    policy: Path | None = None
+
+
 class Settings(BaseSettings):
     """All settings. `HEADRACE_OLTP__HOST` sets `oltp.host`, and so on."""
 
@@ -126,6 +132,7 @@ class Settings(BaseSettings):
     enrich: Enrich = Enrich()
     sink: Sink = Sink()
     archive: Archive = Archive()
+    retention: Retention = Retention()
 
 
 def env_file() -> Path:

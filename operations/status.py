@@ -22,6 +22,7 @@ from operations.invoked import command
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
+from schemas.tables import TABLES, Mode
 from schemas.topics import DEAD_LETTERS
 
 MEGABYTE = 1 << 20
@@ -48,6 +49,7 @@ def show(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
         "workers": lambda: _workers(folder),
         "connectors": lambda: _connectors(settings),
         "stages": lambda: _stages(settings),
+        "archive": lambda: _archive(settings),
         "dead_letters": lambda: _dead_letters(settings),
     }
     with ThreadPoolExecutor(max_workers=len(asked)) as pool:
@@ -125,6 +127,20 @@ def _stages(settings: Settings) -> Part:
     return Part(
         found=[{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
         rows=[(each.name, f"{each.records:,} records", f"{each.behind:,} {each.unit} behind") for each in stages],
+    )
+
+
+def _archive(settings: Settings) -> Part:
+    if settings.archive.url is None:
+        return Part(found=None, rows=[])
+    manifest = connections.archive(settings, "status").manifest()
+    topics = [topic for table in TABLES if table.mode is Mode.EVENT for topic in table.captured_topics]
+    archived = manifest.archived(clients.topic_ids(settings.kafka.bootstrap, topics))
+    ends = clients.end_offsets(settings.kafka.bootstrap, topics)
+    rows, behind = sum(file.rows for file in manifest.files.values()), sum(ends.values()) - sum(archived.values())
+    return Part(
+        found={"files": len(manifest.files), "rows": rows, "behind": behind},
+        rows=[("", f"{rows:,} rows", f"in {len(manifest.files):,} files, {behind:,} events behind")],
     )
 
 

@@ -109,6 +109,21 @@ def list_late(catalog: Database[Document], sold: SoldRow) -> None:
     write_listings(catalog, [listing])
 
 
+def sell_long_ago(sales: psycopg.Connection[Any], catalog: Database[Document], at: datetime) -> Row:
+    """Enter an order that was placed `at`, of a product that the catalog lists; returns it.
+
+    The month of `at` must have its partitions. Raises HeadraceError when the catalog is empty.
+    """
+    product = catalog.products.find_one(sort=[("_id", 1)])
+    if product is None:
+        raise HeadraceError("the catalog holds no product that could be sold; load a shop first")
+    order = OrderKey(product["tenant_id"], at.date().replace(day=1), uuid4().hex)
+    line = Line(line_no=1, sku=product["sku"], quantity=1, unit_price=Decimal("9.90"), freight=Decimal("1.90"))
+    step = PlaceOrder(at=at, order=order, customer_id="customer-old", currency=product["currency"], lines=(line,))
+    _do(sales, step)
+    return Row(key=_key(order))
+
+
 def _do(sales: psycopg.Connection[Any], step: OrderStep) -> None:
     sales.execute(*statement(step, event(step)))
 

@@ -21,8 +21,9 @@ from operations.settings import Settings
 from schemas.tables import EVENTS
 from schemas.wire import EPOCH_HEADER
 from sinks.archive.batch import spooling
+from sinks.archive.files import read
 from sinks.archive.log import Log
-from sinks.archive.manifest import partition
+from sinks.archive.manifest import ArchivedFile, partition
 from sinks.archive.reading import distinct
 from sinks.archive.store import Store, open_store
 from sinks.archive.worker import ArchiveWorker, Rolling
@@ -80,15 +81,15 @@ class Archiving:
     def events(self, count: int, seed: int = 1, **how: Any) -> list[dict[str, Any]]:
         return list(events(seed, count, **{"begin": BEGIN} | how))
 
-    def send(self, some: Iterable[dict[str, Any]]) -> None:
+    def send(self, some: Iterable[dict[str, Any]], **how: Any) -> None:
         """Events, as capture sends them."""
         for event in some:
-            self.put(event["aggregate_id"].encode(), self.outbox.value(event))
+            self.put(event["aggregate_id"].encode(), self.outbox.value(event), **how)
         assert self.producer.flush(30) == 0
 
-    def put(self, key: bytes, value: bytes | None, headers: Any = EPOCH) -> None:
-        """Any record."""
-        self.producer.produce(self.topic, key=key, value=value, headers=headers)
+    def put(self, key: bytes, value: bytes | None, headers: Any = EPOCH, **how: Any) -> None:
+        """Any record; `timestamp` in milliseconds since 1970."""
+        self.producer.produce(self.topic, key=key, value=value, headers=headers, **how)
         self.producer.poll(0)
 
     def worker(self, group: str | None = None, **rolling: Any) -> ArchiveWorker:
@@ -123,6 +124,9 @@ class Archiving:
         """The ids of all archived events, as a reader sees them."""
         folders = self.log().manifest().folders(EVENTS.name)
         return [datum["event_id"] for files in folders.values() for datum in distinct(self.store, EVENTS, files)]
+
+    def records(self, file: ArchivedFile) -> list[dict[str, Any]]:
+        return list(read(self.store, file))
 
     def close(self) -> None:
         self.closing.close()

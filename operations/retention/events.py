@@ -1,0 +1,151 @@
+"""Events leave Postgres' outbox, reporting and Kafka once they are too old and the archive is proven to hold them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, timedelta
+
+from sinks.cutoff import Cutoff
+from sinks.retiring import Retiring
+
+from kafka import clients
+from operations.retention.errors import Busy, Unproven
+from operations.retention.item import Item, Outcome
+from operations.retention.oltp import Leaf
+from operations.retention.proof import Days, Event, event_text
+from operations.retention.stores import Stores
+from operations.retention.topics import EventTopics, Stretch
+from schemas.killpoints import KillPoint, reached
+from schemas.sums import Sum
+from schemas.tables import Table
+from sinks.archive.files import FileDamaged
+from sinks.archive.manifest import Kind, Retired
+
+SHOWN = 5  # missing events that are named
+_DAY = timedelta(days=1)
+
+
+class EventRetention:
+    """Retention of one table of events. `items` yields what it finds, and in earnest deletes it before it says so."""
+
+    def __init__(self, stores: Stores, table: Table) -> None:
+        self._stores = stores
+        self._table = table
+        self._proof = stores.proof
+        self._part = str(table.retention)
+        self._before = stores.before(self._part)
+        self._why = f"older than {self._before:%Y-%m-%d}, archived"
+
+    def items(self) -> Iterator[Item]:
+        """All three stores in turn; what stands in the way in one does not stop the others."""
+        for leaf in self._stores.oltp.leaves(self._table):
+            if leaf.end <= self._before:
+                yield self._outbox(leaf)
+        for reporting in self._stores.reporting:
+            yield from self._reporting(reporting)
+        yield from self._topics()
+
+    def _outbox(self, leaf: Leaf) -> Item:
+        oltp, held = self._stores.oltp, sorted(self._stores.held)
+        sums = oltp.event_sums(self._table, leaf, held)
+        days = Days(leaf.start.date(), leaf.end.date())
+
+        def ids() -> Iterable[Event]:
+            for tenant in sums:
+                for day, id_ in oltp.event_ids(self._table, leaf, tenant):
+                    yield Event(tenant, day, id_)
+
+        def retire() -> None:
+            oltp.retire_events(leaf, held, sums)
+            reached(KillPoint.EVENTS_RETIRED)
+
+        return self._one("outbox", leaf.name, days, sums, ids, retire)
+
+    def _reporting(self, reporting: Retiring) -> Iterator[Item]:
+        before, held = self._before.date(), self._stores.held
+        by_day: dict[date, dict[str, Sum]] = {}
+        for (day, tenant), sum_ in reporting.event_sums(self._table, before, held).items():
+            by_day.setdefault(day, {})[tenant] = sum_
+        if not self._stores.dry:
+            # First: what a sink lands from now on is younger than what goes.
+            reporting.set_cutoff(Cutoff(part=self._part, before=before, held=held))
+            reached(KillPoint.CUTOFF_SET)
+        for day, sums in sorted(by_day.items()):
+            yield self._reported(reporting, day, sums)
+
+    def _reported(self, reporting: Retiring, day: date, sums: Mapping[str, Sum]) -> Item:
+        def ids() -> Iterable[Event]:
+            for tenant in sums:
+                for id_ in reporting.event_ids(self._table, day, tenant):
+                    yield Event(tenant, day, id_)
+
+        def retire() -> None:
+            reporting.retire_events(self._table, day, sums)
+            reached(KillPoint.REPORT_EVENTS_RETIRED)
+
+        return self._one(reporting.name, f"{self._table.name} of {day}", Days(day, day + _DAY), sums, ids, retire)
+
+    def _one(  # noqa: PLR0913, PLR0917
+        self,
+        store: str,
+        what: str,
+        days: Days,
+        sums: Mapping[str, Sum],
+        ids: Callable[[], Iterable[Event]],
+        retire: Callable[[], None],
+    ) -> Item:
+        """Proves and deletes. Sums that are equal prove it; where they differ every id is looked up, as the archive may
+        hold more than the store does."""
+        count = sum(each.count for each in sums.values())
+        try:
+            archived = self._proof.sums(self._table, days, sums, event_text(self._table))
+            missing = [] if archived == dict(sums) else self._proof.missing(self._table, set(ids()))
+            if missing:
+                return self._kept(store, what, count, _name(missing))
+            reached(KillPoint.PROVEN)
+            if self._stores.dry:
+                return Item(store=store, what=what, count=count, why=self._why, outcome=Outcome.GOES)
+            retire()
+        except (Busy, FileDamaged, Unproven) as error:
+            return self._kept(store, what, count, str(error))
+        self._note(store, what, sums)
+        return Item(store=store, what=what, count=count, why=self._why, outcome=Outcome.GONE)
+
+    def _kept(self, store: str, what: str, count: int, detail: str) -> Item:
+        return Item(store=store, what=what, count=count, why=self._why, outcome=Outcome.KEPT, detail=detail)
+
+    def _note(self, store: str, what: str, sums: Mapping[str, Sum]) -> None:
+        log = self._stores.log
+        retired = Retired(store=store, what=what, proof=dict(sums), held=sorted(self._stores.held))
+        log.commit(log.draft(Kind.RETIRE, retired=retired))
+
+    def _topics(self) -> Iterator[Item]:
+        stores = self._stores
+        topics = EventTopics(stores.bootstrap, self._table, stores.decoding, self._proof)
+        ids = clients.topic_ids(stores.bootstrap, self._table.captured_topics)
+        archived, landed = stores.log.manifest().archived(ids), stores.landed()
+        done = {at: min(end, landed.get(at, 0)) for at, end in archived.items()}  # a sink that is behind needs them
+        try:
+            for stretch in topics.stretches(int(self._before.timestamp() * 1000), done):
+                yield from self._stretch(topics, stretch)
+        except FileDamaged as error:
+            yield self._kept("kafka", ", ".join(self._table.captured_topics), 0, str(error))
+
+    def _stretch(self, topics: EventTopics, stretch: Stretch) -> Iterator[Item]:
+        what = f"{stretch.topic}/{stretch.partition} up to {stretch.proven}"
+        count, unproven = stretch.proven - stretch.start, stretch.old - stretch.proven
+        why = f"captured before {self._before:%Y-%m-%d}, archived"
+        if count and not self._stores.dry:
+            topics.delete(stretch)
+            reached(KillPoint.RECORDS_DELETED)
+        if count:
+            outcome = Outcome.GOES if self._stores.dry else Outcome.GONE
+            yield Item(store="kafka", what=what, count=count, why=why, outcome=outcome)
+        if unproven:
+            behind = f"{stretch.topic}/{stretch.partition} from {stretch.proven} on"
+            yield self._kept("kafka", behind, unproven, _name(stretch.missing))
+
+
+def _name(missing: list[Event] | list[str]) -> str:
+    """What the archive lacks, the first few by name."""
+    said = [str(each) for each in missing[:SHOWN]]
+    more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    return f"not in the archive: {', '.join(said)}{more}. See docs/runbook.md#not-in-the-archive"

@@ -1,0 +1,98 @@
+"""What the archive is proven to hold: read from its files, each compared with its SHA-256, never from a counter."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
+
+from schemas.change import Key
+from schemas.sums import Sum, row_text, text_hash
+from schemas.tables import Table
+from sinks.archive.files import Datum, check
+from sinks.archive.layout import bucket
+from sinks.archive.log import Log
+from sinks.archive.manifest import ArchivedFile
+from sinks.archive.reading import distinct, key_of
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """A range of days; `end` is the first that is not in it."""
+
+    start: date
+    end: date
+
+
+class Event(NamedTuple):
+    """An event that the archive must hold."""
+
+    tenant: str
+    day: date
+    id: str
+
+
+class ArchiveProof:
+    """The archive of `log` as it is now. Its methods raise FileDamaged for a file that can't be relied on,
+    ManifestDamaged, ArchiveUnavailable."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._checked: set[str] = set()
+
+    def sums(self, table: Table, days: Days, tenants: Iterable[str], text: Callable[[Datum], str]) -> dict[str, Sum]:
+        """By tenant, how many different records of these days it holds, and the sum of the hashes of their texts."""
+        wanted = set(tenants)
+        found = dict.fromkeys(wanted, Sum())
+        for datum in self.records(table, days, wanted):
+            found[datum["tenant_id"]] += Sum(1, text_hash(text(datum)))
+        return found
+
+    def missing(self, table: Table, wanted: set[Event]) -> list[Event]:
+        """Those of these events that were neither archived nor erased, sorted. Consumes `wanted`."""
+        id_, day = table.key[-1], str(table.ages_by)
+        folders = {(bucket(event.tenant), event.day) for event in wanted}
+        for folder, files in self._log.manifest().folders(table.name).items():
+            if (folder.bucket, folder.day) in folders:
+                self._check(files)
+                for datum in distinct(self._log.store, table, files):
+                    wanted.discard(Event(datum["tenant_id"], datum[day], datum[id_]))
+        erased = self._log.manifest().erased(table.name)
+        return sorted(event for event in wanted if (event.tenant, event.id) not in erased)
+
+    def keys(self, table: Table, month: date, tenants: set[str]) -> Iterator[Key]:
+        """The keys of a month's archived rows of these tenants."""
+        return map(key_of(table), self.records(table, Days(month, next_month(month)), tenants))
+
+    def records(self, table: Table, days: Days, tenants: set[str]) -> Iterator[Datum]:
+        """The records of these days and tenants, each once, from files that are what was written."""
+        buckets = {bucket(tenant) for tenant in tenants}
+        for folder, files in self._log.manifest().folders(table.name).items():
+            if folder.bucket in buckets and days.start <= folder.day < days.end:
+                self._check(files)
+                for datum in distinct(self._log.store, table, files):
+                    if datum["tenant_id"] in tenants:
+                        yield datum
+
+    def _check(self, files: Sequence[ArchivedFile]) -> None:
+        for file in files:
+            if file.name not in self._checked:
+                check(self._log.store, file)
+                self._checked.add(file.name)
+
+
+def event_text(table: Table) -> Callable[[Datum], str]:
+    """What an event is summed by: its id."""
+    id_ = table.key[-1]
+    return lambda datum: str(datum[id_])
+
+
+def datum_text(table: Table) -> Callable[[Datum], str]:
+    """What a row is summed by: all of it (schemas.sums.row_text)."""
+    names = [column.name for column in table.columns]
+    text = row_text(table.columns)
+    return lambda datum: text(tuple(datum[name] for name in names))
+
+
+def next_month(month: date) -> date:
+    """The first day of the month after."""
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)

@@ -1,0 +1,196 @@
+"""Orders, with their lines and payments, leave a whole month at a time. Dropping a partition emits nothing, so
+retention carries the deletion along itself.
+
+1. archive the month's rows, where the archive doesn't hold them as they are; note the month as begun
+2. read the files back: count and sum of hashes of their rows are those of Postgres
+3. sinks refuse rows of that month from now on
+4. Postgres compares once more, under a lock, and lets all tables' rows go in one transaction
+5. when that has landed, reporting's rows go, marks of deleted ones included
+6. each key gets its tombstone in the topics; note the month as done
+
+A crash leaves the month begun: the next run repeats whatever may not have been done. Every step may be repeated.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+
+from confluent_kafka import KafkaError, Message
+from sinks.cutoff import Cutoff
+
+from kafka import clients
+from operations.retention.errors import Busy, Unproven
+from operations.retention.item import Item, Outcome
+from operations.retention.proof import Days, datum_text, next_month
+from operations.retention.stores import Stores
+from schemas.change import Key
+from schemas.errors import Unavailable
+from schemas.killpoints import KillPoint, reached
+from schemas.record import key_bytes
+from schemas.sums import Sum
+from schemas.tables import Table
+from schemas.topics import PENDING
+from sinks.archive.batch import Batch
+from sinks.archive.files import FileDamaged, read
+from sinks.archive.log import Superseded
+from sinks.archive.manifest import ArchivedFile, Kind, Retired
+from sinks.archive.reading import key_of
+
+CONFIRM_S = 60.0
+
+
+class RowRetention:
+    """Retention of the tables of one part of the policy. Each refers to those before it (schemas/tables.py declares
+    first what is referred to), so they leave in the reverse order."""
+
+    def __init__(self, stores: Stores, part: str, tables: Sequence[Table]) -> None:
+        self._stores = stores
+        self._part = part
+        self._tables = tuple(reversed(tables))
+        self._held = sorted(stores.held)
+
+    def items(self) -> Iterator[Item]:
+        """Month by month, the oldest first. The first one that something stands in the way of ends it: sinks refuse
+        rows by one date, which must not pass what is still there."""
+        before = self._stores.before(self._part).date()
+        begun = {date.fromisoformat(each.what) for each in self._unfinished()}
+        referred_to = self._tables[-1:]  # where it has no rows of a month, the others have none
+        for month in sorted(begun | set(self._stores.oltp.months(referred_to, before, self._held))):
+            item = self._month(month)
+            yield item
+            if item.outcome is Outcome.KEPT:
+                return
+
+    def _unfinished(self) -> list[Retired]:
+        return [each for each in self._stores.log.manifest().unfinished.values() if each.store == self._part]
+
+    def _month(self, month: date) -> Item:
+        oltp = self._stores.oltp
+        sums = {table.name: oltp.row_sums(table, month, self._held) for table in self._tables}
+        count, outcome, detail = sum(each.count for each in sums.values()), Outcome.GOES, ""
+        try:
+            if not self._stores.dry:
+                self._retire(month, sums)
+                outcome = Outcome.GONE
+        except (Busy, FileDamaged, Superseded, Unproven) as error:
+            outcome, detail = Outcome.KEPT, str(error)
+        names = ", ".join(f"{sum_.count} {name}" for name, sum_ in sums.items())
+        why = f"{names}; a month older than {self._stores.before(self._part):%Y-%m-%d}"
+        return Item(store=self._part, what=f"{month:%Y-%m}", count=count, why=why, outcome=outcome, detail=detail)
+
+    def _retire(self, month: date, sums: Mapping[str, Sum]) -> None:
+        if any(each.count for each in sums.values()):
+            self._archive(month, sums)  # 1
+            proven = self._prove(month, sums)  # 2
+            reached(KillPoint.PROVEN)
+            self._refuse(month)  # 3
+            self._stores.oltp.retire_rows(month, self._tables, self._held, proven)  # 4
+            reached(KillPoint.ROWS_RETIRED)
+        self._stores.barrier()  # 5
+        self._leave_reporting(month)
+        reached(KillPoint.REPORT_ROWS_RETIRED)
+        self._tombstone(month)  # 6
+        reached(KillPoint.TOMBSTONED)
+        self._note(month, sums, done=True)
+        reached(KillPoint.RETIREMENT_NOTED)
+
+    # ---- 1 and 2 ------------------------------------------------------------------------------------------------
+
+    def _archive(self, month: date, sums: Mapping[str, Sum]) -> None:
+        """One entry puts every table's rows of the month into the archive, in the place of what it held of them."""
+        batch = Batch(self._stores.spool, self._stores.codec)
+        old: list[str] = []
+        try:
+            for table in self._tables:
+                if self._archived(table, month) != sums[table.name]:
+                    old += self._spool(batch, table, month)
+            log = self._stores.log
+            replaces = tuple(old)
+            files = batch.publish(log.store, replaces=replaces, offsets=log.manifest().offsets)
+            log.commit(log.draft(Kind.APPEND, added=files, removed=replaces, retired=self._retired(month, sums)))
+        finally:
+            batch.discard()
+        reached(KillPoint.ROWS_ARCHIVED)
+
+    def _spool(self, batch: Batch, table: Table, month: date) -> list[str]:
+        """Writes a table's rows of the month; returns the files that these and the rows of others replace."""
+        names, key = [column.name for column in table.columns], key_of(table)
+        at = datetime(month.year, month.month, month.day, tzinfo=UTC)
+        leaving = self._stores.oltp.row_tenants(table, month, self._held)
+        files = self._files(table, month)
+        for file in files:
+            for datum in read(self._stores.log.store, file):
+                if datum["tenant_id"] not in leaving:  # a hold was lifted: these went before
+                    batch.file(table, datum["tenant_id"], month).write(key(datum), datum, at)
+        for row in self._stores.oltp.rows(table, month, self._held):
+            datum = dict(zip(names, row, strict=True))
+            batch.file(table, datum["tenant_id"], month).write(key(datum), datum, at)
+        return [file.name for file in files]
+
+    def _files(self, table: Table, month: date) -> list[ArchivedFile]:
+        folders = self._stores.log.manifest().folders(table.name)
+        return [file for folder, files in folders.items() if folder.day == month for file in files]
+
+    def _prove(self, month: date, sums: Mapping[str, Sum]) -> dict[str, Sum]:
+        for table in self._tables:
+            archived = self._archived(table, month)
+            if archived != sums[table.name]:
+                raise Unproven(f"{table.name} of {month:%Y-%m}: {sums[table.name]} in Postgres, {archived} archived")
+        return dict(sums)
+
+    def _archived(self, table: Table, month: date) -> Sum:
+        """What the archive holds of the tenants whose rows Postgres has now."""
+        tenants = self._stores.oltp.row_tenants(table, month, self._held)
+        days = Days(month, next_month(month))
+        found = self._stores.proof.sums(table, days, tenants, datum_text(table))
+        return sum(found.values(), Sum())
+
+    # ---- 3 to 6 -------------------------------------------------------------------------------------------------
+
+    def _refuse(self, month: date) -> None:
+        for reporting in self._stores.reporting:
+            cutoff = Cutoff(part=self._part, before=next_month(month), held=self._stores.held)
+            reporting.set_cutoff(cutoff)
+        reached(KillPoint.CUTOFF_SET)
+
+    def _leave_reporting(self, month: date) -> None:
+        for reporting in self._stores.reporting:
+            for table in self._tables:
+                reporting.retire_rows(table, month, self._stores.held)
+                if table.ages_by not in table.key:  # a delete that came through capture does not say its month
+                    reporting.forget(table, self._keys(table, month))
+                reporting.sweep(table, next_month(month))
+
+    def _tombstone(self, month: date) -> None:
+        producer = clients.producer(self._stores.bootstrap)
+        failed: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        for table in self._tables:
+            topics = dict.fromkeys(
+                [*table.captured_topics, *table.landed_topics, *([PENDING] if table.enrichment else [])]
+            )
+            for key in self._keys(table, month):
+                for topic in topics:
+                    producer.produce(topic, key=key_bytes(table, key), value=None, on_delivery=delivered)
+                    producer.poll(0)
+        left = producer.flush(CONFIRM_S)
+        if left or failed:
+            reason = failed[0].str() if failed else f"no confirmation within {CONFIRM_S:.0f} s"
+            raise Unavailable(f"tombstones of {month:%Y-%m} were not stored: {reason}; the next run sends them again")
+
+    def _keys(self, table: Table, month: date) -> Iterator[Key]:
+        """The keys of what is archived of the month, but for tenants who are held now."""
+        for file in self._files(table, month):
+            for datum in read(self._stores.log.store, file):
+                if datum["tenant_id"] not in self._stores.held:
+                    yield key_of(table)(datum)
+
+    def _retired(self, month: date, sums: Mapping[str, Sum], *, done: bool = False) -> Retired:
+        return Retired(store=self._part, what=month.isoformat(), proof=dict(sums), held=self._held, done=done)
+
+    def _note(self, month: date, sums: Mapping[str, Sum], *, done: bool) -> None:
+        log = self._stores.log
+        log.commit(log.draft(Kind.RETIRE, retired=self._retired(month, sums, done=done)))

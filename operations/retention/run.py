@@ -1,0 +1,126 @@
+"""`headrace retention`: what is too old, store by store, and its deletion once the archive is proven to hold it.
+
+A plan walks the same way as an apply does, the proofs included, and deletes nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import groupby
+
+import orjson
+from rich.console import Console
+
+from kafka.decoding import Decoding
+from kafka.registry import Registry
+from operations import connections
+from operations.barrier import cross
+from operations.migrate import months_ahead
+from operations.retention import policy
+from operations.retention.events import EventRetention
+from operations.retention.expiry import expired
+from operations.retention.item import Item, Outcome
+from operations.retention.oltp import OltpRetention
+from operations.retention.rows import RowRetention
+from operations.retention.stores import Stores
+from operations.settings import Settings
+from schemas.killpoints import KillPoint, reached
+from schemas.tables import TABLES, Mode, Table
+from sinks.archive.batch import spooling
+
+BARRIER_S = 120.0
+
+
+def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], json: bool) -> bool:
+    """Print what would go, or let it go; returns whether nothing stood in the way.
+
+    Raises HeadraceError for a wrong policy, Unavailable for a server that doesn't answer and for a second run at once.
+    What has been done until then is done; running it again goes on.
+    """
+    items: list[Item] = []
+    with _opened(settings, held, dry=not apply) as stores:
+        for item in walk(stores):
+            items.append(item)
+            if not json:
+                _show(out, item)
+    if json:
+        out.print_json(orjson.dumps(items).decode())
+    elif not items:
+        out.print("nothing is too old")
+    return all(item.outcome is not Outcome.KEPT for item in items)
+
+
+def walk(stores: Stores) -> Iterator[Item]:
+    """Everything that is too old, store by store; in earnest, deleted by the time it is told."""
+    if not stores.dry:
+        yield from _make_partitions(stores)
+    for part, tables in groupby(sorted(TABLES, key=_part), key=_part):
+        if part:
+            yield from _items(stores, part, list(tables))
+    yield from _sessions(stores)
+    yield from expired(stores)
+
+
+def _part(table: Table) -> str:
+    return table.retention or ""
+
+
+def _items(stores: Stores, part: str, tables: list[Table]) -> Iterator[Item]:
+    for table in tables:
+        if table.mode is Mode.EVENT:
+            yield from EventRetention(stores, table).items()
+    rows = [table for table in tables if table.mode is Mode.STATE]
+    if rows:
+        yield from RowRetention(stores, part, rows).items()
+
+
+def _make_partitions(stores: Stores) -> Iterator[Item]:
+    first, last = months_ahead(stores.now.date())
+    made = stores.oltp.make_partitions(first, last)
+    if made:
+        what = f"{first:%Y-%m} to {last:%Y-%m}"
+        yield Item(store="partitions", what=what, count=made, why="made ahead", outcome=Outcome.MADE)
+
+
+def _sessions(stores: Stores) -> Iterator[Item]:
+    before, held = stores.before("sessions"), sorted(stores.held)
+    count = stores.oltp.aged_sessions(before, held)
+    outcome = Outcome.GOES
+    if count and not stores.dry:
+        count, outcome = stores.oltp.retire_sessions(before, held), Outcome.GONE
+        reached(KillPoint.SESSIONS_RETIRED)
+    if count:
+        why = f"last seen before {before:%Y-%m-%d}; not archived"
+        yield Item(store="sessions", what="sales.sessions", count=count, why=why, outcome=outcome)
+
+
+@contextmanager
+def _opened(settings: Settings, held: frozenset[str], *, dry: bool) -> Iterator[Stores]:
+    rules = policy.load(settings.retention.policy)
+    log = connections.archive(settings, "retention")
+    log.manifest()  # an archive that can't be read, before anything else is asked
+    oltp = OltpRetention(connections.oltp(settings, "retention"))
+    hops = connections.hops(settings)
+    with oltp.lock(), spooling(log.store, settings.archive.spool) as spool:
+        yield Stores(
+            oltp=oltp,
+            reporting=connections.retirings(settings),
+            log=log,
+            bootstrap=settings.kafka.bootstrap,
+            decoding=Decoding(Registry(settings.registry.url)),
+            barrier=lambda: cross(hops, deadline_s=BARRIER_S),
+            landed=hops.report.offsets,
+            spool=spool,
+            codec=settings.archive.codec,
+            policy=rules,
+            held=rules.hold.tenants | held,
+            now=datetime.now(UTC),
+            dry=dry,
+        )
+
+
+def _show(out: Console, item: Item) -> None:
+    line = f"{item.outcome:9} {item.store:12} {item.what:34} {item.count:>9,}  {item.why}"
+    out.print(line, markup=False, soft_wrap=True, style="red" if item.outcome is Outcome.KEPT else None)
+    if item.detail:
+        out.print(f"          {item.detail}", markup=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""Event topics never expire by time: here their records are deleted, up to what the archive is proven to hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from confluent_kafka import Message
+
+from kafka import clients, dead_letters, spans
+from kafka.dead_letters import record
+from kafka.decoding import Decoding
+from operations.retention.proof import ArchiveProof, Event
+from schemas.errors import BadRecord
+from schemas.tables import Table
+from schemas.topics import DEAD_LETTERS
+
+AT_ONCE = 200_000  # records that are proven together: each stretch reads its days' files
+_At = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Records of one partition that are old enough, from `start` to before `proven`; what stands there unproven is in
+    `missing`, else all up to `old` are proven."""
+
+    topic: str
+    partition: int
+    start: int
+    old: int
+    proven: int
+    missing: list[str]
+
+
+class EventTopics:
+    """The topics of one table of events. What can't be understood is proven by its dead letter in `dead_topic`."""
+
+    def __init__(
+        self, bootstrap: str, table: Table, decoding: Decoding, proof: ArchiveProof, *, dead_topic: str = DEAD_LETTERS
+    ) -> None:
+        self._bootstrap, self._dead_topic = bootstrap, dead_topic
+        self._table = table
+        self._decoding, self._proof = decoding, proof
+        self._dead: set[tuple[str, int, int]] | None = None
+
+    def stretches(self, before_ms: int, done: Mapping[_At, int]) -> list[Stretch]:
+        """What each partition holds of records that were captured before an instant (milliseconds since 1970), as far
+        as everybody is done with it (`done`: the first offset that somebody still reads), proven record by record."""
+        topics = self._table.captured_topics
+        starts = clients.start_offsets(self._bootstrap, topics)
+        young = clients.offsets_at(self._bootstrap, topics, before_ms)
+        limits = {at: min(young[at], done.get(at, 0)) for at in starts}
+        return [self._prove(at, start, limits[at]) for at, start in sorted(starts.items()) if start < limits[at]]
+
+    def delete(self, stretch: Stretch) -> None:
+        """Deletes the proven records of a stretch. Raises Unavailable."""
+        clients.delete_records(self._bootstrap, (stretch.topic, stretch.partition), stretch.proven)
+
+    def _prove(self, at: _At, start: int, old: int) -> Stretch:
+        proven = start
+        while proven < old:
+            end = min(old, proven + AT_ONCE)
+            missing = self._missing(at, proven, end)
+            if missing:
+                first = min(missing)
+                said = [missing[offset] for offset in sorted(missing)]
+                return Stretch(topic=at[0], partition=at[1], start=start, old=old, proven=first, missing=said)
+            proven = end
+        return Stretch(topic=at[0], partition=at[1], start=start, old=old, proven=old, missing=[])
+
+    def _missing(self, at: _At, start: int, end: int) -> dict[int, str]:
+        """By offset, what the archive lacks of a stretch of records."""
+        events: dict[Event, int] = {}
+        lacking: dict[int, str] = {}
+        for message in spans.records(self._bootstrap, {at: (start, end)}):
+            came = record(message)
+            try:
+                event = self._event(message)
+            except BadRecord as error:
+                if came.origin not in self._dead_letters():
+                    lacking[came.offset] = f"{at[0]}/{at[1]}@{came.offset}: {error}, and no dead letter holds it"
+                continue
+            if event is not None:
+                events.setdefault(event, came.offset)
+        for event in self._proof.missing(self._table, set(events)):
+            lacking[events[event]] = f"{event.id} of {event.tenant}, {event.day}"
+        return lacking
+
+    def _event(self, message: Message) -> Event | None:
+        came = record(message)
+        change = self._decoding.change(came.topic, came.key, came.value, came.headers, came.offset)
+        if change is None:
+            return None
+        tenant, day, id_ = change.key
+        assert isinstance(day, date)  # noqa: S101  # events are keyed by tenant, day and id
+        return Event(str(tenant), day, str(id_))
+
+    def _dead_letters(self) -> set[tuple[str, int, int]]:
+        if self._dead is None:
+            self._dead = {letter.record.origin for letter in dead_letters.listing(self._bootstrap, topic=self._dead_topic)}
+        return self._dead
