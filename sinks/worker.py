@@ -35,11 +35,13 @@ _Item = tuple[Message, Change]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """`batch` is the most records a transaction takes; `linger` the seconds that a first record waits for more;
-    `patience` the seconds for which a database that does not answer is tried again."""
+    `patience` the seconds for which a database that does not answer is tried again; `session` how soon Kafka gives a
+    dead worker's partitions away: one that was only slow is fenced, and nothing of it lands."""
 
     batch: int = 10_000
     linger: float = 0.1
     patience: float = 60.0
+    session: float = 10.0
 
 
 class SinkWorker:
@@ -64,7 +66,8 @@ class SinkWorker:
         self._topics = [topic for table in tables for topic in table.landed_topics]
         self._pace = pace
         self._claims = Claims(bootstrap, self._reporting)
-        self._consumer = clients.consumer(bootstrap, group, on_error=self._note, enable_partition_eof=True)
+        session = {"session_timeout_ms": int(pace.session * 1000)}
+        self._consumer = clients.consumer(bootstrap, group, on_error=self._note, enable_partition_eof=True, **session)
         self._claims.subscribe(self._consumer, self._topics)
         self._trouble: KafkaError | None = None
         self._stopping = threading.Event()
