@@ -9,14 +9,19 @@ from kafka import clients
 from schemas.errors import Unavailable
 from sinks.port import Fatal, OffsetGone
 
+SESSION_S = 10.0
 _LOG = structlog.get_logger("sink")
 
 
 class Fetcher:
-    """A consumer of `group`. `patience` is how many seconds brokers that don't answer are waited for."""
+    """A consumer of `group`. `patience` is how many seconds brokers that don't answer are waited for, `session` how
+    soon they give a dead worker's partitions away."""
 
-    def __init__(self, bootstrap: str, group: str, patience: float) -> None:
-        self.consumer = clients.consumer(bootstrap, group, on_error=self._note, enable_partition_eof=True)
+    def __init__(self, bootstrap: str, group: str, patience: float, session: float = SESSION_S) -> None:
+        timeout = int(session * 1000)
+        self.consumer = clients.consumer(
+            bootstrap, group, on_error=self._note, enable_partition_eof=True, session_timeout_ms=timeout
+        )
         self._patience = patience
         self._trouble: KafkaError | None = None
 
