@@ -19,6 +19,7 @@ from sqlalchemy.exc import InternalError
 from migrations.catalog import runner
 from migrations.connections import CONNECT_SECONDS, Server, connected, locked, one_line
 from migrations.errors import MigrationFailed
+from operations.months import month, months
 from operations.odbc import connection_string
 from operations.settings import Catalog, Oltp, Reporting, Settings
 from schemas.tables import reported
@@ -54,7 +55,7 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
         _set_passwords(connection, passwords)
     _report("oltp", applied, on_event)
     today = datetime.now(UTC).date()
-    make_partitions(settings, _month(today, -MONTHS_BEHIND), _month(today, MONTHS_AHEAD), on_event)
+    make_partitions(settings, month(today, -MONTHS_BEHIND), month(today, MONTHS_AHEAD), on_event)
     return applied
 
 
@@ -62,13 +63,11 @@ def make_partitions(settings: Settings, first_day: date, last_day: date, on_even
     """Make the partitions of schema `sales` for the months of these days, the last one included; returns how many
     leaves were made. Each month is a transaction of its own, so that writers wait for milliseconds only.
     """
-    made, month = 0, _month(first_day, 0)
+    made = 0
     with connected(_source(settings.oltp)) as connection:
-        while month <= last_day:
+        for first in months(first_day, last_day):
             with locked(connection):
-                days = (month, month)
-                made += connection.exec_driver_sql("SELECT sales.make_partitions(%s, %s)", days).scalar_one()
-            month = _month(month, 1)
+                made += connection.exec_driver_sql("SELECT sales.make_partitions(%s, %s)", (first, first)).scalar_one()
     if made:
         on_event(f"oltp: {made} partitions for {first_day:%Y-%m} to {last_day:%Y-%m}")
     return made
@@ -211,9 +210,3 @@ def _create_views(connection: Connection, adapter: str, generation: int) -> list
 
 def _report(what: str, applied: list[str], on_event: OnEvent) -> None:
     on_event(f"{what}: {', '.join(applied) if applied else 'nothing to do'}")
-
-
-def _month(day: date, offset: int) -> date:
-    """The first day of the month that lies `offset` months after that of `day`."""
-    months = day.year * 12 + day.month - 1 + offset
-    return date(months // 12, months % 12 + 1, 1)

@@ -148,7 +148,7 @@ def in_sqlserver(column: Column) -> str:
     return f'"{column.name}"'
 
 
-def stream(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[Value]) -> Iterator[Row]:
+def stream(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[Any]) -> Iterator[Row]:
     """The rows of a query through a server-side cursor, so that memory stays flat."""
     with connection.transaction(), connection.cursor(name="verify") as cursor:
         cursor.itersize = CHUNK

@@ -34,45 +34,6 @@ Connect = Callable[[str], Connection]
 
 
 @pytest.fixture(scope="module")
-def superuser(settings: Settings, stack_folder: Path) -> Iterator[Connection]:
-    """The stack's superuser, for what only a database administrator does."""
-    password = json.loads((stack_folder / "passwords.json").read_text())["postgres"]
-    with psycopg.connect(
-        host=settings.oltp.host,
-        port=settings.oltp.port,
-        user="postgres",
-        password=password,
-        dbname="postgres",
-        autocommit=True,
-    ) as connection:
-        yield connection
-
-
-@pytest.fixture(scope="module")
-def empty(settings: Settings, superuser: Connection) -> Iterator[Callable[[], Settings]]:
-    """Makes settings that name empty databases in Postgres, which are dropped at the end."""
-    made: list[str] = []
-
-    def database(owner: str) -> dict[str, str]:
-        name = f"test_migrations_{secrets.token_hex(4)}"
-        superuser.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner)))
-        made.append(name)
-        return {"database": name}
-
-    def make() -> Settings:
-        return settings.model_copy(
-            update={
-                "oltp": settings.oltp.model_copy(update=database("migrator")),
-                "reporting": settings.reporting.model_copy(update=database("reporting_migrator")),
-            }
-        )
-
-    yield make
-    for name in made:
-        superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-@pytest.fixture(scope="module")
 def migrated(empty: Callable[[], Settings]) -> Settings:
     """Databases that have been migrated from nothing."""
     settings = empty()
@@ -112,6 +73,56 @@ def test_a_second_run_applies_nothing(migrated: Settings) -> None:
     assert migrate_oltp(migrated, events.append) == []
     assert migrate_reporting(migrated, None, events.append) == []
     assert events == ["oltp: nothing to do", "reporting generation 1: nothing to do"]
+
+
+def test_sessions_move_into_their_partitions(empty: Callable[[], Settings]) -> None:
+    settings = empty()
+    at = settings.oltp
+    before = datetime(2026, 1, 31, 23, 59, 59, 999999, UTC)
+    rows = [("tenant", "old", before), ("tenant", "new", NOW)]
+    with psycopg.connect(
+        host=at.host,
+        port=at.port,
+        dbname=at.database,
+        user="migrator",
+        password=at.migrator_password.get_secret_value(),
+    ) as owner:
+        owner.execute("CREATE SCHEMA sales")
+        for name in OLTP_CHAIN[:5]:
+            owner.execute((FOLDER / "oltp" / "versions" / f"{name}.sql").read_bytes())
+        owner.execute("CREATE TABLE sales.schema_version (version_num varchar(32) PRIMARY KEY)")
+        owner.execute("INSERT INTO sales.schema_version VALUES ('0005')")
+        for row in rows:
+            owner.execute("INSERT INTO sales.sessions (tenant_id, session_id, started_at) VALUES (%s, %s, %s)", row)
+        shape = table_shape(owner)
+        owner.commit()
+        assert migrate_oltp(settings)[0] == "0006_retention"
+        found = owner.execute("SELECT tenant_id, session_id, started_at FROM sales.sessions ORDER BY started_at")
+        assert found.fetchall() == rows
+        assert table_shape(owner) == shape
+        with pytest.raises(errors.CheckViolation):
+            owner.execute("INSERT INTO sales.sessions (tenant_id, session_id) VALUES ('a', 'ends with a space ')")
+
+
+def table_shape(connection: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """Columns, checks and rights of the sessions."""
+    return {
+        "columns": connection.execute(
+            "SELECT column_name, data_type, character_maximum_length, is_nullable, column_default "
+            "FROM information_schema.columns WHERE table_name = 'sessions' ORDER BY ordinal_position"
+        ).fetchall(),
+        "checks": connection.execute(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE conrelid = 'sales.sessions'::regclass AND contype = 'c' ORDER BY conname"
+        ).fetchall(),
+        "rights": connection.execute(
+            "SELECT grantee, privilege_type FROM information_schema.role_table_grants "
+            "WHERE table_name = 'sessions' ORDER BY grantee, privilege_type"
+        ).fetchall(),
+        "indexes": connection.execute(
+            "SELECT indexname FROM pg_indexes WHERE tablename = 'sessions' ORDER BY indexname"
+        ).fetchall(),
+    }
 
 
 def test_two_migrations_at_once_apply_each_revision_once(empty: Callable[[], Settings]) -> None:
@@ -243,16 +254,16 @@ def months_from(day: date, offset: int) -> date:
 def test_partitions_that_are_there_are_left_alone(migrated: Settings) -> None:
     days = date(2032, 11, 3), date(2033, 1, 1)
     events: list[str] = []
-    assert make_partitions(migrated, *days, events.append) == 2 * 3 * 4 + 30 + 31 + 31
+    assert make_partitions(migrated, *days, events.append) == 2 * 3 * 4 + 2 * (30 + 31 + 31)
     assert make_partitions(migrated, *days, events.append) == 0
-    assert events == ["oltp: 116 partitions for 2032-11 to 2033-01"]
+    assert events == ["oltp: 208 partitions for 2032-11 to 2033-01"]
 
 
 def test_partitions_may_be_made_beside_each_other(migrated: Settings) -> None:
     days = date(2035, 1, 1), date(2035, 3, 1)
     with ThreadPoolExecutor(2) as pool:
         made = [run.result() for run in [pool.submit(make_partitions, migrated, *days) for _ in range(2)]]
-    assert sum(made) == 2 * 3 * 4 + 31 + 28 + 31
+    assert sum(made) == 2 * 3 * 4 + 2 * (31 + 28 + 31)
 
 
 def test_a_range_of_days_in_the_wrong_order_is_refused(login: Connect) -> None:
@@ -264,7 +275,7 @@ def test_partitions_are_made_while_somebody_reads_and_writes(migrated: Settings,
     reader, writer = login("cdc_reader"), login("app_writer")
     reader.execute("SELECT count(*) FROM sales.outbox_events")
     writer.execute(*outbox_row())
-    assert make_partitions(migrated, date(2034, 5, 1), date(2034, 5, 1)) == 8 + 31
+    assert make_partitions(migrated, date(2034, 5, 1), date(2034, 5, 1)) == 8 + 31 + 31
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
@@ -463,6 +474,19 @@ def test_an_events_trace_is_its_column_or_a_header_and_never_costs_the_event(
 
 ANY_LEAF = f"sales.orders_{TODAY:%Y_%m}_0"
 CAPTURED = ("orders", "order_lines", "payments", "outbox_events")
+RETIRING = (
+    "sales.retire_rows('2010-01-01', '{}', '{}', '{}', '{}')",
+    "sales.retire_events('leaf', '{}', '{}')",
+    "sales.retire_sessions('leaf', now(), '{}')",
+    "sales.erase_events('tenant', '{}')",
+)
+WITHIN = (  # what the functions above are made of
+    "sales.delete_rows('orders', 'order_month', '2010-01-01', '{}')",
+    f"sales.drop_leaf('{ANY_LEAF}')",
+    f"sales.lock_above('{ANY_LEAF}')",
+    "sales.drop_months('{}', '{}')",
+    "sales.make_month('orders', 'order_month', false, 'FULL', '2010-01-01')",
+)
 
 
 @pytest.mark.parametrize(
@@ -470,6 +494,7 @@ CAPTURED = ("orders", "order_lines", "payments", "outbox_events")
     [
         *[("app_writer", f"UPDATE sales.{table} SET updated_by = 'me'") for table in CAPTURED[:3]],
         *[("app_writer", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "sessions")],
+        ("app_writer", "UPDATE sales.sessions SET last_seen_at = now()"),
         ("app_writer", "INSERT INTO sales.sessions (tenant_id, session_id) VALUES ('a', 'b')"),
         *[("cdc_reader", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "heartbeat", "debezium_signal")],
         ("cdc_reader", "INSERT INTO sales.debezium_signal VALUES ('a', 'log', '{}')"),
@@ -479,6 +504,12 @@ CAPTURED = ("orders", "order_lines", "payments", "outbox_events")
         ),
         *[("reporter_reader", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "heartbeat")],
         ("retention", "DELETE FROM sales.sessions WHERE last_seen_at < now() - interval '30 days'"),
+        *[("retention", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "sessions")],
+        ("retention", "SELECT sales.make_partitions('2040-01-01', '2040-01-01')"),
+        ("retention", f"SELECT sales.event_sums('outbox_events_{TODAY:%Y_%m_%d}', '{{}}')"),
+        ("retention", "SELECT sales.row_sums('orders', 'order_month', '2010-01-01', '{}')"),
+        ("retention", "SELECT sales.retire_rows('2010-01-01', '{}', '{}', '{}', '{}')"),
+        ("retention", "SELECT sales.erase_events('tenant', '{}')"),
         ("reporting_writer", "INSERT INTO reporting_g1.checkpoint VALUES ('t', 0, 'id', 0, 1)"),
         ("reporting_writer", "UPDATE reporting_g1.orders SET _offset = 1"),
         ("reporting_writer", "CREATE TEMPORARY TABLE stage (LIKE reporting_g1.orders)"),
@@ -510,9 +541,16 @@ def test_a_role_may_do_its_work(role: str, statement: str, login: Connect) -> No
         ("reporter_reader", "UPDATE sales.heartbeat SET at = now()"),
         ("reporter_reader", "SELECT FROM sales.sessions"),
         ("reporter_reader", "SELECT FROM sales.debezium_signal"),
-        *[("retention", f"SELECT FROM sales.{table}") for table in CAPTURED],
-        ("retention", "TRUNCATE sales.sessions"),
+        *[("retention", f"DELETE FROM sales.{table}") for table in CAPTURED],
+        *[("retention", f"TRUNCATE sales.{table}") for table in (*CAPTURED, "sessions")],
+        *[("retention", f"UPDATE sales.{table} SET tenant_id = 'a'") for table in CAPTURED],
+        *[("retention", f"DROP TABLE sales.{table}") for table in (*CAPTURED, "sessions", ANY_LEAF[6:])],
+        ("retention", f"DELETE FROM {ANY_LEAF}"),
+        ("retention", f"LOCK TABLE {ANY_LEAF}"),
+        *[("retention", f"SELECT {call}") for call in WITHIN],
+        *[(role, f"SELECT {call}") for role in ("app_writer", "cdc_reader", "reporter_reader") for call in RETIRING],
         ("retention", "UPDATE sales.sessions SET deleted_by = 'me'"),
+        ("retention", "INSERT INTO sales.sessions (tenant_id, session_id) VALUES ('a', 'b')"),
         ("reporting_writer", "TRUNCATE reporting_g1.orders"),
         ("reporting_writer", "DELETE FROM reporting_g1.orders"),
         ("reporting_writer", "SELECT FROM report.orders"),

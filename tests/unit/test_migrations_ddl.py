@@ -250,6 +250,28 @@ def test_the_linter_finds_nothing_unsafe(chain: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def functions(text: str) -> dict[str, str]:
+    """Each function that a file makes: its head, up to its body."""
+    heads = re.findall(r"^CREATE FUNCTION sales\.(\w+)(.*?)(?:AS \$\$|^RETURN )", text, re.MULTILINE | re.DOTALL)
+    return dict(heads)
+
+
+@pytest.mark.parametrize("path", sql_files("oltp"), ids=lambda p: p.stem)
+def test_a_function_finds_nothing_that_its_caller_has_put_in_its_way(path: Path) -> None:
+    for name, head in functions(path.read_text()).items():
+        resolved_already = "LANGUAGE sql IMMUTABLE" in head  # a body after RETURN is parsed when it is made
+        assert resolved_already or "SET search_path = pg_catalog, pg_temp" in head, name
+
+
+def test_a_function_that_runs_with_the_owners_rights_is_granted_by_name_only() -> None:
+    text = next(path for path in sql_files("oltp") if path.stem == "0006_retention").read_text()
+    definers = {name for name, head in functions(text).items() if "SECURITY DEFINER" in head}
+    made, granted = text.split("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA sales FROM PUBLIC;")
+    assert "CREATE FUNCTION" not in granted
+    assert "GRANT EXECUTE" not in made
+    assert set(re.findall(r"^    sales\.(\w+)\(", granted, re.MULTILINE)) == definers | {"make_partitions"}
+
+
 BSON_TYPES: dict[type[Type], str] = {Text: "string", Numeric: "decimal", Integer: "int", Timestamp: "date"}
 
 
