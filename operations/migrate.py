@@ -80,7 +80,11 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     number = generation or at.generation
     schema = f"reporting_g{number}"
     server = _reporting(at)
-    passwords = {at.user("writer"): at.writer_password, at.user("reader"): at.reader_password}
+    passwords = {
+        at.user("writer"): at.writer_password,
+        at.user("reader"): at.reader_password,
+        at.user("retention"): at.retention_password,
+    }
     if at.adapter == "sqlserver":
         _prepare_sqlserver(at, server, passwords)
     with connected(server) as connection:
