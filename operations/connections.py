@@ -1,5 +1,7 @@
 """Connections to the databases, each as the least of its roles; one that fails says which setting to look at."""
 
+import re
+from collections.abc import Iterable
 from typing import Any, Literal
 from urllib.parse import quote_plus
 
@@ -16,6 +18,7 @@ from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
 from sinks.port import Reporting
+from sinks.retiring import Retiring
 
 OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
 CONNECT_TIMEOUT_S = 10
@@ -56,6 +59,38 @@ def landing(settings: Settings) -> Reporting:
 
     _odbc(settings, "writer").close()
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
+
+
+def retirings(settings: Settings) -> list[Retiring]:
+    """Every generation of reporting that there is, in order: what ages must leave them all. They connect when they are
+    first used; the login is tried now. Raises HeadraceError when the settings' own generation isn't among them."""
+    if settings.reporting.adapter == "postgres":
+        from sinks import postgres_retiring_sql
+        from sinks.postgres_retiring import PostgresRetiring
+
+        with reporting(settings, "retention") as connection:
+            found = connection.execute(postgres_retiring_sql.generations()).fetchall()
+        conninfo = reporting_conninfo(settings, "retention")
+        return [PostgresRetiring(conninfo, number) for number in _generations(settings, found)]
+    from sinks import sqlserver_retiring_sql
+    from sinks.sqlserver_retiring import SqlServerRetiring
+
+    session = _odbc(settings, "retention")
+    found = session.execute(sqlserver_retiring_sql.generations()).fetchall()
+    session.close()
+    odbc = odbc_string(settings, "retention")
+    return [SqlServerRetiring(odbc, number) for number in _generations(settings, found)]
+
+
+def _generations(settings: Settings, schemas: Iterable[tuple[str]]) -> list[int]:
+    matches = (re.fullmatch(r"reporting_g([1-9][0-9]*)", schema) for (schema,) in schemas)
+    found = sorted(int(match[1]) for match in matches if match)
+    if settings.reporting.generation not in found:
+        raise HeadraceError(
+            f"generation {settings.reporting.generation} of reporting is not there, or not open to retention; "
+            "run `headrace migrate`"
+        )
+    return found
 
 
 def odbc_string(settings: Settings, role: ReportingRole) -> str:

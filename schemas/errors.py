@@ -18,3 +18,14 @@ class BadRecord(HeadraceError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)
         self.field = field
+
+
+class Unproven(HeadraceError):
+    """What was to be deleted is not what the archive was shown to hold; nothing was deleted. See
+    docs/runbook.md#unproven."""
+
+    def __init__(self, what: str, *, found: object, proven: object) -> None:
+        super().__init__(
+            f"{what}: {found} would be deleted, {proven} are proven to be in the archive; nothing was deleted. "
+            "See docs/runbook.md#unproven"
+        )

@@ -19,9 +19,11 @@ from sqlalchemy import Engine
 
 import migrations
 from migrations.errors import MigrationFailed
+from operations import connections
 from operations.migrate import make_partitions, migrate_catalog, migrate_oltp, migrate_reporting
 from operations.settings import Settings
-from schemas.tables import TABLES, Source, reported
+from schemas.errors import HeadraceError
+from schemas.tables import EVENTS, TABLES, Source, reported
 
 FOLDER = Path(migrations.__file__).parent
 OLTP_CHAIN = sorted(path.stem for path in (FOLDER / "oltp" / "versions").glob("*.sql"))
@@ -641,6 +643,25 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
     )
     assert {name for (name,) in found} == {table.name for table in reported()}
     login("reporting_writer").execute("SELECT FROM reporting_g2.orders")
+
+
+def test_retention_reaches_every_generation_that_there_is(migrated: Settings, login: Connect) -> None:
+    migrate_reporting(migrated, 4)
+    owner = login("reporting_migrator")
+    owner.execute("CREATE SCHEMA reporting_g99")  # begun, and without tables
+    owner.commit()
+    found = connections.retirings(migrated)
+    assert {1, 4} <= {each.generation for each in found}
+    assert 99 not in {each.generation for each in found}
+    for each in found:
+        assert each.event_sums(EVENTS, TODAY, ()) == {}
+        each.close()
+
+
+def test_a_generation_that_retention_cannot_reach_is_named(migrated: Settings) -> None:
+    missing = migrated.model_copy(update={"reporting": migrated.reporting.model_copy(update={"generation": 98})})
+    with pytest.raises(HeadraceError, match=r"generation 98 of reporting.*headrace migrate"):
+        connections.retirings(missing)
 
 
 # The catalog
