@@ -1,6 +1,8 @@
 """Connections to the databases, each as the least of its roles; one that fails says which setting to look at."""
 
+import re
 import socket
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
 
@@ -17,6 +19,7 @@ from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
 from sinks.port import Reporting
+from sinks.retiring import Retiring
 
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
     from sinks.archive.log import Log
@@ -71,6 +74,38 @@ def archive(settings: Settings, by: str) -> "Log":
     if at.url is None:
         raise HeadraceError(f"{PREFIX}ARCHIVE__URL: expected a folder or a bucket, such as s3://bucket/headrace")
     return Log(open_store(at.url, at.endpoint), f"{by} on {socket.gethostname()}")
+
+
+def retirings(settings: Settings) -> list[Retiring]:
+    """Every generation of reporting that there is, in order: what ages must leave them all. They connect when they are
+    first used; the login is tried now. Raises HeadraceError when the settings' own generation isn't among them."""
+    if settings.reporting.adapter == "postgres":
+        from sinks import postgres_retiring_sql
+        from sinks.postgres_retiring import PostgresRetiring
+
+        with reporting(settings, "retention") as connection:
+            found = connection.execute(postgres_retiring_sql.generations()).fetchall()
+        conninfo = reporting_conninfo(settings, "retention")
+        return [PostgresRetiring(conninfo, number) for number in _generations(settings, found)]
+    from sinks import sqlserver_retiring_sql
+    from sinks.sqlserver_retiring import SqlServerRetiring
+
+    session = _odbc(settings, "retention")
+    found = session.execute(sqlserver_retiring_sql.generations()).fetchall()
+    session.close()
+    odbc = odbc_string(settings, "retention")
+    return [SqlServerRetiring(odbc, number) for number in _generations(settings, found)]
+
+
+def _generations(settings: Settings, schemas: Iterable[tuple[str]]) -> list[int]:
+    matches = (re.fullmatch(r"reporting_g([1-9][0-9]*)", schema) for (schema,) in schemas)
+    found = sorted(int(match[1]) for match in matches if match)
+    if settings.reporting.generation not in found:
+        raise HeadraceError(
+            f"generation {settings.reporting.generation} of reporting is not there, or not open to retention; "
+            "run `headrace migrate`"
+        )
+    return found
 
 
 def odbc_string(settings: Settings, role: ReportingRole) -> str:

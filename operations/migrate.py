@@ -54,9 +54,13 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
             applied = chain.upgrade(connection, "oltp", schema="sales")
         _set_passwords(connection, passwords)
     _report("oltp", applied, on_event)
-    today = datetime.now(UTC).date()
-    make_partitions(settings, month(today, -MONTHS_BEHIND), month(today, MONTHS_AHEAD), on_event)
+    make_partitions(settings, *months_ahead(datetime.now(UTC).date()), on_event)
     return applied
+
+
+def months_ahead(today: date) -> tuple[date, date]:
+    """The first and the last month whose partitions must be there."""
+    return month(today, -MONTHS_BEHIND), month(today, MONTHS_AHEAD)
 
 
 def make_partitions(settings: Settings, first_day: date, last_day: date, on_event: OnEvent = _silent) -> int:
@@ -83,7 +87,11 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     number = generation or at.generation
     schema = f"reporting_g{number}"
     server = _reporting(at)
-    passwords = {at.user("writer"): at.writer_password, at.user("reader"): at.reader_password}
+    passwords = {
+        at.user("writer"): at.writer_password,
+        at.user("reader"): at.reader_password,
+        at.user("retention"): at.retention_password,
+    }
     if at.adapter == "sqlserver":
         _prepare_sqlserver(at, server, passwords)
     with connected(server) as connection:

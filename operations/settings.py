@@ -12,7 +12,7 @@ from schemas.errors import HeadraceError
 
 PREFIX = "HEADRACE_"
 
-ReportingRole = Literal["migrator", "writer", "reader"]
+ReportingRole = Literal["migrator", "writer", "reader", "retention"]
 
 
 class Oltp(BaseModel):
@@ -42,6 +42,7 @@ class Reporting(BaseModel):
     migrator_password: SecretStr
     writer_password: SecretStr
     reader_password: SecretStr
+    retention_password: SecretStr
 
     def user(self, role: ReportingRole) -> str:
         """The name that `role` logs in with."""

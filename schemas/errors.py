@@ -18,3 +18,10 @@ class BadRecord(HeadraceError):
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)
         self.field = field
+
+
+class Unproven(HeadraceError):
+    """What is to leave a store is not what was proven, so nothing of it has left. See docs/runbook.md#unproven."""
+
+    def __init__(self, difference: str) -> None:
+        super().__init__(f"{difference}. {self.__doc__}")

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from schemas.change import Change, Key, Row
+from schemas.change import Change, Key, Row, Value
 from schemas.position import Position
 from schemas.tables import Mode, Table
+from sinks.cutoff import TENANT, Cutoff, split
 from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
-from sinks.staging import rounds
+from sinks.staging import event_id, rounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +23,15 @@ class Stored:
 
 
 class MemoryReporting:
-    """`sinks.port.Reporting` over dictionaries."""
+    """`sinks.port.Reporting` over dictionaries. `erased` are events by tenant and id; `transaction` is held by
+    whoever changes anything."""
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Key, Stored]] = {}
         self.checkpoints: dict[Partition, Checkpoint] = {}
-        self._transaction = threading.Lock()  # several workers may land in one memory
+        self.cutoffs: dict[str, Cutoff] = {}
+        self.erased: set[tuple[Value, Value]] = set()
+        self.transaction = threading.Lock()  # several workers may land in one memory
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
         """See `Reporting.claim`."""
@@ -44,23 +48,24 @@ class MemoryReporting:
 
     def land(self, batch: Batch) -> Landed:
         """See `Reporting.land`; the numbers are the port's."""
-        with self._transaction:
+        with self.transaction:
             return self._land(batch)
 
     def _land(self, batch: Batch) -> Landed:
         tables = {name: dict(rows) for name, rows in self.tables.items()}
         folded = written = 0
-        for table, changes in rounds(batch.changes):  # 1, 2
+        changes, refused = split(batch.changes, self.cutoffs)  # 0
+        for table, newest in rounds(changes):  # 1, 2
             rows = tables.setdefault(table.name, {})
-            folded += len(changes)
-            written += sum(_write(table, rows, change) for change in changes.values())  # 3, 4
+            folded += len(newest)
+            written += sum(self._write(table, rows, change) for change in newest.values())  # 3, 4
         for partition, moved in batch.checkpoints.items():  # 5
             held = self.checkpoints.get(partition)
             if held is None or held.fence != moved.fence:
                 raise fenced(list(batch.checkpoints))
         self.tables = tables
         self.checkpoints |= batch.checkpoints
-        return Landed(folded=folded, written=written)
+        return Landed(folded=folded, written=written, refused=len(refused))
 
     def close(self) -> None:
         """Nothing to close."""
@@ -69,17 +74,21 @@ class MemoryReporting:
         """The rows of a table, deleted ones included."""
         return self.tables.get(table.name, {})
 
-
-def _write(table: Table, rows: dict[Key, Stored], change: Change) -> bool:
-    _check(table, change)
-    landed = rows.get(change.key)
-    position = change.position
-    if landed is not None:
-        if table.mode is Mode.EVENT or not position.wins_over(landed.position):
+    def _write(self, table: Table, rows: dict[Key, Stored], change: Change) -> bool:
+        _check(table, change)
+        landed = rows.get(change.key)
+        position = change.position
+        if table.mode is Mode.EVENT and (landed is not None or self._erased(table, change.key)):
             return False
-        position = position.replacing(landed.position)
-    rows[change.key] = Stored(row=change.row, position=position, source_time=change.source_time)
-    return True
+        if landed is not None:
+            if not position.wins_over(landed.position):
+                return False
+            position = position.replacing(landed.position)
+        rows[change.key] = Stored(row=change.row, position=position, source_time=change.source_time)
+        return True
+
+    def _erased(self, table: Table, key: Key) -> bool:
+        return (key[table.key.index(TENANT)], key[table.key.index(event_id(table))]) in self.erased
 
 
 def _check(table: Table, change: Change) -> None:

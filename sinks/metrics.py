@@ -29,6 +29,7 @@ LAND_SECONDS = Histogram(
 )
 FOLDED = Counter("headrace_sink_folded", "Rows staged: the newest change of each key of a batch.")
 WRITTEN = Counter("headrace_sink_written", "Rows that changed reporting; the rest were repeats or outdated.")
+REFUSED = Counter("headrace_sink_refused", "Changes of rows that have aged out of reporting; they were passed over.")
 RETRIES = Counter("headrace_sink_retries", "Batches tried again.")
 POISONED = Counter("headrace_sink_poisoned", "Batches that had to be bisected.")
 

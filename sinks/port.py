@@ -3,10 +3,12 @@
 
 The commit protocol, which the adapters' code follows by these numbers, all in one transaction:
 
+0. read what has aged out (`sinks.cutoff`) and leave it out of the batch; whoever sets a cutoff waits until this
+   transaction has ended, or this one waits for it and sees the new one
 1. fold the changes to the newest of each key (`schemas.fold`: rounds, landed in order)
 2. load a round into a staging table typed as its target
 3. update the rows that stand at an older position (`Position.wins_over`, in SQL)
-4. insert the rows that are not there yet
+4. insert the rows that are not there yet; of events, those that belong to no erased person
 5. move the checkpoint of every partition, where the fence is still ours; else roll back: `Fenced`
 
 Then commit. A database may serialize 3 and 4 in either order; events are inserted if absent and never updated.
@@ -49,10 +51,19 @@ class Batch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
     """What a batch came to: `folded` rows were staged, `written` of them changed the table. The others were
-    repeats, or older than what is there."""
+    repeats, or older than what is there. `refused` changes had aged out: they were not staged, and the
+    checkpoint passes them."""
 
     folded: int
     written: int
+    refused: int = 0
+
+    def __add__(self, other: "Landed") -> "Landed":
+        return Landed(
+            folded=self.folded + other.folded,
+            written=self.written + other.written,
+            refused=self.refused + other.refused,
+        )
 
 
 class Reporting(Protocol):

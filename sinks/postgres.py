@@ -1,16 +1,15 @@
 """Landing in Postgres: COPY into a staging table of the connection, then two statements a table."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import psycopg
 
 from schemas.change import Change, Row
-from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
 from sinks import postgres_sql as sql
-from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
-from sinks.postgres_errors import classify
+from sinks.cutoff import Cutoff, cutoffs_of, split
+from sinks.port import Batch, Checkpoint, Landed, Partition, TopicReplaced, fenced
+from sinks.postgres_session import PostgresSession
 from sinks.staging import rounds, staged_row
 
 
@@ -19,14 +18,13 @@ class PostgresReporting:
     schema, which `headrace migrate` makes."""
 
     def __init__(self, conninfo: str, generation: int) -> None:
-        self._conninfo = conninfo
         self._generation = generation
-        self._connected: psycopg.Connection | None = None
         self._stages: dict[str, Callable[[Change], Row]] = {}
+        self._session = PostgresSession(conninfo, sql.SESSION, name="headrace-sink", on_reset=self._stages.clear)
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
         """See `Reporting.claim`."""
-        with self._transaction() as connection:
+        with self._session.transaction() as connection:
             connection.execute(sql.make_checkpoint(self._generation), (*partition, topic_id, beginning))
             row = connection.execute(sql.raise_fence(self._generation), partition).fetchone()
             if row is None or row[0] != topic_id:
@@ -35,29 +33,28 @@ class PostgresReporting:
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:
         """See `Reporting.checkpoint`."""
-        with self._transaction() as connection:
+        with self._session.transaction() as connection:
             row = connection.execute(sql.read_checkpoint(self._generation), partition).fetchone()
         return None if row is None else _checkpoint(row)
 
     def land(self, batch: Batch) -> Landed:
         """See `Reporting.land`; the numbers are the port's."""
         folded = written = 0
-        with self._transaction() as connection, connection.cursor() as cursor:
+        with self._session.transaction() as connection, connection.cursor() as cursor:
+            changes, refused = split(batch.changes, _cutoffs(cursor, batch))  # 0
             staged: set[str] = set()
-            for table, changes in rounds(batch.changes):  # 1
+            for table, newest in rounds(changes):  # 1
                 if table.name in staged:
                     cursor.execute(sql.clear_stage(table))
                 staged.add(table.name)
-                written += self._land(cursor, table, list(changes.values()))
-                folded += len(changes)
+                written += self._land(cursor, table, list(newest.values()))
+                folded += len(newest)
             self._move(cursor, batch)  # 5
-        return Landed(folded=folded, written=written)
+        return Landed(folded=folded, written=written, refused=len(refused))
 
     def close(self) -> None:
         """Closes the connection."""
-        if self._connected is not None:
-            self._connected.close()
-        self._connected = None
+        self._session.close()
 
     def _land(self, cursor: psycopg.Cursor, table: Table, changes: Sequence[Change]) -> int:
         row = self._stage(cursor, table)
@@ -86,41 +83,9 @@ class PostgresReporting:
             self._stages[table.name] = staged_row(table)
         return self._stages[table.name]
 
-    @contextmanager
-    def _transaction(self) -> Iterator[psycopg.Connection]:
-        try:
-            connection = self._connection()
-            yield connection
-            connection.commit()
-        except psycopg.Error as error:
-            found = classify(error)
-            self._roll_back(keep=isinstance(found, Poison))
-            raise found from error
-        except HeadraceError:
-            self._roll_back(keep=True)
-            raise
-        except BaseException:
-            self.close()
-            raise
 
-    def _roll_back(self, *, keep: bool) -> None:
-        """Undoes the transaction; a connection whose state is in doubt is given up (`keep` false)."""
-        self._stages.clear()  # they may have been made in this transaction
-        if not keep or self._connected is None:
-            self.close()
-            return
-        try:
-            self._connected.rollback()
-        except psycopg.Error:
-            self.close()
-
-    def _connection(self) -> psycopg.Connection:
-        if self._connected is None:
-            self._stages.clear()
-            self._connected = psycopg.connect(self._conninfo, application_name="headrace-sink", connect_timeout=10)
-            for setting in sql.SESSION:
-                self._connected.execute(setting)
-        return self._connected
+def _cutoffs(cursor: psycopg.Cursor, batch: Batch) -> dict[str, Cutoff]:
+    return cutoffs_of(cursor.execute(sql.read_cutoffs()).fetchall()) if batch.changes else {}
 
 
 def _checkpoint(row: Sequence[object]) -> Checkpoint:

@@ -7,7 +7,8 @@ follows sees it, so a race needs no retry. (The guard needs `_read`, which ON CO
 from collections.abc import Iterable
 
 from schemas.tables import Mode, Table
-from sinks.staging import READ, staged_columns, stored_columns
+from sinks.cutoff import TENANT
+from sinks.staging import READ, event_id, staged_columns, stored_columns
 
 GUARD = """\
 (s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
@@ -75,7 +76,7 @@ def insert(table: Table, generation: int) -> str:
     columns = _list(stored_columns(table))
     return (
         f"INSERT INTO {target(table, generation)} ({columns})\n"
-        f"SELECT {columns}\nFROM {stage(table)}\nON CONFLICT ({_list(table.key)}) DO NOTHING"
+        f"SELECT {columns}\nFROM {stage(table)}{_not_erased(table)}\nON CONFLICT ({_list(table.key)}) DO NOTHING"
     )
 
 
@@ -86,6 +87,11 @@ UPDATE {schema(generation)}.checkpoint AS c
 SET next_offset = m.next_offset, updated_at = now()
 FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::bigint[]) AS m (topic, partition, fence, next_offset)
 WHERE c.topic = m.topic AND c.partition = m.partition AND c.fence = m.fence"""
+
+
+def read_cutoffs() -> str:
+    """Step 0: part, before and held of each cutoff. Its lock (ACCESS SHARE) stays until the transaction ends."""
+    return "SELECT part, before, held FROM retention.cutoff"
 
 
 def make_checkpoint(generation: int) -> str:
@@ -130,6 +136,15 @@ def _assignment(name: str) -> str:
     if name.startswith("_log"):
         return f'"{name}" = CASE WHEN {KEEPS_LOG} THEN t."{name}" ELSE s."{name}" END'
     return f'"{name}" = s."{name}"'
+
+
+def _not_erased(table: Table) -> str:
+    if table.mode is not Mode.EVENT:
+        return ""
+    return (
+        " AS s\nWHERE NOT EXISTS (SELECT FROM retention.erased_event AS e"
+        f' WHERE e.tenant_id = s."{TENANT}" AND e.event_id = s."{event_id(table)}")'
+    )
 
 
 def _join(key: Iterable[str]) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from schemas.tables import Column, Mode, Table
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
-from sinks.staging import POSITION, READ, staged_columns, stored_columns
+from sinks.cutoff import TENANT
+from sinks.staging import POSITION, READ, event_id, staged_columns, stored_columns
 
 GUARD = """\
 (s.[_epoch] > t.[_epoch] OR (s.[_epoch] = t.[_epoch] AND (
@@ -86,7 +87,7 @@ def update(table: Table, generation: int) -> str:
     return (
         "UPDATE t SET\n    "
         + ",\n    ".join(_assignment(name) for name in settable)
-        + f"\nFROM {target(table, generation)} AS t\nJOIN {stage(table)} AS s ON {_join(table)}\nWHERE {GUARD};"
+        + f"\nFROM {target(table, generation)} AS t\nJOIN {stage(table)} AS s ON {join(table)}\nWHERE {GUARD};"
     )
 
 
@@ -96,7 +97,8 @@ def insert(table: Table, generation: int) -> str:
     return (
         f"INSERT INTO {target(table, generation)} ({_list(columns)})\n"
         f"SELECT {_list(columns, 's.')}\nFROM {stage(table)} AS s\nWHERE NOT EXISTS (\n"
-        f"    SELECT 1 FROM {target(table, generation)} AS t WITH (UPDLOCK, SERIALIZABLE)\n    WHERE {_join(table)}\n);"
+        f"    SELECT 1 FROM {target(table, generation)} AS t WITH (UPDLOCK, SERIALIZABLE)\n    WHERE {join(table)}\n)"
+        f"{_not_erased(table)};"
     )
 
 
@@ -111,6 +113,12 @@ JOIN OPENJSON(?) WITH (
     [fence] BIGINT '$[2]',
     [next_offset] BIGINT '$[3]'
 ) AS m ON c.[topic] = m.[topic] COLLATE {KEY_COLLATION} AND c.[partition] = m.[partition] AND c.[fence] = m.[fence];"""
+
+
+def read_cutoffs() -> str:
+    """Step 0: part, before and held of each cutoff. HOLDLOCK keeps the table's shared lock until the transaction ends;
+    with it the row versions of RCSI are not read."""
+    return "SELECT [part], [before], [held] FROM [retention].[cutoff] WITH (TABLOCK, HOLDLOCK);"
 
 
 def make_checkpoint(generation: int) -> str:
@@ -155,10 +163,11 @@ def create_view(table: Table, generation: int) -> str:
 
 
 def _json_type(column: Column | None, name: str) -> str:
-    return _SYSTEM_TYPES[name] if column is None else _type(column.type)
+    return _SYSTEM_TYPES[name] if column is None else column_type(column.type)
 
 
-def _type(type_: Type) -> str:
+def column_type(type_: Type) -> str:
+    """The type in which OPENJSON gives a column."""
     match type_:
         case Text(length=length):
             # OPENJSON silently gives NULL for text that is longer than declared. A character may take two code
@@ -186,7 +195,17 @@ def _assignment(name: str) -> str:
     return f"[{name}] = s.[{name}]"
 
 
-def _join(table: Table) -> str:
+def _not_erased(table: Table) -> str:
+    if table.mode is not Mode.EVENT:
+        return ""
+    return (
+        " AND NOT EXISTS (\n    SELECT 1 FROM [retention].[erased_event] AS e\n"
+        f"    WHERE e.[tenant_id] = s.[{TENANT}] AND e.[event_id] = s.[{event_id(table)}]\n)"
+    )
+
+
+def join(table: Table) -> str:
+    """The condition that rows `t` and `s` have the same key."""
     terms = [f"t.[{name}] = s.[{name}]" for name in table.key]
     texts = [name for name in table.key if isinstance(table.column(name).type, Text | Uuid)]
     terms += [f"DATALENGTH(t.[{name}]) = DATALENGTH(s.[{name}])" for name in texts]

@@ -17,6 +17,11 @@ SYSTEM = (*POSITION, "_deleted", "_source_time")
 READ = "_read"
 
 
+def event_id(table: Table) -> str:
+    """The column that tells an event from the others of its tenant, whatever their days: an event's key ends in it."""
+    return table.key[-1]
+
+
 def stored_columns(table: Table) -> tuple[str, ...]:
     """The columns of the table in reporting: its own, and for state the system's."""
     own = tuple(column.name for column in table.all_columns)

@@ -157,24 +157,24 @@ class SinkWorker:
         metrics.LATENCY.observe(changes, datetime.now(UTC))
         metrics.FOLDED.inc(landed.folded)
         metrics.WRITTEN.inc(landed.written)
+        metrics.REFUSED.inc(landed.refused)
         return landed
 
     def _land_around(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
         metrics.POISONED.inc()
         unmoved = {partition: self._claims.held[partition] for partition in checkpoints}
-        folded = written = 0
+        landed = Landed(folded=0, written=0)
 
         def land(some: Sequence[_Item]) -> None:
-            nonlocal folded, written
-            landed = self._reporting.land(Batch(changes=[change for _, change in some], checkpoints=unmoved))
-            folded, written = folded + landed.folded, written + landed.written
+            nonlocal landed
+            landed += self._reporting.land(Batch(changes=[change for _, change in some], checkpoints=unmoved))
 
         for (message, _), poison in bisect(land, items):
             self._refuse(message, poison)
         self._dead_letters.confirm()
         # Only now, with the bad rows safe, may the checkpoint pass them.
         self._reporting.land(Batch(changes=(), checkpoints=checkpoints))
-        return Landed(folded=folded, written=written)
+        return landed
 
     def _refuse(self, message: Message, error: BadRecord | Poison) -> None:
         came = record(message)

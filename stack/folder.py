@@ -42,6 +42,7 @@ PASSWORD_NAMES = (
     "retention",
     "reporting_writer",
     "reporting_reader",
+    "reporting_retention",
 )
 
 

@@ -316,6 +316,7 @@ def environment(ports: Mapping[str, int], passwords: Mapping[str, str], epoch: i
         "HEADRACE_REPORTING__MIGRATOR_PASSWORD": passwords["reporting_migrator"],
         "HEADRACE_REPORTING__WRITER_PASSWORD": passwords["reporting_writer"],
         "HEADRACE_REPORTING__READER_PASSWORD": passwords["reporting_reader"],
+        "HEADRACE_REPORTING__RETENTION_PASSWORD": passwords["reporting_retention"],
         "HEADRACE_CATALOG__URI": catalog_uri(ports),
         "HEADRACE_CATALOG__DATABASE": "catalog",
         "HEADRACE_KAFKA__BOOTSTRAP": f"{LOOPBACK}:{ports['kafka']}",

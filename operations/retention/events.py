@@ -3,21 +3,21 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 
-from sinks.cutoff import Cutoff
-from sinks.retiring import Retiring
-
 from kafka import clients
-from operations.retention.errors import Busy, Unproven
+from operations.retention.errors import Busy
 from operations.retention.item import Item, Outcome
 from operations.retention.oltp import Leaf
 from operations.retention.proof import Days, Event, event_text
 from operations.retention.stores import Stores
 from operations.retention.topics import EventTopics, Stretch
+from schemas.errors import Unproven
 from schemas.killpoints import KillPoint, reached
 from schemas.sums import Sum
 from schemas.tables import Table
 from sinks.archive.files import FileDamaged
 from sinks.archive.manifest import Kind, Retired
+from sinks.cutoff import Cutoff
+from sinks.retiring import Retiring
 
 SHOWN = 5  # missing events that are named
 _DAY = timedelta(days=1)
@@ -81,7 +81,14 @@ class EventRetention:
             reporting.retire_events(self._table, day, sums)
             reached(KillPoint.REPORT_EVENTS_RETIRED)
 
-        return self._one(reporting.name, f"{self._table.name} of {day}", Days(day, day + _DAY), sums, ids, retire)
+        return self._one(
+            f"reporting_g{reporting.generation}",
+            f"{self._table.name} of {day}",
+            Days(day, day + _DAY),
+            sums,
+            ids,
+            retire,
+        )
 
     def _one(  # noqa: PLR0913, PLR0917
         self,

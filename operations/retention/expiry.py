@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 
+from operations.months import month
 from operations.retention.item import Item, Outcome
 from operations.retention.policy import Age
-from operations.retention.proof import next_month
 from operations.retention.stores import Stores
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.batch import Batch
@@ -30,7 +30,7 @@ def expired(stores: Stores) -> Iterator[Item]:
 
 
 def _end(table: Table, folder: Folder) -> date:
-    return folder.day if table.mode is Mode.EVENT else next_month(folder.day)
+    return folder.day if table.mode is Mode.EVENT else month(folder.day, 1)
 
 
 def _expire(stores: Stores, table: Table, folder: Folder, files: Sequence[ArchivedFile]) -> Iterator[Item]:

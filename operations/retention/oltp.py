@@ -15,10 +15,10 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from operations.months import months
-from operations.retention.errors import Busy, Unproven
+from operations.retention.errors import Busy
 from operations.rows import in_postgres, stream
 from schemas.change import Row
-from schemas.errors import HeadraceError, Unavailable
+from schemas.errors import HeadraceError, Unavailable, Unproven
 from schemas.sums import Sum
 from schemas.tables import Table
 
@@ -83,14 +83,17 @@ class OltpRetention:
         found = self._all(f"SELECT * FROM {table.schema}.event_sums(%s, %s)", [leaf.name, list(held)])
         return {tenant: Sum(count, int(total)) for tenant, count, total in found}
 
-    def event_ids(self, table: Table, leaf: Leaf, tenant: str) -> Iterator[str]:
-        """The different events of a tenant in a leaf, sorted; they are streamed, so read them to the end."""
+    def event_ids(self, table: Table, leaf: Leaf, tenant: str) -> Iterator[tuple[date, str]]:
+        """The different events of a tenant in a leaf, each with its day (UTC), sorted; they are streamed, so read them
+        to the end."""
         sql = (
-            f'SELECT DISTINCT event_id::text COLLATE "C" FROM {table.schema}.{table.relation} '
-            "WHERE tenant_id = %s AND occurred_at >= %s AND occurred_at < %s ORDER BY 1"
+            f"SELECT DISTINCT (occurred_at AT TIME ZONE 'UTC')::date, event_id::text COLLATE \"C\" "
+            f"FROM {table.schema}.{table.relation} "
+            "WHERE tenant_id = %s AND occurred_at >= %s AND occurred_at < %s ORDER BY 1, 2"
         )
-        for (event_id,) in self._stream(sql, [tenant, leaf.start, leaf.end]):
-            yield str(event_id)
+        for day, event_id in self._stream(sql, [tenant, leaf.start, leaf.end]):
+            assert isinstance(day, date)  # noqa: S101  # the query says so
+            yield day, str(event_id)
 
     def retire_events(self, leaf: Leaf, held: Sequence[str], proven: Mapping[str, Sum]) -> int:
         """Ends a leaf of the outbox, or what is in it of tenants that are not held; returns how many events went.
@@ -123,16 +126,20 @@ class OltpRetention:
         count, total = self._one("SELECT * FROM sales.row_sums(%s, %s, %s, %s)", arguments)
         return Sum(count, int(total))
 
+    def row_tenants(self, table: Table, month: date, held: Sequence[str]) -> set[str]:
+        """The tenants that a month has rows of."""
+        sql = f"SELECT DISTINCT tenant_id FROM {table.schema}.{table.relation} WHERE {_in_month(table)}"
+        return {tenant for (tenant,) in self._all(sql, [month, month, list(held)])}
+
     def rows(self, table: Table, month: date, held: Sequence[str]) -> Iterator[Row]:
         """A month's rows in the order of the table's key; JSON and UUIDs as Postgres prints them.
 
         They are streamed, so read them to the end.
         """
-        ages_by = _ages_by(table)
         key = ", ".join(in_postgres(table.column(name)) for name in table.key)
         sql = (
             f"SELECT {', '.join(map(in_postgres, table.columns))} FROM {table.schema}.{table.relation} "
-            f"WHERE {ages_by} >= %s AND {ages_by} < (%s::date + interval '1 month')::date AND {NOT_HELD} ORDER BY {key}"
+            f"WHERE {_in_month(table)} ORDER BY {key}"
         )
         for row in self._stream(sql, [month, month, list(held)]):
             yield tuple(value.astimezone(UTC) if isinstance(value, datetime) else value for value in row)
@@ -223,6 +230,11 @@ def _explained(error: psycopg.Error) -> HeadraceError | psycopg.Error:
 def _claimed(proven: Mapping[str, Sum]) -> Jsonb:
     """Sums as text: JSON's numbers are floats to some readers, and 60 bits and more are no float's."""
     return Jsonb({name: [claim.count, str(claim.total)] for name, claim in proven.items()})
+
+
+def _in_month(table: Table) -> str:
+    ages_by = _ages_by(table)
+    return f"{ages_by} >= %s AND {ages_by} < (%s::date + interval '1 month')::date AND {NOT_HELD}"
 
 
 def _ages_by(table: Table) -> str:

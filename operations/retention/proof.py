@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from schemas.change import Key
 from schemas.sums import Sum, row_text, text_hash
 from schemas.tables import Table
 from sinks.archive.files import Datum, check
 from sinks.archive.layout import bucket
 from sinks.archive.log import Log
 from sinks.archive.manifest import ArchivedFile
-from sinks.archive.reading import distinct, key_of
+from sinks.archive.reading import distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +58,6 @@ class ArchiveProof:
         erased = self._log.manifest().erased(table.name)
         return sorted(event for event in wanted if (event.tenant, event.id) not in erased)
 
-    def keys(self, table: Table, month: date, tenants: set[str]) -> Iterator[Key]:
-        """The keys of a month's archived rows of these tenants."""
-        return map(key_of(table), self.records(table, Days(month, next_month(month)), tenants))
-
     def records(self, table: Table, days: Days, tenants: set[str]) -> Iterator[Datum]:
         """The records of these days and tenants, each once, from files that are what was written."""
         buckets = {bucket(tenant) for tenant in tenants}
@@ -91,8 +86,3 @@ def datum_text(table: Table) -> Callable[[Datum], str]:
     names = [column.name for column in table.columns]
     text = row_text(table.columns)
     return lambda datum: text(tuple(datum[name] for name in names))
-
-
-def next_month(month: date) -> date:
-    """The first day of the month after."""
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)

@@ -15,15 +15,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 from confluent_kafka import KafkaError, Message
-from sinks.cutoff import Cutoff
 
 from kafka import clients
-from operations.retention.errors import Busy, Unproven
+from operations.months import month as month_of
+from operations.retention.errors import Busy
 from operations.retention.item import Item, Outcome
-from operations.retention.proof import Days, datum_text, next_month
+from operations.retention.proof import Days, datum_text
 from operations.retention.stores import Stores
 from schemas.change import Key
-from schemas.errors import Unavailable
+from schemas.errors import Unavailable, Unproven
 from schemas.killpoints import KillPoint, reached
 from schemas.record import key_bytes
 from schemas.sums import Sum
@@ -34,6 +34,7 @@ from sinks.archive.files import FileDamaged, read
 from sinks.archive.log import Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Retired
 from sinks.archive.reading import key_of
+from sinks.cutoff import Cutoff
 
 CONFIRM_S = 60.0
 
@@ -140,7 +141,7 @@ class RowRetention:
     def _archived(self, table: Table, month: date) -> Sum:
         """What the archive holds of the tenants whose rows Postgres has now."""
         tenants = self._stores.oltp.row_tenants(table, month, self._held)
-        days = Days(month, next_month(month))
+        days = Days(month, month_of(month, 1))
         found = self._stores.proof.sums(table, days, tenants, datum_text(table))
         return sum(found.values(), Sum())
 
@@ -148,7 +149,7 @@ class RowRetention:
 
     def _refuse(self, month: date) -> None:
         for reporting in self._stores.reporting:
-            cutoff = Cutoff(part=self._part, before=next_month(month), held=self._stores.held)
+            cutoff = Cutoff(part=self._part, before=month_of(month, 1), held=self._stores.held)
             reporting.set_cutoff(cutoff)
         reached(KillPoint.CUTOFF_SET)
 
@@ -158,7 +159,7 @@ class RowRetention:
                 reporting.retire_rows(table, month, self._stores.held)
                 if table.ages_by not in table.key:  # a delete that came through capture does not say its month
                     reporting.forget(table, self._keys(table, month))
-                reporting.sweep(table, next_month(month))
+                reporting.sweep(table, month_of(month, 1))
 
     def _tombstone(self, month: date) -> None:
         producer = clients.producer(self._stores.bootstrap)

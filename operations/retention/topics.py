@@ -96,5 +96,7 @@ class EventTopics:
 
     def _dead_letters(self) -> set[tuple[str, int, int]]:
         if self._dead is None:
-            self._dead = {letter.record.origin for letter in dead_letters.listing(self._bootstrap, topic=self._dead_topic)}
+            self._dead = {
+                letter.record.origin for letter in dead_letters.listing(self._bootstrap, topic=self._dead_topic)
+            }
         return self._dead

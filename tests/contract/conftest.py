@@ -4,6 +4,7 @@ string; the run's header says whether it does."""
 import os
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from stores import GENERATION, MemoryStore, SqlStore, Store, make_sqlserver_generation, postgres, sqlserver
 from trade import Tenant
@@ -12,13 +13,16 @@ ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
 
 
 @pytest.fixture(scope="session")
-def postgres_conninfos(settings: object) -> tuple[str, str]:
-    """How the sink's own role and the migrator reach a generation that only this suite uses."""
+def postgres_conninfos(settings: object) -> tuple[str, str, str]:
+    """How the sink's own role, the migrator and retention's reach a generation that only this suite uses."""
     from operations import connections, migrate
 
     migrate.migrate_reporting(settings, GENERATION)  # type: ignore[arg-type]
-    writer, migrator = (connections.reporting_conninfo(settings, role) for role in ("writer", "migrator"))  # type: ignore[arg-type]
-    return writer, migrator
+    roles = ("writer", "migrator", "retention")
+    writer, migrator, retention = (connections.reporting_conninfo(settings, role) for role in roles)  # type: ignore[arg-type]
+    with psycopg.connect(migrator) as connection:  # each test leaves a cutoff of its own
+        connection.execute("DELETE FROM retention.cutoff WHERE part LIKE 't-%'")
+    return writer, migrator, retention
 
 
 @pytest.fixture(scope="session")

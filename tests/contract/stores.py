@@ -1,7 +1,8 @@
 """Where the contract suite lands: three stores, each with any number of adapters open on it, and a way to look in."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -12,12 +13,17 @@ import psycopg
 import migrations
 from schemas.change import Key, Row
 from schemas.position import Position
-from schemas.tables import Mode, Table
-from sinks import postgres_sql, sqlserver_sql
+from schemas.tables import Mode, Table, reported
+from sinks import postgres_retiring_sql, postgres_sql, sqlserver_retiring_sql, sqlserver_sql
+from sinks.cutoff import Cutoff
 from sinks.memory import MemoryReporting, Stored
+from sinks.memory_retiring import MemoryRetiring
 from sinks.port import Reporting
 from sinks.postgres import PostgresReporting
+from sinks.postgres_retiring import PostgresRetiring
+from sinks.retiring import Retiring
 from sinks.sqlserver import SqlServerReporting
+from sinks.sqlserver_retiring import SqlServerRetiring
 from sinks.staging import stored_columns
 
 GENERATION = 71
@@ -27,12 +33,22 @@ class Store(Protocol):
     """One reporting database."""
 
     name: str
+    locks_nothing: bool
 
     def reporting(self) -> Reporting:
         """Another adapter on this store, closed at the end of the test."""
 
+    def retiring(self) -> Retiring:
+        """This store as retention reaches it, closed at the end of the test."""
+
+    def waited_for(self) -> bool:
+        """Whether somebody waits for a transaction to end."""
+
     def rows(self, table: Table, tenant: str) -> Mapping[Key, Stored]:
         """A tenant's rows as they are committed, deleted ones included."""
+
+    def others(self, tenant: str) -> list[str]:
+        """All tenants of other tests, which one that retires a month must hold."""
 
     def view(self, table: Table, tenant: str) -> list[Row]:
         """A tenant's rows as readers see them through the view of this generation."""
@@ -43,12 +59,19 @@ class Store(Protocol):
 
 class MemoryStore:
     name = "memory"
+    locks_nothing = False
 
     def __init__(self) -> None:
         self._reporting = MemoryReporting()
 
     def reporting(self) -> Reporting:
         return self._reporting
+
+    def retiring(self) -> Retiring:
+        return MemoryRetiring(self._reporting)
+
+    def waited_for(self) -> bool:
+        return self._reporting.transaction.locked()  # a lock does not say who waits for it
 
     def rows(self, table: Table, tenant: str) -> Mapping[Key, Stored]:
         found = self._reporting.rows(table)
@@ -57,6 +80,9 @@ class MemoryStore:
             for key, row in found.items()
             if key[0] == tenant
         }
+
+    def others(self, tenant: str) -> list[str]:
+        return []
 
     def view(self, table: Table, tenant: str) -> list[Row]:
         """In memory the views are this rule."""
@@ -70,28 +96,58 @@ class MemoryStore:
 
 
 class SqlStore:
-    """Postgres or SQL Server: `connect` opens a plain connection, `own` one that may make views, `adapter` an adapter;
-    `dialect` is the module of its SQL."""
+    """Postgres or SQL Server: `connect` opens a plain connection, `own` one that may make views, `adapter` and
+    `retiring` an adapter; `dialect` is the module of its SQL, `lock` what locks the cutoffs, `waits` a query
+    for whoever waits for a lock."""
+
+    locks_nothing = False
 
     def __init__(
         self,
         name: str,
+        *,
         connect: Callable[[], Any],
         own: Callable[[], Any],
         adapter: Callable[[], Reporting],
+        retiring: Callable[[], Retiring],
         dialect: ModuleType,
+        lock: str,
+        waits: str,
     ) -> None:
         self.name = name
         self._own = own
         self._dialect = dialect
         self._adapter = adapter
-        self._adapters: list[Reporting] = []
+        self._retiring = retiring
+        self._lock, self._waits = lock, waits
+        self._adapters: list[Reporting | Retiring] = []
         self.connection = connect()
         self._mark = "?" if dialect is sqlserver_sql else "%s"
 
     def reporting(self) -> Reporting:
-        self._adapters.append(self._adapter())
-        return self._adapters[-1]
+        self._adapters.append(adapter := self._adapter())
+        return adapter
+
+    def retiring(self) -> Retiring:
+        self._adapters.append(retiring := self._retiring())
+        return retiring
+
+    @contextmanager
+    def setting(self, cutoff: Cutoff) -> Iterator[Callable[[], None]]:
+        """The moment in which a cutoff is being set; it is set when what is yielded is called."""
+        connection = self._own()
+        cursor = connection.cursor()
+        cursor.execute(self._lock)
+        values = ", ".join([self._mark] * 3)
+        cursor.execute(
+            f"INSERT INTO retention.cutoff (part, before, held) VALUES ({values})",
+            (cutoff.part, cutoff.before.isoformat(), cutoff.held_text()),
+        )
+        yield connection.commit
+        connection.close()
+
+    def waited_for(self) -> bool:
+        return self.connection.cursor().execute(self._waits).fetchone() is not None
 
     def rows(self, table: Table, tenant: str) -> Mapping[Key, Stored]:
         columns = stored_columns(table)
@@ -100,6 +156,11 @@ class SqlStore:
         found = self.connection.cursor().execute(query, (tenant,)).fetchall()
         rows = (dict(zip(columns, map(_utc, row), strict=True)) for row in found)
         return {tuple(row[name] for name in table.key): _stored(table, row) for row in rows}
+
+    def others(self, tenant: str) -> list[str]:
+        names = [table.name for table in reported()]
+        query = " UNION ".join(f"SELECT tenant_id FROM reporting_g{GENERATION}.{name}" for name in names)
+        return [name for (name,) in self.connection.cursor().execute(query).fetchall() if name != tenant]
 
     def view(self, table: Table, tenant: str) -> list[Row]:
         # Made and looked through in a transaction that is rolled back: the readers' own views stay as they are.
@@ -119,14 +180,17 @@ class SqlStore:
         self.connection.close()
 
 
-def postgres(writer: str, migrator: str) -> SqlStore:
+def postgres(writer: str, migrator: str, retention: str) -> SqlStore:
     """The generation of this suite in Postgres, which `headrace migrate` has made."""
     return SqlStore(
         "postgres",
-        lambda: psycopg.connect(writer, autocommit=True),
-        lambda: psycopg.connect(migrator),
-        lambda: PostgresReporting(writer, GENERATION),
-        postgres_sql,
+        connect=lambda: psycopg.connect(writer, autocommit=True),
+        own=lambda: psycopg.connect(migrator),
+        adapter=lambda: PostgresReporting(writer, GENERATION),
+        retiring=lambda: PostgresRetiring(retention, GENERATION),
+        dialect=postgres_sql,
+        lock=postgres_retiring_sql.lock_cutoffs(),
+        waits="SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'retention.cutoff'::regclass",
     )
 
 
@@ -136,10 +200,13 @@ def sqlserver(odbc: str) -> SqlStore:
 
     return SqlStore(
         "sqlserver",
-        lambda: pyodbc.connect(odbc, autocommit=True),
-        lambda: pyodbc.connect(odbc, autocommit=False),
-        lambda: SqlServerReporting(odbc, GENERATION),
-        sqlserver_sql,
+        connect=lambda: pyodbc.connect(odbc, autocommit=True),
+        own=lambda: pyodbc.connect(odbc, autocommit=False),
+        adapter=lambda: SqlServerReporting(odbc, GENERATION),
+        retiring=lambda: SqlServerRetiring(odbc, GENERATION),
+        dialect=sqlserver_sql,
+        lock=sqlserver_retiring_sql.lock_cutoffs(),
+        waits="SELECT 1 FROM sys.dm_exec_requests WHERE wait_type LIKE 'LCK%'",
     )
 
 

@@ -1,22 +1,26 @@
 """Changes for the contract suite: short to write in a test, complete enough for a real table."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import uuid4
 
 from schemas.change import Change, Op, Row
 from schemas.position import Position
-from schemas.tables import EVENTS, ORDER_LINES, ORDERS, Table
+from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS, Table
+from sinks.cutoff import Cutoff
 from sinks.port import Batch, Checkpoint, Landed, Partition, Reporting
 
 MONTH = date(2026, 11, 1)
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+DAY = NOON.date()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One test's own rows: a tenant, and a partition that nobody else reads."""
+    """One test's own rows: a tenant, a partition that nobody else reads, and tables that age by a part of the policy of
+    their own, as a cutoff is the whole database's."""
 
     name: str = field(default_factory=lambda: f"t-{uuid4().hex[:12]}")
     topic_id: str = "id-1"
@@ -24,6 +28,12 @@ class Tenant:
     @property
     def partition(self) -> Partition:
         return Partition(f"topic.{self.name}", 0)
+
+    def table(self, table: Table) -> Table:
+        return replace(table, retention=self.name)
+
+    def cutoff(self, before: date, *held: str) -> Cutoff:
+        return Cutoff(self.name, before, frozenset(held))
 
     def order(self, order_id: str, offset: int, status: str = "placed", **changed: object) -> Change:
         """A change of an order. `at` overrides parts of its position; `op=Op.DELETE` deletes it."""
@@ -43,7 +53,7 @@ class Tenant:
             "updated_at": NOON,
             "updated_by": "shop",
         } | changed
-        return _change(ORDERS, op, Position(at.pop("epoch", 1), offset, **at), values)
+        return _change(self.table(ORDERS), op, Position(at.pop("epoch", 1), offset, **at), values)
 
     def line(self, order_id: str, offset: int, *, version: int, status: str) -> Change:
         """An enriched line of an order."""
@@ -65,13 +75,36 @@ class Tenant:
             "catalog_version": version // 2,
             "enrichment_status": status,
         }
-        return _change(ORDER_LINES, Op.UPDATE, Position(1, offset, version, (offset, offset)), values)
+        return _change(self.table(ORDER_LINES), Op.UPDATE, Position(1, offset, version, (offset, offset)), values)
 
-    def event(self, event_id: str, offset: int, event_type: str = "placed") -> Change:
+    def payment(self, payment_id: str, offset: int, *, op: Op = Op.UPDATE, **changed: object) -> Change:
+        """A change of a payment, whose key doesn't tell its month."""
+        values = {
+            "tenant_id": self.name,
+            "payment_id": payment_id,
+            "order_month": MONTH,
+            "order_id": "o-1",
+            "provider": "acme",
+            "provider_status": "captured",
+            "method": "card",
+            "installments": 1,
+            "amount": Decimal("12.3400"),
+            "currency": "BRL",
+            "paid_at": NOON,
+            "created_at": NOON,
+            "created_by": "shop",
+            "updated_at": NOON,
+            "updated_by": "shop",
+        } | changed
+        at = changed.pop("at", NOON)
+        found = _change(self.table(PAYMENTS), op, Position(1, offset, log=(offset, offset)), values)
+        return replace(found, source_time=at)  # type: ignore[arg-type]
+
+    def event(self, event_id: str, offset: int, event_type: str = "placed", day: date = DAY) -> Change:
         """An event of the outbox."""
         values = {
             "tenant_id": self.name,
-            "event_day": NOON.date(),
+            "event_day": day,
             "event_id": event_id,
             "aggregate_type": "order",
             "aggregate_id": "o-1",
@@ -80,7 +113,7 @@ class Tenant:
             "payload": '{"total": "12.34", "note": "caf\\u00e9"}',
             "occurred_at": NOON,
         }
-        return _change(EVENTS, Op.CREATE, Position(1, offset), values)
+        return _change(self.table(EVENTS), Op.CREATE, Position(1, offset), values)
 
 
 class Worker:
@@ -94,9 +127,13 @@ class Worker:
     def land(self, *changes: Change, upto: int | None = None) -> Landed:
         """Lands one batch; the checkpoint moves behind its last offset, or to `upto`."""
         last = max((change.position.offset + 1 for change in changes), default=self.checkpoint.next_offset)
+        return self.land_all(changes, max(self.checkpoint.next_offset, last) if upto is None else upto)
+
+    def land_all(self, changes: Sequence[Change], upto: int = 0) -> Landed:
+        """Lands one batch; the checkpoint moves to `upto`."""
         moved = Checkpoint(
             topic_id=self.checkpoint.topic_id,
-            next_offset=max(self.checkpoint.next_offset, last) if upto is None else upto,
+            next_offset=upto,
             fence=self.checkpoint.fence,
         )
         landed = self._reporting.land(Batch(changes=changes, checkpoints={self._tenant.partition: moved}))

@@ -19,9 +19,11 @@ from sqlalchemy import Engine
 
 import migrations
 from migrations.errors import MigrationFailed
+from operations import connections
 from operations.migrate import make_partitions, migrate_catalog, migrate_oltp, migrate_reporting
 from operations.settings import Settings
-from schemas.tables import TABLES, Source, reported
+from schemas.errors import HeadraceError
+from schemas.tables import EVENTS, TABLES, Source, reported
 
 FOLDER = Path(migrations.__file__).parent
 OLTP_CHAIN = sorted(path.stem for path in (FOLDER / "oltp" / "versions").glob("*.sql"))
@@ -57,7 +59,8 @@ def login(migrated: Settings) -> Iterator[Connect]:
                 password = getattr(at, f"{role}_password")
                 where = {"host": at.host, "port": at.port, "dbname": at.database}
             opened[role] = psycopg.connect(user=role, password=password.get_secret_value(), **where)
-        opened[role].rollback()
+        for connection in opened.values():  # another role's open transaction may hold a lock
+            connection.rollback()
         return opened[role]
 
     yield connect
@@ -166,7 +169,7 @@ def test_no_statement_holds_a_password(migrated: Settings) -> None:
     finally:
         sqlalchemy.event.remove(Engine, "before_cursor_execute", note)
     text = "\n".join(sent)
-    assert text.count("SCRAM-SHA-256$") == 6
+    assert text.count("SCRAM-SHA-256$") == 7
     for password in (migrated.oltp.app_writer_password, migrated.reporting.writer_password):
         assert password.get_secret_value() not in text
 
@@ -472,6 +475,7 @@ def test_an_events_trace_is_its_column_or_a_header_and_never_costs_the_event(
 
 # Roles
 
+CUTOFF = "INSERT INTO retention.cutoff VALUES ('events', '2026-01-01', '[]')"
 ANY_LEAF = f"sales.orders_{TODAY:%Y_%m}_0"
 CAPTURED = ("orders", "order_lines", "payments", "outbox_events")
 RETIRING = (
@@ -513,7 +517,14 @@ WITHIN = (  # what the functions above are made of
         ("reporting_writer", "INSERT INTO reporting_g1.checkpoint VALUES ('t', 0, 'id', 0, 1)"),
         ("reporting_writer", "UPDATE reporting_g1.orders SET _offset = 1"),
         ("reporting_writer", "CREATE TEMPORARY TABLE stage (LIKE reporting_g1.orders)"),
+        ("reporting_writer", "SELECT FROM retention.cutoff, retention.erased_event"),
         *[("reporting_reader", f"SELECT FROM report.{table.name}") for table in reported()],
+        *[("reporting_retention", f"DELETE FROM reporting_g1.{table.name} WHERE true") for table in reported()],
+        ("reporting_retention", "SELECT FROM reporting_g1.checkpoint"),
+        ("reporting_retention", "LOCK TABLE retention.cutoff IN ACCESS EXCLUSIVE MODE"),
+        ("reporting_retention", CUTOFF + " ON CONFLICT (part) DO UPDATE SET before = excluded.before"),
+        ("reporting_retention", "INSERT INTO retention.erased_event VALUES ('t', 'e') ON CONFLICT DO NOTHING"),
+        ("reporting_retention", "CREATE TEMPORARY TABLE aged AS SELECT order_id FROM reporting_g1.orders"),
     ],
 )
 def test_a_role_may_do_its_work(role: str, statement: str, login: Connect) -> None:
@@ -557,6 +568,18 @@ def test_a_role_may_do_its_work(role: str, statement: str, login: Connect) -> No
         ("reporting_writer", "CREATE TABLE reporting_g1.mine (id int)"),
         ("reporting_writer", "UPDATE reporting_g1.schema_version SET version_num = '0'"),
         ("reporting_writer", "CREATE VIEW report.mine AS SELECT 1"),
+        ("reporting_writer", CUTOFF),
+        ("reporting_writer", "LOCK TABLE retention.cutoff IN ACCESS EXCLUSIVE MODE"),
+        ("reporting_writer", "INSERT INTO retention.erased_event VALUES ('t', 'e')"),
+        ("reporting_reader", "SELECT FROM retention.cutoff"),
+        ("reporting_reader", "SELECT FROM retention.erased_event"),
+        ("reporting_retention", "DELETE FROM retention.cutoff"),
+        ("reporting_retention", "DELETE FROM retention.erased_event"),
+        ("reporting_retention", "TRUNCATE reporting_g1.events"),
+        ("reporting_retention", "UPDATE reporting_g1.orders SET _deleted = true"),
+        ("reporting_retention", "DELETE FROM reporting_g1.checkpoint"),
+        ("reporting_retention", "SELECT FROM reporting_g1.schema_version"),
+        ("reporting_retention", "CREATE TABLE retention.mine (id int)"),
         ("reporting_reader", "SELECT FROM reporting_g1.orders"),
         ("reporting_reader", "SELECT FROM reporting_g1.checkpoint"),
         ("reporting_reader", "DELETE FROM report.orders"),
@@ -572,7 +595,7 @@ def test_a_role_may_do_no_more(role: str, statement: str, login: Connect) -> Non
 def test_only_capture_may_replicate_and_nobody_rules(superuser: Connection) -> None:
     attributes = superuser.execute(
         "SELECT rolname, rolreplication FROM pg_roles WHERE rolname IN ('app_writer', 'cdc_reader', 'reporter_reader', "
-        "'retention', 'reporting_writer', 'reporting_reader') "
+        "'retention', 'reporting_writer', 'reporting_reader', 'reporting_retention') "
         "AND rolcanlogin AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls) ORDER BY rolname"
     ).fetchall()
     assert attributes == [
@@ -580,6 +603,7 @@ def test_only_capture_may_replicate_and_nobody_rules(superuser: Connection) -> N
         ("cdc_reader", True),
         ("reporter_reader", False),
         ("reporting_reader", False),
+        ("reporting_retention", False),
         ("reporting_writer", False),
         ("retention", False),
     ]
@@ -632,9 +656,21 @@ def test_a_later_table_needs_no_grants(login: Connect) -> None:
     allowed = owner.execute(
         "SELECT has_table_privilege('reporting_writer', 'reporting_g1.later', 'INSERT'), "
         "has_table_privilege('reporting_reader', 'report.later', 'SELECT'), "
-        "has_table_privilege('reporting_reader', 'report.later', 'INSERT')"
+        "has_table_privilege('reporting_reader', 'report.later', 'INSERT'), "
+        "has_table_privilege('reporting_retention', 'reporting_g1.later', 'DELETE')"
     ).fetchone()
-    assert allowed == (True, True, False)
+    assert allowed == (True, True, False, True)
+
+
+def test_generations_share_one_cutoff(migrated: Settings, login: Connect) -> None:
+    owner = login("reporting_migrator")
+    owner.execute(CUTOFF)
+    owner.commit()
+    migrate_reporting(migrated, 3)
+    assert owner.execute("SELECT before FROM retention.cutoff WHERE part = 'events'").fetchone() == (date(2026, 1, 1),)
+    owner.execute("DELETE FROM retention.cutoff")
+    owner.commit()
+    login("reporting_retention").execute("DELETE FROM reporting_g3.orders WHERE true")
 
 
 def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrated: Settings, login: Connect) -> None:
@@ -645,6 +681,25 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
     )
     assert {name for (name,) in found} == {table.name for table in reported()}
     login("reporting_writer").execute("SELECT FROM reporting_g2.orders")
+
+
+def test_retention_reaches_every_generation_that_there_is(migrated: Settings, login: Connect) -> None:
+    migrate_reporting(migrated, 4)
+    owner = login("reporting_migrator")
+    owner.execute("CREATE SCHEMA reporting_g99")  # begun, and without tables
+    owner.commit()
+    found = connections.retirings(migrated)
+    assert {1, 4} <= {each.generation for each in found}
+    assert 99 not in {each.generation for each in found}
+    for each in found:
+        assert each.event_sums(EVENTS, TODAY, ()) == {}
+        each.close()
+
+
+def test_a_generation_that_retention_cannot_reach_is_named(migrated: Settings) -> None:
+    missing = migrated.model_copy(update={"reporting": migrated.reporting.model_copy(update={"generation": 98})})
+    with pytest.raises(HeadraceError, match=r"generation 98 of reporting.*headrace migrate"):
+        connections.retirings(missing)
 
 
 # The catalog

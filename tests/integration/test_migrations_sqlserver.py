@@ -40,6 +40,7 @@ def reporting(odbc: str) -> Reporting:
         migrator_password=SecretStr(given.pop("PWD")),
         writer_password=SecretStr("Wr1te'} ;" + secrets.token_hex(4)),
         reader_password=SecretStr("Re4d-" + secrets.token_hex(4)),
+        retention_password=SecretStr("Ret1re-" + secrets.token_hex(4)),
         odbc=";".join(f"{name}={value}" for name, value in given.items()),
     )
 
@@ -72,7 +73,7 @@ def migrated(target: Settings) -> Settings:
 
 @pytest.fixture
 def execute(migrated: Settings) -> Iterator[Callable[[str, str], Any]]:
-    """Runs a statement as writer or reader; what it did is rolled back."""
+    """Runs a statement as one of the roles; what it did is rolled back."""
     import pyodbc
 
     opened = []
@@ -80,7 +81,7 @@ def execute(migrated: Settings) -> Iterator[Callable[[str, str], Any]]:
     def run(role: str, statement: str) -> Any:
         at = migrated.reporting
         password = getattr(at, f"{role}_password").get_secret_value()
-        connection = pyodbc.connect(connection_string(at, getattr(at, f"{role}_user"), password), autocommit=False)
+        connection = pyodbc.connect(connection_string(at, at.user(role), password), autocommit=False)
         opened.append(connection)
         return connection.execute(statement)
 
@@ -108,6 +109,14 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
         ("writer", "INSERT INTO reporting_g1.[checkpoint] VALUES ('t', 0, 'id', 0, 1, SYSUTCDATETIME())"),
         ("writer", "UPDATE reporting_g1.orders SET [_offset] = 1"),
         ("writer", "SELECT TOP (0) * INTO #stage FROM reporting_g1.orders"),
+        ("writer", "SELECT * FROM retention.cutoff WITH (TABLOCK, HOLDLOCK)"),
+        ("writer", "SELECT * FROM retention.erased_event"),
+        ("retention", "DELETE FROM reporting_g1.orders"),
+        ("retention", "SELECT * FROM reporting_g1.[checkpoint]"),
+        ("retention", "SELECT COUNT(*) FROM retention.cutoff WITH (TABLOCKX, HOLDLOCK)"),
+        ("retention", "INSERT INTO retention.cutoff VALUES ('events', '2026-01-01', '[]', SYSUTCDATETIME())"),
+        ("retention", "UPDATE retention.cutoff SET held = '[]'"),
+        ("retention", "INSERT INTO retention.erased_event VALUES ('t', 'e', SYSUTCDATETIME())"),
         *[("reader", f"SELECT * FROM report.{table.name}") for table in reported()],
     ],
 )
@@ -124,6 +133,13 @@ def test_a_role_may_do_its_work(role: str, statement: str, execute: Callable[[st
         ("writer", "CREATE TABLE reporting_g1.mine (id INT)"),
         ("writer", "CREATE TABLE dbo.mine (id INT)"),
         ("writer", "SELECT * FROM report.orders"),
+        ("writer", "INSERT INTO retention.cutoff VALUES ('events', '2026-01-01', '[]', SYSUTCDATETIME())"),
+        ("writer", "UPDATE retention.cutoff SET held = '[]'"),
+        ("retention", "DELETE FROM retention.cutoff"),
+        ("retention", "DELETE FROM retention.erased_event"),
+        ("retention", "UPDATE reporting_g1.orders SET [_offset] = 1"),
+        ("retention", "CREATE TABLE dbo.mine (id INT)"),
+        ("reader", "SELECT * FROM retention.cutoff"),
         ("reader", "SELECT * FROM reporting_g1.orders"),
         ("reader", "SELECT * FROM reporting_g1.[checkpoint]"),
         ("reader", "DELETE FROM report.orders"),

@@ -10,7 +10,8 @@ COPY pg_temp."stage_events" ("tenant_id", "event_day", "event_id", "aggregate_ty
 -- insert
 INSERT INTO reporting_g1."events" ("tenant_id", "event_day", "event_id", "aggregate_type", "aggregate_id", "event_type", "schema_version", "payload", "occurred_at", "traceparent")
 SELECT "tenant_id", "event_day", "event_id", "aggregate_type", "aggregate_id", "event_type", "schema_version", "payload", "occurred_at", "traceparent"
-FROM pg_temp."stage_events"
+FROM pg_temp."stage_events" AS s
+WHERE NOT EXISTS (SELECT FROM retention.erased_event AS e WHERE e.tenant_id = s."tenant_id" AND e.event_id = s."event_id")
 ON CONFLICT ("tenant_id", "event_day", "event_id") DO NOTHING
 
 -- drop view

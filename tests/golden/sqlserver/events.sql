@@ -32,6 +32,9 @@ FROM [#stage_events] AS s
 WHERE NOT EXISTS (
     SELECT 1 FROM [reporting_g1].[events] AS t WITH (UPDLOCK, SERIALIZABLE)
     WHERE t.[tenant_id] = s.[tenant_id] AND t.[event_day] = s.[event_day] AND t.[event_id] = s.[event_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[event_id]) = DATALENGTH(s.[event_id])
+) AND NOT EXISTS (
+    SELECT 1 FROM [retention].[erased_event] AS e
+    WHERE e.[tenant_id] = s.[tenant_id] AND e.[event_id] = s.[event_id]
 );
 
 -- drop view

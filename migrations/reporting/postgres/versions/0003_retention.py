@@ -1,0 +1,6 @@
+"""What has aged out of reporting, and who may delete it."""
+
+from migrations.sql_files import sql_revision
+
+revision, down_revision = "0003", "0002"
+upgrade, downgrade = sql_revision(__file__)
