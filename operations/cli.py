@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from operations import settings as configuration
+from operations.archive.cli import app as archive_app
 from schemas.errors import HeadraceError, Unavailable
 
 WRONG, UNDECIDED, INTERRUPTED = 1, 2, 130
@@ -30,6 +31,7 @@ connectors_app = typer.Typer(no_args_is_help=True, help="Make Kafka Connect, top
 dlq_app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be understood or stored.")
 load_app = typer.Typer(no_args_is_help=True, help="Trade: the pretend back end that writes orders.")
 retention_app = typer.Typer(no_args_is_help=True, help="What is too old: shown, and deleted where the archive has it.")
+app.add_typer(archive_app, name="archive")
 app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(load_app, name="load")
