@@ -12,12 +12,13 @@ from hypothesis import settings as examples
 from uuid_utils import uuid7
 
 from schemas.tables import EVENTS
+from sinks.archive.batch import Batch
 from sinks.archive.compaction import Merged, groups, merge, sweep
 from sinks.archive.files import check, describe
 from sinks.archive.log import Log, Superseded
-from sinks.archive.manifest import Erasure, Kind
+from sinks.archive.manifest import Erasure, Kind, Progress
 from sinks.archive.reading import records
-from tests.filing import append, event, flip, ids, open_log
+from tests.filing import NOON, append, event, flip, ids, open_log
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -193,6 +194,33 @@ def test_a_file_that_is_added_after_all_is_not_swept(log: Log, monkeypatch: pyte
     _before_commit(log, monkeypatch, lambda other: other.commit(other.draft(Kind.APPEND, added=(orphan,))))
     assert swept(log, after=DAY) == []
     assert orphan.name in lying(log)
+
+
+def test_a_file_that_holds_more_than_the_archive_is_kept(log: Log, tmp_path: Path):
+    """As after a restore of the manifest from an older backup: the file may be all that is left."""
+    with tempfile.TemporaryDirectory() as spool:
+        batch = Batch(Path(spool))
+        batch.file(EVENTS, "tenant-001", event(90)["event_day"]).write(("", "", "90"), event(90), NOON)
+        (file,) = batch.publish(log.store, offsets={"shop.events.order/0": ("a", 91)})
+        batch.discard()
+    assert swept(log, after=DAY) == []
+    for start, end in ((0, 90), (90, 91)):
+        assert swept(log, after=DAY) == []
+        progress = Progress(topic="shop.events.order", partition=0, topic_id="a", start=start, end=end)
+        log.commit(log.draft(Kind.APPEND, progress=(progress,)))
+    assert swept(log, after=DAY) == [file.name]
+
+
+def test_a_merged_file_is_kept_where_what_it_replaces_is_lost(log: Log, monkeypatch: pytest.MonkeyPatch):
+    replaced = list(log.manifest().files)
+    with monkeypatch.context() as crashed:
+        crashed.setattr(log, "commit", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            compact(log)
+    (orphan,) = lying(log) - set(replaced)
+    log.store.delete(replaced[0])
+    assert swept(log, after=DAY) == []
+    assert orphan in lying(log)
 
 
 def test_names_that_are_none_of_ours_are_left_alone(log: Log):
