@@ -114,9 +114,13 @@ class Log:
     def _entry(self, number: int) -> Entry | None:
         try:
             with self._store.open(_entry_name(number)) as stream:
-                return _unsealed(ENTRY, stream.read(), f"{self._store.url}/{_entry_name(number)}")
+                entry = _unsealed(ENTRY, stream.read(), f"{self._store.url}/{_entry_name(number)}")
         except Missing:
             return None
+        if entry.number != number:  # whole, and copied from another place
+            where = f"{self._store.url}/{_entry_name(number)}"
+            raise ManifestDamaged(f"{where} is entry {entry.number}; see docs/runbook.md#manifest-damaged")
+        return entry
 
     def _put_checkpoint(self, manifest: Manifest) -> None:
         try:

@@ -82,6 +82,24 @@ def names_of_entry(folder: Path, number: int) -> str:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.avro"))[number - 1]
 
 
+def test_an_entry_in_the_place_of_another_is_found(folder: Path):
+    shutil.copy(entry(folder, 2), entry(folder, 3))
+    with pytest.raises(ManifestDamaged, match="is entry 2"):
+        open_log(folder).manifest()
+    assert [each.what for each in look(folder).findings if each.damage] == [What.MANIFEST]
+
+
+def test_a_file_that_cannot_be_looked_at_leaves_it_undecided_and_the_others_are(folder: Path):
+    log, (first, second, _) = open_log(folder), names(folder)
+    flip(folder / second)
+    unreadable = folder / first
+    unreadable.unlink()
+    unreadable.mkdir()
+    some = audit(log, [EVENTS], now=datetime.now(UTC))
+    assert found(some) == {first: What.UNREADABLE, second: What.DAMAGED}
+    assert some.undecided and some.damaged
+
+
 def test_a_missing_entry_is_found(folder: Path):
     entry(folder, 2).unlink()
     assert "2.json is missing" in str(look(folder).findings[0].said)
