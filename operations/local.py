@@ -1,19 +1,19 @@
 """The whole line on this machine: servers without Docker, migrated and capturing, and workers beside them.
 
-Workers are processes of their own, found again by pid file in the stack's folder like the servers.
+Workers are processes of their own, found again by pid file in the stack's folder like the servers. What `down` doesn't
+need is imported where it is used.
 """
 
 import os
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from operations import capture, migrate
-from operations.capture import Say
 from operations.invoked import command
 from operations.settings import PREFIX, Settings, adopt
 from schemas.errors import HeadraceError
@@ -23,6 +23,7 @@ from stack.probes import HttpAnswers
 from stack.servers import Server
 from stack.supervisor import Stack
 
+Say = Callable[[str], None]
 WORKERS = ("enrich", "report", "archive")
 READY_DEADLINE_S = 60.0
 POLL_S = 0.1
@@ -48,6 +49,8 @@ def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
     they stay: what capture refuses is mended with their help. Raises StackError, or HeadraceError for capture or a
     worker that ends.
     """
+    from operations import capture
+
     ready: dict[str, float] = {}
     refused: HeadraceError | None = None
 
@@ -79,6 +82,8 @@ def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
 
 def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     """All that can be done while Connect starts; returns the workers that were started."""
+    from operations import capture, migrate
+
     stack.wait_for("postgres")
     settings = adopt(stack.environment())
     migrate.migrate_oltp(settings)
@@ -203,10 +208,9 @@ def _wait_for_workers(folder: Path, workers: dict[str, Server]) -> None:
 def stop_workers(folder: Path, *, besides: Collection[str] = ()) -> None:
     """Ask the workers, but for those in `besides`, to finish their batch and end."""
     where = Folder(folder.absolute())
-    for name in WORKERS:
-        running = processes.find(where.pid_of(name))
-        if running is not None and name not in besides:
-            processes.stop(running, grace=STOP_GRACE_S)
+    found = [processes.find(where.pid_of(name)) for name in WORKERS if name not in besides]
+    with ThreadPoolExecutor(len(WORKERS)) as pool:
+        list(pool.map(lambda running: processes.stop(running, grace=STOP_GRACE_S), filter(None, found)))
 
 
 def _declare(name: str, port: int) -> Server:

@@ -1,6 +1,7 @@
 """`headrace migrate`: brings the source, the reporting database and the catalog to this version's schema.
 
 Everything may be run again, and by two at once: a database's migrations are one transaction behind one lock.
+Alembic is imported by who migrates: it takes as long as the rest, and `headrace load` makes partitions only.
 """
 
 import re
@@ -15,7 +16,6 @@ from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeou
 from sqlalchemy import Connection
 from sqlalchemy.exc import InternalError
 
-from migrations import chain
 from migrations.catalog import runner
 from migrations.connections import CONNECT_SECONDS, Server, connected, locked, one_line
 from migrations.errors import MigrationFailed
@@ -38,6 +38,8 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
 
     Returns the revisions applied. Raises MigrationFailed.
     """
+    from migrations import chain
+
     oltp = settings.oltp
     passwords = {
         "app_writer": oltp.app_writer_password,
@@ -76,6 +78,8 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     """Migrate a generation of reporting (by default the settings'), set the roles' passwords, and give the readers
     views of the tables that have none. Returns the revisions applied. Raises MigrationFailed.
     """
+    from migrations import chain
+
     at = settings.reporting
     number = generation or at.generation
     schema = f"reporting_g{number}"

@@ -6,6 +6,8 @@ A pid alone says little, as pids are reused; the file also holds the process's s
 import json
 import pwd
 import subprocess
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from stack.servers import Server
 
 # The system's boot time, to which start times are relative, moves a little when the clock is set.
 START_TIME_TOLERANCE_S = 3.0
+KILL_S = 10.0
+POLL_S = 0.02
 
 # The children of this interpreter. Kept, so that their exit codes can be collected: an uncollected
 # child is a zombie, which looks alive to others.
@@ -87,18 +91,35 @@ def stop(running: Running, *, grace: float) -> bool:
     try:
         family = [process, *process.children(recursive=True)]
         process.send_signal(running.stop_signal)
-        _, alive = psutil.wait_procs([process], timeout=grace)
-        if alive:
-            for member in family:
-                member.kill()
-            psutil.wait_procs(family, timeout=10)
-        return not alive
+        if _have_ended([process], within=grace):
+            return True
+        for member in family:
+            member.kill()
+        _have_ended(family, within=KILL_S)
+        return False
     except psutil.NoSuchProcess:
         return True
     finally:
         child = _children.pop(running.pid, None)
         if child is not None:
             child.wait()
+
+
+def _have_ended(family: Sequence[psutil.Process], *, within: float) -> bool:
+    """Whether all end within so many seconds. One whose exit code nobody has collected has: init may take seconds."""
+    deadline = time.monotonic() + within
+    while any(map(_is_alive, family)):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def memory(process: psutil.Process) -> int:

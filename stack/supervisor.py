@@ -13,7 +13,7 @@ The block's end waits for all servers. An exception in it, Ctrl-C included, stop
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -266,6 +266,7 @@ def down(folder: Path, *, wipe: bool = False, on_event: OnEvent = _ignore) -> No
             {name: running for name, running in found.items() if running},
             WIPE_GRACE_S if wipe else STOP_GRACE_S,
             lambda server, state: on_event(server, state, time.monotonic() - begin),
+            order=(tuple(SERVERS),) if wipe else STOP_ORDER,  # what is about to be deleted needs no last write
         )
         if wipe:
             where.wipe()
@@ -316,14 +317,19 @@ def _status_of(server: Server, layout: Layout) -> ServerStatus:
     )
 
 
-def _stop_all(servers: Mapping[str, processes.Running], grace: float, report: Callable[[str, str], None]) -> None:
+def _stop_all(
+    servers: Mapping[str, processes.Running],
+    grace: float,
+    report: Callable[[str, str], None],
+    order: Iterable[tuple[str, ...]] = STOP_ORDER,
+) -> None:
     """Stop in groups: none loses a server that it writes to before it has ended itself."""
 
     def stop(name: str) -> None:
         graceful = processes.stop(servers[name], grace=grace)
         report(name, "stopped" if graceful else "killed")
 
-    for group in STOP_ORDER:
+    for group in order:
         names = [name for name in group if name in servers]
         with ThreadPoolExecutor(max_workers=len(SERVERS)) as pool:
             list(pool.map(stop, names))

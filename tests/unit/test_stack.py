@@ -1,6 +1,7 @@
 """The stack's decisions, without a server: declarations, ports, folders, pid files, Maven's lines."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -213,6 +214,18 @@ def test_a_server_that_ignores_the_signal_is_killed(folder: Folder, sleeper: Ser
         assert running.process()
     assert not processes.stop(running, grace=0.1)
     assert running.process() is None
+
+
+def test_a_server_whose_exit_code_nobody_collects_counts_as_stopped() -> None:
+    """As where an earlier `up` has started it, and init takes its time."""
+    careless = "import subprocess, sys; print(subprocess.Popen(['sleep', '60']).pid, flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", careless], stdin=-1, stdout=-1, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        started = psutil.Process(pid).create_time()
+        running = processes.Running(pid=pid, started=started, fingerprint="", stop_signal=signal.SIGTERM)
+        assert processes.stop(running, grace=2)
+        assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_pid_that_belongs_to_another_process_by_now_is_not_ours(folder: Folder, sleeper: Server) -> None:
