@@ -1,32 +1,20 @@
 """Capture begun anew through the `headrace` command alone, word for word as docs/runbook.md says it."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 from confluent_kafka import Producer
 
-from tests.chaos.test_the_line import Line
+from tests.chaos.line import Line
 from tests.eventually import eventually
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 MIGRATOR = "HEADRACE_OLTP__MIGRATOR_PASSWORD"
 
 
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    line = Line(folder=tmp_path_factory.mktemp("epoch"))
-    try:
-        line.run("up")
-        line.run("load", "shop", "--orders", "40")
-        yield line
-    finally:
-        line.run("down", "--wipe")
-
-
 def test_a_slot_that_is_lost_leaves_a_gap_that_the_runbook_closes(line: Line):
+    line.run("load", "shop", "--orders", "40")
     with line.psql("shop", "migrator", MIGRATOR) as sales:
         assert line.verify()["equal"]
         drop_the_slot(line)

@@ -1,0 +1,67 @@
+"""A whole line that the chaos tests run through the `headrace` command alone, as its users have it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import psycopg
+
+COMMAND_S = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of our own in `folder`: a copy of the project's packages, and a stack."""
+
+    folder: Path
+
+    @property
+    def stack(self) -> Path:
+        return self.folder / ".headrace"
+
+    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", "operations", *arguments],
+            cwd=self.folder,
+            env=mine | {"HEADRACE_STACK_DIR": str(self.stack), "PYTHONPATH": str(self.folder)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, expect: int = 0, **environment: str) -> str:
+        process = self.start(*arguments, **environment)
+        try:
+            out, err = process.communicate(timeout=COMMAND_S)
+        finally:
+            process.kill()
+        assert process.returncode == expect, f"headrace {' '.join(arguments)} → {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in out + err
+        return out + err
+
+    def verify(self, expect: int = 0) -> dict:
+        out = self.run("verify", "--json", expect=expect)
+        return orjson.loads(out[out.index("{") :])
+
+    def worker(self, name: str) -> psutil.Process:
+        return psutil.Process(orjson.loads((self.stack / "run" / f"{name}.json").read_bytes())["pid"])
+
+    def settings(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in (self.stack / "headrace.env").read_text().splitlines())
+
+    def psql(self, database: str, role: str, password: str) -> psycopg.Connection[Any]:
+        known = self.settings()
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=known["HEADRACE_OLTP__PORT"],
+            dbname=database,
+            user=role,
+            password=known[password],
+            autocommit=True,
+        )
