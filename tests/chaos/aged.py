@@ -10,14 +10,18 @@ import psycopg
 
 from kafka import clients, spans
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS, Table
+from sinks.archive.files import read
 from sinks.archive.log import Log
+from sinks.archive.manifest import ArchivedFile
 from sinks.archive.reading import distinct, key_of
 from sinks.archive.store import open_store
 from tests.chaos.line import Line
 
 TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 LONG_AGO = (TODAY - timedelta(days=8 * 366), TODAY - timedelta(days=8 * 366 - 40))
-LAST_SEASON = (TODAY - timedelta(days=130), TODAY - timedelta(days=95))
+# The outbox has a leaf for each of these months, and one for the day.
+LAST_SEASON = (TODAY - timedelta(days=130), TODAY - timedelta(days=165))
+A_DAY_OLDER = TODAY - timedelta(days=91)
 TRADE = (ORDERS, ORDER_LINES, PAYMENTS)
 
 
@@ -75,29 +79,38 @@ class Aged:
         self.orders.add(key)
         return key
 
-    def hot_events(self) -> set[str]:
-        return {str(id_) for (id_,) in self._old(self.owner, "sales.outbox_events", "event_id", "occurred_at")}
+    def hot_events(self, days: int = 90) -> set[str]:
+        found = self._old(self.owner, "sales.outbox_events", "event_id", "occurred_at", days)
+        return {str(id_) for (id_,) in found}
 
-    def reported_events(self) -> set[str]:
-        return {id_ for (id_,) in self._old(self.reporting, "reporting_g1.events", "event_id", "event_day")}
+    def reported_events(self, days: int = 90) -> set[str]:
+        return {id_ for (id_,) in self._old(self.reporting, "reporting_g1.events", "event_id", "event_day", days)}
 
     def hot_orders(self) -> set[tuple[str, date, str]]:
         return set(self._old(self.owner, "sales.orders", "tenant_id, order_month, order_id", "order_month"))
 
-    def reported_rows(self) -> int:
-        """Rows of reporting that are too old, marks of deleted ones included."""
+    def reported_rows(self, *, marks: bool = True) -> int:
+        """Rows of reporting that are too old; with `marks` those of deleted rows, too, which no reader sees."""
         counted = [
             f"SELECT count(*) FROM reporting_g1.{table.name} WHERE tenant_id = ANY(%s) AND "
-            f"(order_month < %s OR order_month IS NULL)"
+            f"(order_month < %s OR order_month IS NULL) AND (NOT _deleted OR {marks})"
             for table in TRADE
         ]
         tenants = sorted({tenant for tenant, _, _ in self.orders})
         before = TODAY.date() - timedelta(days=7 * 365 + 35)
         return sum(self.reporting.execute(sql, [tenants, before]).fetchall()[0][0] for sql in counted)
 
+    def log(self) -> Log:
+        """The archive's log, read anew."""
+        return Log(open_store(str(self.line.stack / "archive")), "test")
+
+    def ids_in(self, file: ArchivedFile) -> set[str]:
+        """The ids of a file's events."""
+        return {datum["event_id"] for datum in read(self.log().store, file)} if file.table == EVENTS.name else set()
+
     def archived(self, table: Table) -> list[tuple[Any, ...]]:
         """The keys of what a reader of the archive sees."""
-        log = Log(open_store(str(self.line.stack / "archive")), "test")
+        log = self.log()
         folders = log.manifest().folders(table.name).values()
         return [key_of(table)(datum) for files in folders for datum in distinct(log.store, table, files)]
 
@@ -118,7 +131,9 @@ class Aged:
     def _partitions(self, at: datetime) -> None:
         self.owner.execute("SELECT sales.make_partitions(%s, %s)", [at.date(), at.date()])
 
-    def _old(self, connection: psycopg.Connection[Any], table: str, what: str, when: str) -> list[tuple[Any, ...]]:
+    def _old(
+        self, connection: psycopg.Connection[Any], table: str, what: str, when: str, days: int = 90
+    ) -> list[tuple[Any, ...]]:
         tenants = sorted({*self.events.values(), *(tenant for tenant, _, _ in self.orders)})
         sql = f"SELECT {what} FROM {table} WHERE tenant_id = ANY(%s) AND {when} < %s"
-        return connection.execute(sql, [tenants, TODAY - timedelta(days=91)]).fetchall()
+        return connection.execute(sql, [tenants, TODAY.date() - timedelta(days=days)]).fetchall()
