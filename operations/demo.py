@@ -8,6 +8,7 @@ from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
+import orjson
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -178,8 +179,8 @@ def _age(settings: Settings, out: Console, check: Check) -> bool:
     items = retention.collect(settings)
     for item in items:
         _step(out, "", f"{item.outcome:6}{item.store:14}{item.what:30}{item.count:>7,}")
-    (event,) = lines(log, EVENTS, of_that_day)
-    _step(out, "", f"read   {event[:90]}…")
+    (event,) = map(orjson.loads, lines(log, EVENTS, of_that_day))
+    _step(out, "", f"read back from there: {event['event_type']} {event['payload'][:60]}…")
     return not reader.query(visible) and all(item.outcome is not Outcome.KEPT for item in items)
 
 
