@@ -137,6 +137,7 @@ def test_a_damaged_file_is_not_relied_on(aged: Aged):
 
 
 def test_a_legal_hold_keeps_a_tenants_data_and_nobody_elses(aged: Aged):
+    apply(aged.line, "--hold", "tenant=held")  # sinks refuse nothing of it from now on
     held = aged.event("held", LAST_SEASON[1])
     aged.event("free", LAST_SEASON[1])
     order = aged.order("held", LONG_AGO[0])
