@@ -1,11 +1,12 @@
 """The `headrace archive` commands. What each does is imported when it runs, as in operations/cli.py."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from operations import settings as configuration
+from schemas.errors import HeadraceError, Unavailable
 from schemas.tables import EVENTS, TABLES, Table
 
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
@@ -27,6 +28,8 @@ Type = Annotated[str | None, typer.Option("--type", metavar="NAME", help="Events
 Since = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="From this day on (UTC).")]
 Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up to this day, which is included.")]
 OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
+OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
 
 
@@ -47,6 +50,62 @@ def cat(  # noqa: PLR0913, PLR0917  # its options
         raise typer.BadParameter("only events have a type", param_hint="--type")
     log = connections.archive(configuration.load(), "cat")
     reading.write(reading.lines(log, table, _selection(tenant, since, until, event_type)), limit)
+
+
+@app.command()
+def ls(
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    table: OfAnyTable = None,
+    json: Json = False,
+) -> None:
+    """List what is archived, by table, day and tenant bucket, with a total. A tenant shares a bucket with others."""
+    from operations import connections
+    from operations.archive import listing
+    from operations.cli import out
+
+    manifest = connections.archive(configuration.load(), "ls").manifest()
+    tables = [each.name for each in TABLES] if table is None else [table.name]
+    listing.show(manifest, tables, _selection(tenant, since, until), out, json=json)
+
+
+@app.command()
+def verify(json: Json = False) -> None:
+    """Read every entry, file and row, and compare. Exit 0 whole, 1 damaged, 2 it could not be looked at."""
+    from operations import connections
+    from operations.archive import verifying
+    from operations.cli import UNDECIDED, WRONG, err, out
+
+    try:
+        found = verifying.look(connections.archive(configuration.load(), "verify"), err)
+    except HeadraceError as error:  # whatever kept it from looking, it is no damage
+        raise Unavailable(str(error)) from None
+    verifying.show(found, out, json=json)
+    if found.damaged or found.undecided:
+        raise typer.Exit(WRONG if found.damaged else UNDECIDED)
+
+
+@app.command()
+def compact(
+    target_mb: Annotated[int, typer.Option(help="Merge files smaller than this.", min=1)] = 128,
+    grace_minutes: Annotated[float, typer.Option(help="Delete what was removed longer ago than this.", min=0)] = 60,
+) -> None:
+    """Merge the small files of each folder, and delete those that no reader needs. Run it daily; at any time."""
+    from operations import connections
+    from operations.archive import compacting
+    from operations.cli import WRONG, say
+    from sinks.archive.store import ArchiveUnavailable
+
+    settings = configuration.load()
+    log, at = connections.archive(settings, "compact"), settings.archive
+    target, grace = target_mb << 20, timedelta(minutes=grace_minutes)
+    try:
+        whole = compacting.compact(log, say, spool=at.spool, codec=at.codec, target=target, grace=grace)
+    except OSError as error:
+        raise ArchiveUnavailable(f"the spool can't be written: {error}") from None
+    if not whole:
+        raise typer.Exit(WRONG)
 
 
 def _selection(
