@@ -2,77 +2,126 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from operations import settings as configuration
+from schemas.tables import EVENTS, TABLES, Table
+
+if TYPE_CHECKING:  # its libraries are imported where an archive is used
+    from sinks.archive.reading import Selection
 
 app = typer.Typer(no_args_is_help=True, help="The archive: looked through, checked, read back and cared for.")
 
-out = Console(highlight=False)
+
+def _table(name: str) -> Table:
+    for table in TABLES:
+        if table.name == name and table.ages_by is not None:
+            return table
+    known = ", ".join(table.name for table in TABLES if table.ages_by is not None)
+    raise typer.BadParameter(f"expected one of {known}, got {name!r}")
+
+
+Tenant = Annotated[str | None, typer.Option(metavar="NAME", help="Of this tenant only.")]
+Type = Annotated[str | None, typer.Option("--type", metavar="NAME", help="Events of this type only.")]
+Since = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="From this day on (UTC).")]
+Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up to this day, which is included.")]
+OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
-DAY = ["%Y-%m-%d"]
+Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
+
+
+@app.command()
+def cat(  # noqa: PLR0913, PLR0917  # its options
+    tenant: Tenant = None,
+    event_type: Type = None,
+    since: Since = None,
+    until: Until = None,
+    table: OfTable = EVENTS.name,  # type: ignore[assignment]  # Typer parses a default, too
+    limit: Limit = None,
+) -> None:
+    """Print what is archived as JSON lines: each record once, by day, and nothing that was erased."""
+    from operations import connections
+    from operations.archive import reading
+
+    if event_type is not None and table.name != EVENTS.name:
+        raise typer.BadParameter("only events have a type", param_hint="--type")
+    log = connections.archive(configuration.load(), "cat")
+    reading.write(reading.lines(log, table, _selection(tenant, since, until, event_type)), limit)
 
 
 @app.command()
 def erase(
-    tenant: Annotated[str, typer.Option(help="Whose customer it is.")],
-    subject: Annotated[str, typer.Option(help="The customer's id.")],
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose customer it is.")],
+    subject: Annotated[str, typer.Option(metavar="ID", help="The customer's id.")],
     by: Annotated[str | None, typer.Option(metavar="WHO", help="Who asked for it; the archive keeps that.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Erase what there is of a person: in the archive, reporting's events and Postgres' outbox. Run again after a
-    failure, it finishes."""
+    """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox. After a failure,
+    the same call finishes it."""
     from operations.archive import erase as erasure
     from sinks.archive.subject import Subject
 
-    erasure.erase(configuration.load(), out, Subject(tenant, subject), by=by, confirm=_confirm(yes))
+    erasure.erase(
+        configuration.load(), Console(highlight=False), Subject(tenant, subject), by=by, confirm=_confirm(yes)
+    )
 
 
 @app.command()
 def restore(
     to: Annotated[str, typer.Option("--to", metavar="TOPIC", help="It is made where it is missing.")],
-    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Of this tenant only.")] = None,
-    event_type: Annotated[str | None, typer.Option("--type", metavar="NAME", help="Events of this type only.")] = None,
-    since: Annotated[datetime | None, typer.Option(formats=DAY, help="From this day on (UTC).")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=DAY, help="Up to this day, which is included.")] = None,
+    tenant: Tenant = None,
+    event_type: Type = None,
+    since: Since = None,
+    until: Until = None,
 ) -> None:
     """Send archived events to a topic, in the form in which capture gives them."""
-    from operations.archive.restore import Wanted
-    from operations.archive.restore import restore as send
+    from operations.archive import restore as restoring
 
-    days = {name: day.date() for name, day in {"since": since, "until": until}.items() if day is not None}
-    send(configuration.load(), out, Wanted(tenant=tenant, event_type=event_type, **days), to)
+    selection = _selection(tenant, since, until, event_type)
+    restoring.restore(configuration.load(), Console(highlight=False), selection, to)
 
 
 @app.command()
 def rebuild() -> None:
-    """Make the manifest anew from the files alone; the old one is set aside. Stop the archive worker first. Exit 1 when
-    files were damaged."""
-    from operations.archive import rebuild as making
+    """Make the manifest anew from the files alone, and set the old one aside. Stop the archive worker first. Exit 1
+    when a file is damaged."""
+    from operations.archive import rebuild as rebuilding
 
-    if not making.rebuild(configuration.load(), out):
+    if not rebuilding.rebuild(configuration.load(), Console(highlight=False)):
         raise typer.Exit(1)
 
 
 @app.command()
 def skip(yes: Yes = False) -> None:
-    """Let the archive worker go on where the topics begin, when they have lost what it had not read."""
+    """Let the archive worker begin where the topics do, when these have lost what it had not read."""
     from operations.archive import gaps
 
-    gaps.skip(configuration.load(), out, _confirm(yes))
+    gaps.skip(configuration.load(), Console(highlight=False), _confirm(yes))
 
 
 @app.command()
-def backfill(day: Annotated[datetime, typer.Option(formats=DAY, help="The day of the events (UTC).")]) -> None:
+def backfill(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the events (UTC).")],
+) -> None:
     """Archive the events of a day that Postgres' outbox has and the archive lacks. Exit 1 when a damaged file stays."""
     from operations.archive import gaps
 
-    if not gaps.backfill(configuration.load(), out, day.date()):
+    if not gaps.backfill(configuration.load(), Console(highlight=False), day.date()):
         raise typer.Exit(1)
 
 
 def _confirm(yes: bool) -> Callable[[str], object]:
+    """Asks on the terminal, unless the answer is known; a no ends the command."""
     return lambda question: yes or typer.confirm(question, abort=True)
+
+
+def _selection(
+    tenant: str | None, since: datetime | None, until: datetime | None, event_type: str | None = None
+) -> "Selection":
+    from sinks.archive.reading import Selection
+
+    days = {name: day.date() for name, day in {"since": since, "until": until}.items() if day is not None}
+    return Selection(tenant=tenant, event_type=event_type, **days)
