@@ -1,6 +1,7 @@
 """Everything of a person goes, from everywhere, and never comes back; nobody else's goes along."""
 
 import itertools
+import os
 import signal
 import subprocess
 import sys
@@ -312,3 +313,41 @@ def test_an_order_whose_id_begins_like_an_erased_ones_stays(shop: Erasable):
     shop.archive_orders({"o-1": PERSON, "o-11": "somebody-else"})
     shop.erase()
     assert shop.orders() == {"o-11"}
+
+
+def command(shop: Erasable, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    names = ["--tenant", shop.subject.tenant, "--subject", shop.subject.id, *arguments]
+    return subprocess.run(
+        [sys.executable, "-m", "operations", "archive", "erase", *names],
+        cwd=ROOT,
+        env=os.environ | {"HEADRACE_ARCHIVE__URL": shop.archive.url},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_asks_before_it_erases_and_says_what_it_did(shop: Erasable):
+    theirs = shop.events("o-1", PERSON)
+    shop.store_outbox(theirs)
+    shop.archive.send(theirs)
+    shop.archive.drain(shop.archive.worker())
+    refused = command(shop, answer="n\n")
+    assert refused.returncode == 1
+    assert "found 3 records: 3 rows in" in refused.stdout
+    assert set(shop.archive.archived()) == shop.outbox() == ids(theirs)
+    done = command(shop, "--by", "the data protection officer", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "archive: erased 3 rows" in done.stdout
+    assert "Postgres' outbox: erased 3 events" in done.stdout
+    assert not shop.archive.archived() and not shop.outbox()
+    assert "outbox: erased 0 events" in command(shop, "--yes").stdout
+    assert tombstones(shop.archive.store)[0].by.startswith("the data protection officer")
+
+
+def test_of_a_person_of_whom_there_is_nothing_the_command_says_so(shop: Erasable):
+    done = command(shop)
+    assert done.returncode == 0
+    assert done.stdout == "the archive and the outbox hold nothing of this person\n"
