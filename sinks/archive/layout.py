@@ -2,8 +2,10 @@
 
 import zlib
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import NamedTuple
+from uuid import UUID
 
 from uuid_utils import uuid7
 
@@ -33,6 +35,18 @@ def bucket(tenant: str) -> int:
 def new_name(folder: Folder) -> str:
     """A name that no other file has; later ones sort behind earlier ones."""
     return f"{folder}/{uuid7()}{SUFFIX}"
+
+
+def made_at(name: str) -> datetime | None:
+    """When a file got its name, by the clock of whoever made it; None for a name that is none of `new_name`'s."""
+    path = PurePosixPath(name)
+    try:
+        id_ = UUID(path.stem)
+    except ValueError:
+        return None
+    if path.suffix != SUFFIX or str(id_) != path.stem or id_.version != 7:
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=id_.int >> 80)
 
 
 def identity(table: Table) -> Callable[[Key], str]:

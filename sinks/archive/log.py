@@ -7,6 +7,7 @@ or learns that it may not (`Manifest.objection`). There is no lock, and no datab
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -39,7 +40,8 @@ class Log:
         self._store = store
         self._by = by
         self._manifest: Manifest | None = None
-        self._last: Entry | None = None
+        self._mine: str | None = None  # the draft that is being committed, and its entry where that was found
+        self._found: Entry | None = None
 
     @property
     def store(self) -> Store:
@@ -57,7 +59,8 @@ class Log:
             self._manifest = self._latest_checkpoint() or Manifest()
         while (entry := self._entry(self._manifest.number + 1)) is not None:
             self._manifest.apply(entry)
-            self._last = entry
+            if entry.draft.id == self._mine:
+                self._found = entry
         return self._manifest
 
     def draft(self, kind: Kind, **content: Any) -> Draft:
@@ -70,10 +73,12 @@ class Log:
         Raises Superseded, and writes nothing, when another writer's entries leave no room for it; ManifestDamaged;
         ArchiveUnavailable, after which nobody knows whether it was written: `manifest()` tells.
         """
+        if self._mine != draft.id:
+            self._mine, self._found = draft.id, None
         while True:
             manifest = self.manifest()
-            if self._last is not None and self._last.draft.id == draft.id:
-                return self._last
+            if self._found is not None:  # others' entries may have come behind it
+                return self._found
             reason = manifest.objection(draft)
             if reason is not None:
                 raise Superseded(f"the archive has changed: {reason}")
@@ -84,22 +89,32 @@ class Log:
                 continue  # somebody else's, or ours: a bucket's client asks again when an answer was lost
             reached(KillPoint.ENTRY_PUBLISHED)
             manifest.apply(entry)
-            self._last = entry
+            self._found = entry
             if entry.number % CHECKPOINT_EVERY == 0:
                 self._put_checkpoint(manifest)
             return entry
 
-    def entries(self, on_entry: Callable[[Entry], None]) -> None:
-        """Every entry from the first, for an audit. Raises ManifestDamaged for a gap as for a damaged one."""
-        number = 1
-        while (entry := self._entry(number)) is not None:
-            on_entry(entry)
-            number += 1
-        names = self._store.sizes(ENTRIES)
-        if len(names) != number - 1:
-            raise ManifestDamaged(
-                f"{self._store.url}: entry {number} of {len(names)} is missing; see docs/runbook.md#manifest-damaged"
-            )
+    def entries(
+        self, on_entry: Callable[[Entry], None], on_damage: Callable[[ManifestDamaged], None] | None = None
+    ) -> None:
+        """Every entry from the first, for an audit. Raises ManifestDamaged for a gap as for a damaged one, or tells
+        `on_damage` of each and goes on behind it; ArchiveUnavailable."""
+        for number in range(1, self._written() + 1):
+            try:
+                entry = self._entry(number)
+                if entry is None:
+                    where = f"{self._store.url}/{_entry_name(number)}"
+                    raise ManifestDamaged(f"{where} is missing; see docs/runbook.md#manifest-damaged")
+                on_entry(entry)
+            except ManifestDamaged as error:
+                if on_damage is None:
+                    raise
+                on_damage(error)
+
+    def _written(self) -> int:
+        """The greatest number that was given: by a checkpoint's also where the last entries were lost."""
+        names = [PurePosixPath(name).stem for folder in (CHECKPOINTS, ENTRIES) for name in self._store.sizes(folder)]
+        return max((int(name) for name in names if name.isdecimal()), default=0)
 
     def _entry(self, number: int) -> Entry | None:
         try:

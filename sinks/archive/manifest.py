@@ -5,13 +5,16 @@ What is in the archive is what the entries say: a file that no entry has added d
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from pydantic import TypeAdapter
 
 from schemas.sums import Sum
-from sinks.archive.layout import Folder
+from sinks.archive.layout import Folder, made_at
+
+KEPT = timedelta(days=30)  # how long the name of a removed file is remembered at least
+_FORGET_EVERY = 100  # entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,8 @@ class Kind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """An entry that has no number yet. `id` tells whether an entry of that number is this one; `erasures` is how many
-    erasures its files respect, where they hold what was captured."""
+    erasures its files respect, where they hold what was captured. `swept` are files that no entry has added, and from
+    now on none may."""
 
     id: str
     kind: Kind
@@ -109,6 +113,7 @@ class Draft:
     at: datetime
     added: tuple[ArchivedFile, ...] = ()
     removed: tuple[str, ...] = ()
+    swept: tuple[str, ...] = ()
     progress: tuple[Progress, ...] = ()
     erasures: int | None = None
     erasure: Erasure | None = None
@@ -128,13 +133,15 @@ class Manifest:
     """What all entries up to `number` come to.
 
     `offsets` are, for each `topic/partition`, the topic's id and the first offset that is not archived. `gone` are
-    files that were removed, with when: they may still lie there, for readers that began earlier.
+    files that were removed, with when: they may still lie there, for readers that began earlier. `forgotten` is when
+    the youngest of those that are not remembered any more was made.
     """
 
     number: int = 0
     files: dict[str, ArchivedFile] = field(default_factory=dict)
     offsets: dict[str, tuple[str, int]] = field(default_factory=dict)
     gone: dict[str, datetime] = field(default_factory=dict)
+    forgotten: datetime | None = None
     erasures: list[Erasure] = field(default_factory=list)
     unfinished: dict[str, Retired] = field(default_factory=dict)
 
@@ -152,6 +159,7 @@ class Manifest:
         for name in draft.removed:
             self.files.pop(name, None)
             self.gone[name] = draft.at
+        self.gone |= dict.fromkeys(draft.swept, draft.at)
         self.offsets = self.after(draft.progress)
         if draft.erasure is not None:
             self.erasures.append(draft.erasure)
@@ -159,15 +167,33 @@ class Manifest:
             self.unfinished.pop(draft.retired.name, None)
         elif draft.retired is not None:
             self.unfinished[draft.retired.name] = draft.retired
+        if self.number % _FORGET_EVERY == 0:  # by number, so that every reader forgets the same
+            self._forget(draft.at - KEPT)
+
+    def _forget(self, before: datetime) -> None:
+        """`objection` needs the names of removed files to refuse a late writer that would add one, however long it has
+        slept. What is forgotten here it refuses by age: nothing that was made no later than the youngest file forgotten
+        may be added. No clock is compared with another one by that, and a writer that is refused begins anew.
+
+        A file that still lies there when it is forgotten becomes one that no entry knows, which is swept like others.
+        """
+        for name in [name for name, at in self.gone.items() if at < before]:
+            made = made_at(name)
+            if made is not None:
+                del self.gone[name]
+                self.forgotten = max(self.forgotten or made, made)
 
     def objection(self, draft: Draft) -> str | None:
         """Why `draft` must not come next: it does not follow from what is archived by now; None where it does."""
         lost = [name for name in draft.removed if name not in self.files]
         if lost:
             return f"{lost[0]} is no longer in the archive"
-        swept = [file.name for file in draft.added if file.name in self.gone]
-        if swept:
-            return f"{swept[0]} was removed before it was added"
+        late = [file.name for file in draft.added if file.name in self.gone or self._forgets(file.name)]
+        if late:
+            return f"{late[0]} was removed before it was added"
+        found = [name for name in draft.swept if name in self.files]
+        if found:
+            return f"{found[0]} was added meanwhile"
         if draft.erasures is not None and draft.erasures != len(self.erasures):
             return "something was erased meanwhile"
         for moved in draft.progress:
@@ -176,6 +202,10 @@ class Manifest:
             if topic_id == moved.topic_id and end != moved.start:
                 return f"{at} is archived up to {end}, this goes on at {moved.start}"
         return None
+
+    def _forgets(self, name: str) -> bool:
+        made = made_at(name)
+        return self.forgotten is not None and made is not None and made <= self.forgotten
 
     def folders(self, table: str) -> dict[Folder, list[ArchivedFile]]:
         """The files of a table by folder, in the order of days and buckets; a folder's files as they were written."""

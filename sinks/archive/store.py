@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
@@ -109,6 +110,20 @@ class LocalStore:
         """See `Store.delete`."""
         with as_unavailable(self.url):
             (self._root / name).unlink(missing_ok=True)
+
+    def delete_temporary(self, before: datetime) -> dict[str, int]:
+        """Deletes what killed writers have left under temporary names and nobody has written to since `before`; returns
+        names and sizes. Raises ArchiveUnavailable."""
+        deleted: dict[str, int] = {}
+        with as_unavailable(self.url):
+            for path in (self._root / TEMPORARY).glob("*"):
+                try:
+                    if path.is_file() and path.stat().st_mtime < before.timestamp():
+                        deleted[f"{TEMPORARY}/{path.name}"] = path.stat().st_size
+                        path.unlink()
+                except FileNotFoundError:  # its writer has just given it its name
+                    continue
+        return deleted
 
 
 class ObjectStore:

@@ -1,0 +1,178 @@
+"""Compaction: the small files of a folder become one, and what no reader needs any more is deleted.
+
+1. The small files are compared with their SHA-256, and their records written into one file, each once and none that was
+   erased.
+2. The new file gets its name; no reader knows of it.
+3. One entry adds it and removes those that it replaces. Where somebody else was faster nothing has happened.
+4. Removed files are deleted once the grace is over: a reader that began before the entry has finished by then.
+5. A file that no entry knows was left by a crash. Before it is deleted, an entry keeps its writer, should it still live,
+   from adding it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+from schemas.killpoints import KillPoint, reached
+from schemas.tables import Mode, Table
+from sinks.archive.batch import Batch
+from sinks.archive.files import ORIGIN, Codec, Datum, FileDamaged, FileWriter, read
+from sinks.archive.layout import Folder, made_at
+from sinks.archive.log import Log, Superseded
+from sinks.archive.manifest import ArchivedFile, Kind, Manifest, partition
+from sinks.archive.reading import checked, key_of
+from sinks.archive.store import ArchiveUnavailable, LocalStore
+
+TARGET = 128 << 20  # bytes
+GRACE = timedelta(hours=1)
+ORPHANED = timedelta(days=1)  # an entry follows the files that it adds within minutes; a worker may sleep meanwhile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What became of some files of a folder: `added` is one file, or none where all of it was erased. `dropped` are the
+    repeats and erased records. Where there is a `refusal` nothing was changed; `damaged` says whether a file was the
+    reason."""
+
+    folder: Folder
+    files: int
+    added: tuple[ArchivedFile, ...] = ()
+    dropped: int = 0
+    refusal: str | None = None
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """A file that was deleted; `orphan` where no entry had ever added it."""
+
+    name: str
+    size: int
+    orphan: bool
+
+
+def groups(files: Iterable[ArchivedFile], target: int) -> list[list[ArchivedFile]]:
+    """Which files of a folder become one: those below `target` bytes, in their order, until they are as large."""
+    found: list[list[ArchivedFile]] = [[]]
+    for file in files:
+        if file.size < target:
+            found[-1].append(file)
+            if sum(each.size for each in found[-1]) >= target:
+                found.append([])
+    return [group for group in found if len(group) > 1]
+
+
+def merge(
+    log: Log, spool: Path, tables: Iterable[Table], *, target: int = TARGET, codec: Codec = "zstandard"
+) -> Iterator[Merged]:
+    """Steps 1 to 3 for each folder that has more than one small file. Holds the identities of one group of files.
+
+    Raises ArchiveUnavailable, ManifestDamaged, and OSError for the spool; what was merged before stays so.
+    """
+    for table in tables:
+        for folder, files in log.manifest().folders(table.name).items():
+            for group in groups(files, target):
+                try:
+                    yield _merge(log, spool, table, group, codec)
+                except (FileDamaged, Superseded) as error:
+                    damaged = isinstance(error, FileDamaged)
+                    yield Merged(folder=folder, files=len(group), refusal=str(error), damaged=damaged)
+
+
+def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta = GRACE) -> Iterator[Deleted]:
+    """Steps 4 and 5: deletes what the manifest no longer holds. Raises ArchiveUnavailable, ManifestDamaged."""
+    lying: dict[str, int] = {}
+    for table in tables:  # before the manifest is read: what an entry adds meanwhile is no orphan then
+        lying |= log.store.sizes(table.name)
+    manifest = log.manifest()
+    removed = [name for name in lying if _is_over(manifest, name, now - grace)]
+    orphans = _swept(log, [name for name in lying if _is_orphan(manifest, name, now - ORPHANED)])
+    for name in [*removed, *orphans]:
+        log.store.delete(name)
+        reached(KillPoint.FILE_DELETED)
+        yield Deleted(name=name, size=lying[name], orphan=name in orphans)
+    if isinstance(log.store, LocalStore):
+        for name, size in log.store.delete_temporary(now - ORPHANED).items():
+            yield Deleted(name=name, size=size, orphan=True)
+
+
+def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], codec: Codec) -> Merged:
+    manifest = log.manifest()
+    erasures, erased, offsets = len(manifest.erasures), manifest.erased(table.name), dict(manifest.offsets)
+    batch, names = Batch(spool, codec), tuple(file.name for file in group)
+    added: tuple[ArchivedFile, ...] = ()
+    try:
+        _fill(log, batch, table, group, erased)
+        added = batch.publish(log.store, replaces=names, offsets=offsets)
+        log.commit(log.draft(Kind.COMPACT, added=added, removed=names, erasures=erasures))
+    except Superseded:
+        _withdraw(log, added)
+        raise
+    finally:
+        batch.discard()
+    dropped = sum(file.rows for file in group) - sum(file.rows for file in added)
+    return Merged(folder=group[0].folder, files=len(group), added=added, dropped=dropped)
+
+
+def _fill(log: Log, batch: Batch, table: Table, group: Sequence[ArchivedFile], erased: set[tuple[str, str]]) -> None:
+    key = key_of(table)
+    tenant, id_, day = table.key[0], table.key[-1], str(table.ages_by)
+    file: FileWriter | None = None
+    left_out: set[str] = set()
+    for each in checked(log.store, group):
+        for datum in read(log.store, each):
+            if (datum[tenant], str(datum[id_])) in erased:
+                left_out.add(str(datum[id_]))
+                continue
+            file = batch.file(table, datum[tenant], datum[day])
+            if file.write(key(datum), datum, _instant(table, datum)):
+                _note(file, datum)
+    if file is not None:
+        file.erased = len(left_out) + sum(each.erased for each in group)
+
+
+def _note(file: FileWriter, datum: Datum) -> None:
+    """As FileWriter.note, for records that come in any order."""
+    if ORIGIN[0] in datum:
+        topic, number, offset = (datum[name] for name in ORIGIN[:3])
+        bounds = file.captured.setdefault(partition(topic, number), [offset, offset])
+        bounds[0], bounds[1] = min(bounds[0], offset), max(bounds[1], offset)
+
+
+def _instant(table: Table, datum: Datum) -> datetime:
+    """When a record occurred: of what ages by month, the month."""
+    if table.mode is Mode.EVENT:
+        return datum["occurred_at"]  # type: ignore[no-any-return]
+    return datetime.combine(datum[str(table.ages_by)], time(), UTC)
+
+
+def _withdraw(log: Log, added: Iterable[ArchivedFile]) -> None:
+    """What no entry will add any more is waste; where it can't be deleted now it is swept as an orphan."""
+    for file in added:
+        if file.name not in log.manifest().files:
+            try:
+                log.store.delete(file.name)
+            except ArchiveUnavailable:
+                return
+
+
+def _is_over(manifest: Manifest, name: str, before: datetime) -> bool:
+    return name in manifest.gone and manifest.gone[name] <= before
+
+
+def _is_orphan(manifest: Manifest, name: str, before: datetime) -> bool:
+    """A name that is none of ours is left alone, whoever put it there."""
+    made = made_at(name)
+    return made is not None and made < before and name not in manifest.files and name not in manifest.gone
+
+
+def _swept(log: Log, orphans: list[str]) -> list[str]:
+    """The orphans that nobody can add any more; none where one of them was added after all."""
+    if not orphans:
+        return []
+    try:
+        log.commit(log.draft(Kind.COMPACT, swept=tuple(orphans)))
+    except Superseded:
+        return []
+    return orphans

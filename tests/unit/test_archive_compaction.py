@@ -1,0 +1,246 @@
+"""Compaction on archives in a folder: readers see the same before, meanwhile and after."""
+
+import os
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from uuid_utils import uuid7
+
+from schemas.tables import EVENTS
+from sinks.archive.compaction import Merged, groups, merge, sweep
+from sinks.archive.files import check, describe
+from sinks.archive.log import Log, Superseded
+from sinks.archive.manifest import Erasure, Kind
+from sinks.archive.reading import records
+from tests.filing import append, event, flip, ids, open_log
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def compact(log: Log, **how) -> list[Merged]:
+    with tempfile.TemporaryDirectory() as spool:
+        return list(merge(log, Path(spool), [EVENTS], **how))
+
+
+def swept(log: Log, after: timedelta = timedelta(), grace: timedelta = HOUR) -> list[str]:
+    """What a sweep deletes `after` that time."""
+    return [each.name for each in sweep(log, [EVENTS], now=datetime.now(UTC) + after, grace=grace)]
+
+
+def lying(log: Log) -> set[str]:
+    return set(log.store.sizes("events"))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    """Three files in one folder: events 0 to 29, of which ten stand in two files."""
+    log = open_log(tmp_path / "archive")
+    append(log, map(event, range(10)))
+    append(log, [event(number, _offset=100 + number) for number in range(20)])
+    append(log, map(event, range(20, 30)))
+    return log
+
+
+def test_small_files_become_one_and_repeats_are_gone(log: Log):
+    before = ids(log)
+    (merged,) = compact(log)
+    (file,) = log.manifest().files.values()
+    assert ids(open_log(Path(log.store.url))) == before
+    assert (merged.files, merged.dropped, merged.refusal) == (3, 10, None)
+    assert (file.rows, file.offsets) == (30, {"shop.events.order/0": (0, 119)})
+    check(log.store, file)
+
+
+def test_a_merged_file_says_what_it_replaces(log: Log):
+    before = set(log.manifest().files)
+    compact(log)
+    (file,) = log.manifest().files.values()
+    head = describe(log.store, file.name, file.size)
+    assert head.file == file
+    assert set(head.commit.replaces) == before
+
+
+def test_a_second_compaction_has_nothing_to_do(log: Log):
+    compact(log)
+    number = log.manifest().number
+    assert compact(log) == []
+    assert log.manifest().number == number
+
+
+def test_large_files_are_left_alone(log: Log):
+    assert compact(log, target=1) == []
+    sizes = sorted(file.size for file in log.manifest().files.values())
+    (merged,) = compact(log, target=sizes[-1])
+    assert merged.files == 2
+
+
+def test_no_file_becomes_much_larger_than_the_target(log: Log):
+    (file, *_) = log.manifest().files.values()
+    assert [len(group) for group in groups([file] * 7, 2 * file.size + 1)] == [3, 3]
+
+
+def test_erased_events_are_left_out_and_counted(log: Log):
+    gone = [event(number)["event_id"] for number in (3, 25)]
+    erasure = Erasure(id="1", tenant="tenant-001", subject_sha256="", events={"events": gone})
+    log.commit(log.draft(Kind.ERASE, erasure=erasure))
+    compact(log)
+    (file,) = log.manifest().files.values()
+    assert (file.rows, file.erased) == (28, 2)
+
+
+def test_a_folder_of_which_all_is_erased_has_no_file(log: Log):
+    gone = [event(number)["event_id"] for number in range(30)]
+    erasure = Erasure(id="1", tenant="tenant-001", subject_sha256="", events={"events": gone})
+    log.commit(log.draft(Kind.ERASE, erasure=erasure))
+    (merged,) = compact(log)
+    assert (merged.added, log.manifest().files) == ((), {})
+
+
+def test_an_erasure_during_a_compaction_wins(log: Log, monkeypatch: pytest.MonkeyPatch):
+    gone = Erasure(id="1", tenant="tenant-001", subject_sha256="", events={"events": [event(3)["event_id"]]})
+    _before_commit(log, monkeypatch, lambda other: other.commit(other.draft(Kind.ERASE, erasure=gone)))
+    before = lying(log)
+    (merged,) = compact(log)
+    assert merged.refusal is not None and "something was erased meanwhile" in merged.refusal
+    assert lying(log) == before
+
+
+def test_a_compaction_that_loses_the_race_changes_nothing(log: Log, monkeypatch: pytest.MonkeyPatch):
+    before = ids(log)
+    _before_commit(log, monkeypatch, compact)
+    (merged,) = compact(log)
+    assert merged.refusal is not None and "no longer in the archive" in merged.refusal
+    (file,) = log.manifest().files.values()
+    assert file.rows == 30
+    assert ids(log) == before
+    assert len(lying(log)) == 4
+
+
+def _before_commit(log: Log, monkeypatch: pytest.MonkeyPatch, act) -> None:
+    """Another process acts between a compaction's files and its entry."""
+    commit = log.commit
+    other = open_log(Path(log.store.url))
+    monkeypatch.setattr(log, "commit", lambda draft: act(other) and commit(draft))
+
+
+def test_damage_is_never_merged(log: Log):
+    files = dict(log.manifest().files)
+    name = next(iter(files))
+    path = Path(log.store.url) / name
+    flip(path, path.read_bytes().index(b"sha256"))  # in the file's own description: readers of Avro don't see it
+    (merged,) = compact(log)
+    assert merged.damaged and name in str(merged.refusal)
+    assert log.manifest().files == files
+
+
+def test_a_reader_that_began_before_goes_on_to_its_end(log: Log):
+    append(log, [event(number, "tenant-002") for number in range(40, 50)])
+    reader = records(log, EVENTS)
+    seen = [next(reader)]
+    other = open_log(Path(log.store.url))
+    compact(other)
+    swept(other)
+    assert len(lying(other)) == 5
+    seen += reader
+    assert sorted(datum["event_id"] for datum in seen) == ids(other)
+    assert len(seen) == 40
+
+
+def test_a_reader_that_is_slower_than_the_grace_is_told_to_read_again(log: Log):
+    reader = records(log, EVENTS)
+    next(reader)
+    other = open_log(Path(log.store.url))
+    compact(other)
+    swept(other, after=2 * HOUR)
+    with pytest.raises(Superseded, match="read again"):
+        list(reader)
+
+
+def test_files_stay_until_the_grace_is_over(log: Log):
+    before = lying(log)
+    compact(log)
+    assert swept(log, after=HOUR / 2) == []
+    assert set(swept(log, after=HOUR)) == before
+    assert lying(log) == set(log.manifest().files)
+    assert swept(log, after=2 * HOUR) == []
+
+
+def test_what_a_crash_has_left_is_swept_when_it_is_a_day_old(log: Log):
+    name = _orphan(log)
+    assert swept(log) == []
+    assert swept(log, after=DAY) == [name]
+    assert name not in lying(log)
+
+
+def test_a_writer_that_wakes_up_after_its_files_were_swept_is_refused(log: Log):
+    (file, *_) = log.manifest().files.values()
+    orphan = type(file)(**{name: getattr(file, name) for name in file.__slots__} | {"name": _orphan(log)})
+    late = open_log(Path(log.store.url))
+    draft = late.draft(Kind.APPEND, added=(orphan,))
+    swept(log, after=DAY)
+    with pytest.raises(Superseded, match="was removed before it was added"):
+        late.commit(draft)
+
+
+def test_a_file_that_is_added_after_all_is_not_swept(log: Log, monkeypatch: pytest.MonkeyPatch):
+    (file, *_) = log.manifest().files.values()
+    orphan = type(file)(**{name: getattr(file, name) for name in file.__slots__} | {"name": _orphan(log)})
+    _before_commit(log, monkeypatch, lambda other: other.commit(other.draft(Kind.APPEND, added=(orphan,))))
+    assert swept(log, after=DAY) == []
+    assert orphan.name in lying(log)
+
+
+def test_names_that_are_none_of_ours_are_left_alone(log: Log):
+    theirs = Path(log.store.url) / "events" / "notes.txt"
+    theirs.write_text("x")
+    assert swept(log, after=365 * DAY) == []
+    assert theirs.exists()
+
+
+def test_temporary_files_of_killed_writers_are_swept_when_they_are_a_day_old(log: Log):
+    folder = Path(log.store.url) / ".tmp"
+    old, young = folder / "old", folder / "young"
+    for path in (old, young):
+        path.write_text("x")
+    os.utime(old, (0, 0))
+    assert swept(log) == [".tmp/old"]
+    assert young.exists() and not old.exists()
+
+
+def _orphan(log: Log) -> str:
+    """A copy of a file, under a name of its own."""
+    (name, *_) = log.manifest().files
+    copy = f"{name.rpartition('/')[0]}/{uuid7()}.avro"
+    with log.store.open(name) as stream:
+        log.store.put(copy, [stream.read()])
+    return copy
+
+
+steps = st.one_of(
+    st.lists(st.integers(0, 30), min_size=1, max_size=8),
+    st.sampled_from(["compact", "sweep now", "sweep later"]),
+)
+
+
+@examples(max_examples=25)
+@given(st.lists(steps, max_size=12))
+def test_whatever_happens_a_reader_sees_each_event_once(history):
+    with tempfile.TemporaryDirectory() as folder:
+        log, model = open_log(Path(folder)), set()
+        for step in history:
+            match step:
+                case "compact":
+                    compact(log)
+                case "sweep now":
+                    swept(log)
+                case "sweep later":
+                    swept(log, after=2 * DAY)
+                case _:
+                    append(log, [event(number, f"tenant-{number % 3:03}") for number in step])
+                    model |= {event(number)["event_id"] for number in step}
+            assert ids(open_log(Path(folder))) == sorted(model)
