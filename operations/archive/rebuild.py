@@ -4,6 +4,8 @@ from rich.console import Console
 
 from operations import connections
 from operations.settings import Settings
+from sinks.archive.batch import spooling
+from sinks.archive.erasing import forget_erased
 from sinks.archive.rebuilding import ASIDE, Rebuilt
 from sinks.archive.rebuilding import rebuild as make
 
@@ -14,6 +16,10 @@ def rebuild(settings: Settings, out: Console) -> bool:
     rebuilt = make(log.store, log.by)
     for line in lines(rebuilt):
         out.print(line, markup=False, soft_wrap=True)
+    with spooling(log.store, settings.archive.spool) as spool:
+        erased = forget_erased(log, spool, settings.archive.codec)
+    if erased:
+        out.print(f"erased again: {erased:,} rows of files that an erasure had left", soft_wrap=True)
     return not rebuilt.damaged
 
 

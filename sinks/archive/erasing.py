@@ -4,7 +4,7 @@
 2. the tombstone gets an object of its own, which a rebuild of the manifest finds
 3. files that hold any of them are written anew without them
 4. one entry: the new files in the place of the old ones, and the tombstone
-5. the old files are deleted at once
+5. the old files are deleted at once, and what else of the tenant's bucket the manifest does not hold
 
 From 4 on the worker skips what was erased, and its open files are refused. A crash leaves what running it again does:
 ids that were found earlier are taken from the tombstones, whatever is gone by then.
@@ -22,7 +22,7 @@ from schemas.killpoints import KillPoint, reached
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.batch import Batch
 from sinks.archive.files import Codec, Datum, FileWriter, check, read
-from sinks.archive.layout import Folder, bucket
+from sinks.archive.layout import Folder, bucket, made_at
 from sinks.archive.log import Log, Superseded, sealed, unsealed
 from sinks.archive.manifest import ArchivedFile, Draft, Erasure, Kind, partition
 from sinks.archive.reading import key_of
@@ -105,21 +105,24 @@ class Eraser:
         draft = self._log.draft(Kind.ERASE, erasure=erasure)
         tombstone = Tombstone(by=draft.by, at=draft.at, erasure=erasure, offsets=self._log.manifest().offsets)
         self._log.store.put(_name(erasure), [sealed(TOMBSTONE, tombstone)])
-        batch = Batch(self._spool, self._codec)
-        try:
-            self._commit(draft, list(files), batch, ids)
-        finally:
-            batch.discard()
-        self.sweep()
+        self._replace(draft, files, ids)
+
+    def again(self) -> int:
+        """Steps 3 to 5 for files that hold what was erased earlier, of anybody of the tenant; returns how many rows
+        that were. Only a rebuild can have taken such files."""
+        erasures = [each for each in self._log.manifest().erasures if each.tenant == self.subject.tenant]
+        ids = merged(each.events for each in erasures)
+        found = self.find(set(), ids)
+        if found.files:
+            self._replace(self._log.draft(Kind.ERASE), found.files, ids)
+        return found.rows
 
     def sweep(self) -> int:
         """Deletes files of the tenant's bucket that the manifest no longer holds, whoever removed them; how many."""
-        store, manifest = self._log.store, self._log.manifest()
-        folders = {table.name for table in self._tables}
-        lying = {name for table in folders for name in store.sizes(f"{table}/tenant_bucket={self._bucket:02}")}
-        left = sorted(lying & manifest.gone.keys() - manifest.files.keys())
+        manifest = self._log.manifest()
+        left = sorted(self._lying() & manifest.gone.keys() - manifest.files.keys())
         for name in left:
-            store.delete(name)
+            self._log.store.delete(name)
             reached(KillPoint.FILE_DELETED)
         return len(left)
 
@@ -136,14 +139,32 @@ class Eraser:
         folders = self._log.manifest().folders(table.name)
         return [file for folder, files in folders.items() if folder.bucket == self._bucket for file in files]
 
+    def _lying(self) -> set[str]:
+        """What lies in the tenant's bucket."""
+        folders = [f"{table.name}/tenant_bucket={self._bucket:02}" for table in self._tables]
+        return {name for folder in folders for name in self._log.store.sizes(folder) if made_at(name) is not None}
+
+    def _replace(self, draft: Draft, files: Iterable[ArchivedFile], ids: Ids) -> None:
+        batch = Batch(self._spool, self._codec)
+        try:
+            self._commit(draft, list(files), batch, ids)
+        finally:
+            batch.discard()
+        self.sweep()
+
     def _commit(self, draft: Draft, files: list[ArchivedFile], batch: Batch, ids: Ids) -> None:
         log, tables = self._log, {table.name: table for table in self._tables}
+        lying = self._lying()  # before the manifest is read: what an entry adds meanwhile is not swept then
+        manifest = log.manifest()
+        unknown = tuple(
+            sorted(lying - manifest.files.keys() - manifest.gone.keys())
+        )  # left by a crash, or to be refused
         for file in files:
             self._rewrite(batch, tables[file.table], file, ids.get(file.table, set()))
         old = tuple(file.name for file in files)
         added = batch.publish(log.store, replaces=old, offsets=log.manifest().offsets)
         try:
-            log.commit(replace(draft, added=added, removed=old))
+            log.commit(replace(draft, added=added, removed=old, swept=unknown))
         except Superseded:  # no entry was written, so none will ever add these
             for name in [*(file.name for file in added), *([_name(draft.erasure)] if draft.erasure else [])]:
                 log.store.delete(name)
@@ -162,6 +183,13 @@ class Eraser:
                 copy(into, datum)
         if into is not None:
             into.erased += file.erased + left_out
+
+
+def forget_erased(log: Log, spool: Path, codec: Codec = "zstandard", tables: Iterable[Table] = TABLES) -> int:
+    """Leaves out of files again what was erased, where a rebuild has taken files that still lay there; returns how many
+    rows those were. Raises Superseded, and what Eraser does."""
+    tenants = sorted({each.tenant for each in log.manifest().erasures})
+    return sum(Eraser(log, Subject(tenant, ""), spool, codec, tables).again() for tenant in tenants)
 
 
 def _name(erasure: Erasure) -> str:

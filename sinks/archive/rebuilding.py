@@ -7,7 +7,7 @@ stops a rebuild, running it again finishes it. No worker may run meanwhile.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
+from datetime import UTC, datetime
 
 from uuid_utils import uuid7
 
@@ -15,13 +15,14 @@ from schemas.killpoints import KillPoint, reached
 from schemas.tables import TABLES, Table
 from sinks.archive.erasing import Tombstone, tombstones
 from sinks.archive.files import Commit, FileDamaged, Head, describe
-from sinks.archive.layout import SUFFIX
+from sinks.archive.layout import made_at
 from sinks.archive.log import CHECKPOINTS, ENTRIES, Log, ManifestDamaged, unsealed
 from sinks.archive.manifest import ENTRY, ArchivedFile, Draft, Kind, Progress, Retired
 from sinks.archive.store import Store
 
 MANIFEST, ASIDE = "manifest", "manifest-aside"
 _COPIED = 1 << 20  # bytes at once
+_FIRST = datetime.min.replace(tzinfo=UTC)
 Offsets = dict[str, tuple[str, int]]
 
 
@@ -65,8 +66,8 @@ def judge(heads: Sequence[Head], erased: Sequence[Tombstone]) -> Rebuilt:
         commits.setdefault(head.commit.id, []).append(head)
     complete = [each for each in commits.values() if _is_complete(each[0].commit, each)]
     replaced = {name for each in complete for name in each[0].commit.replaces}
-    said = [(_written(each[0].file.name), each[0].commit.offsets) for each in complete]
-    said += [(each.at.timestamp(), each.offsets) for each in erased]
+    said = [(made_at(each[0].file.name) or _FIRST, each[0].commit.offsets) for each in complete]
+    said += [(each.at, each.offsets) for each in erased]
     offsets = _furthest(offsets for _, offsets in sorted(said, key=lambda each: each[0]))
     return Rebuilt(
         files=[head.file for head in heads if head.file.name not in replaced],
@@ -85,11 +86,6 @@ def _goes_further(offsets: Offsets, found: Offsets) -> bool:
     return any(at not in found or (found[at][0] == id_ and end > found[at][1]) for at, (id_, end) in offsets.items())
 
 
-def _written(name: str) -> float:
-    """When a file got its name (a UUIDv7), in seconds since 1970."""
-    return (UUID(name.rpartition("/")[2].removesuffix(SUFFIX)).int >> 80) / 1000
-
-
 def _furthest(said: Iterable[Offsets]) -> Offsets:
     found: Offsets = {}
     for offsets in said:
@@ -102,7 +98,7 @@ def _furthest(said: Iterable[Offsets]) -> Offsets:
 def _heads(store: Store, folders: Iterable[str], damaged: list[str]) -> Iterator[Head]:
     for folder in folders:
         for name, size in store.sizes(folder).items():
-            if name.endswith(SUFFIX):
+            if made_at(name) is not None:  # else it is none of ours
                 try:
                     yield describe(store, name, size)
                 except FileDamaged:

@@ -27,7 +27,7 @@ from operations.migrate import make_partitions
 from operations.retention.oltp import OltpRetention
 from operations.settings import Settings
 from schemas.killpoints import KillPoint
-from schemas.tables import ORDERS
+from schemas.tables import EVENTS, ORDERS
 from sinks.archive.batch import Batch, spooling
 from sinks.archive.erasing import ERASURES, Eraser, tombstones
 from sinks.archive.files import check
@@ -307,6 +307,24 @@ def test_an_erasure_that_was_killed_is_finished_by_the_next_one(
     manifest = shop.archive.log().manifest()
     removed = shop.archive.store.sizes("events").keys() & manifest.gone.keys()
     assert not removed
+
+
+def test_a_file_that_a_crash_left_goes_with_the_persons_and_its_writer_is_refused(shop: Erasable):
+    theirs = shop.events("o-1", PERSON)
+    shop.store_outbox(theirs)
+    shop.archive.send(theirs)
+    shop.archive.drain(shop.archive.worker())
+    log = shop.archive.log()
+    file = next(iter(log.manifest().files.values()))
+    with spooling(shop.archive.store) as spool:
+        batch = Batch(spool)
+        for datum in shop.archive.records(file):
+            batch.file(EVENTS, datum["tenant_id"], file.day).write(key_of(EVENTS)(datum), datum, datum["occurred_at"])
+        left = batch.publish(log.store)
+    shop.erase()
+    assert not shop.archive.store.sizes("events")
+    with pytest.raises(Superseded, match="removed before it was added"):
+        log.commit(log.draft(Kind.APPEND, added=left))
 
 
 def test_an_order_whose_id_begins_like_an_erased_ones_stays(shop: Erasable):

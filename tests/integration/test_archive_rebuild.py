@@ -1,5 +1,6 @@
 """The manifest is made anew from the files, and equals what it was; what is not all there is archived again."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from archiving import Archiving, archiving
+from rich.console import Console
 
+from operations.archive.rebuild import rebuild as command
 from operations.settings import Settings
 from schemas.killpoints import KillPoint
 from sinks.archive.batch import Batch, spooling
@@ -130,6 +133,23 @@ def test_a_damaged_file_is_named_and_left_out(archive: Archiving):
         stream.write(b"x")
     assert rebuild(archive.store, "test").damaged == [name]
     assert name not in archive.log().manifest().files
+
+
+def test_what_was_erased_does_not_come_back_with_a_file_that_still_lay_there(archive: Archiving):
+    events = archive.events(40)
+    archive.send(events)
+    archive.drain(archive.worker())
+    old = {name: Path(archive.url, name).read_bytes() for name in archive.log().manifest().files}
+    for event in events[:20]:
+        erase(archive, event["tenant_id"], event["aggregate_id"])
+    for name, content in old.items():  # as when it died before it deleted them
+        Path(archive.url, name).write_bytes(content)
+    at = archive.settings.archive.model_copy(update={"url": archive.url})
+    said = io.StringIO()
+    assert command(archive.settings.model_copy(update={"archive": at}), Console(file=said, width=200))
+    assert "erased again: " in said.getvalue()
+    assert sorted(archive.archived()) == sorted(event["event_id"] for event in events[20:])
+    assert archive.store.sizes("events").keys() == archive.log().manifest().files.keys()
 
 
 KILLED = """
