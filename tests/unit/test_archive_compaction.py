@@ -18,6 +18,7 @@ from sinks.archive.files import check, describe
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import Erasure, Kind, Progress
 from sinks.archive.reading import records
+from sinks.archive.store import Exists
 from tests.filing import NOON, append, event, flip, ids, open_log
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -272,3 +273,27 @@ def test_whatever_happens_a_reader_sees_each_event_once(history):
                     append(log, [event(number, f"tenant-{number % 3:03}") for number in step])
                     model |= {event(number)["event_id"] for number in step}
             assert ids(open_log(Path(folder))) == sorted(model)
+
+
+def test_an_entry_that_was_written_and_not_answered_is_found_behind_others(log: Log, monkeypatch: pytest.MonkeyPatch):
+    """A bucket's client asks again when an answer was lost, and then finds its own entry there."""
+    other, put = open_log(Path(log.store.url)), log.store.put
+
+    def lost(name: str, chunks) -> None:
+        put(name, chunks)
+        append(other, [event(70)])
+        monkeypatch.undo()
+        raise Exists(name)
+
+    monkeypatch.setattr(log.store, "put", lost)
+    (name, *_) = log.manifest().files
+    draft = log.draft(Kind.COMPACT, removed=(name,))
+    assert log.commit(draft).draft == draft
+    assert name not in log.manifest().files
+    assert len([each for each in _entries(other) if each == draft.id]) == 1
+
+
+def _entries(log: Log) -> list[str]:
+    found: list[str] = []
+    log.entries(lambda entry: found.append(entry.draft.id))
+    return found
