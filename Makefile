@@ -1,7 +1,7 @@
 # make demo    the whole line on this machine, proven row by row (OLIST=DIR plays real orders; KEEP=1 leaves it running)
 # make up      the servers, migrated and capturing, for work of your own       make down / make wipe
 # make test    everything that must hold: lint, types, layers, unit to chaos   make check  the fast part of it
-# make bench   enrichment and landing, measured
+# make bench   enrichment, landing and archiving, measured                   make bench-archive  the last one alone
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -9,7 +9,7 @@ PYTHON ?= python3
 ORDERS ?= 2000
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check test bench lock
+.PHONY: help install odbc demo up down wipe check test bench bench-archive lock
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -70,3 +70,7 @@ test: check
 bench: install
 	$(BIN)/python -m bench.enrichment
 	$(BIN)/python -m bench.landing
+	$(BIN)/python -m bench.archive
+
+bench-archive: install
+	$(BIN)/python -m bench.archive

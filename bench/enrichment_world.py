@@ -153,7 +153,7 @@ class World:
         missing = {number for (_, number), end in ends.items() if end}
         reader = clients.consumer(self._bootstrap, "bench-reader", enable_partition_eof=True)
         try:
-            reader.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in missing])
+            clients.assign(reader, [TopicPartition(topic, number, OFFSET_BEGINNING) for number in missing])
             while missing:
                 message = reader.poll(10)
                 assert message is not None, f"{topic} was not delivered to its end"

@@ -58,6 +58,17 @@ def consumer(
     return Consumer(names | _CONSUMER | _dotted(overrides), logger=_LOG)
 
 
+def assign(reader: Consumer, partitions: list[TopicPartition]) -> None:
+    """Has `reader` read these partitions, outside any group, from the offsets they hold. Raises Unavailable."""
+    try:
+        # librdkafka misses a leader it hasn't asked for, and looks for one half a second later.
+        for topic in {each.topic for each in partitions}:
+            reader.list_topics(topic, timeout=TIMEOUT)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka did not answer: {said(error)}") from None
+    reader.assign(partitions)
+
+
 @lru_cache(maxsize=8)
 def admin(bootstrap: str) -> AdminClient:
     """The admin client for these brokers. Kept: one that is garbage takes its unanswered questions along."""

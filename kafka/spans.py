@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from kafka.clients import consumer
+from kafka.clients import assign, consumer
 from schemas.errors import Unavailable
 
 SILENCE_S = 10.0
@@ -17,7 +17,7 @@ def records(bootstrap: str, spans: Mapping[tuple[str, int], Span]) -> Iterator[M
     missing = {at: end for at, (start, end) in spans.items() if start < end}
     reader = consumer(bootstrap, "headrace-spans", enable_partition_eof=True)
     try:
-        reader.assign([TopicPartition(*at, spans[at][0]) for at in missing])
+        assign(reader, [TopicPartition(*at, spans[at][0]) for at in missing])
         while missing:
             message = reader.poll(SILENCE_S)
             if message is None:

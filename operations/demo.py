@@ -2,25 +2,31 @@
 
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
+import orjson
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
 
-from operations import barrier, connections, load, local, verify
+from operations import barrier, connections, load, local, migrate, verify
+from operations.archive.reading import lines
 from operations.board import Board
 from operations.invoked import command
+from operations.retention import run as retention
+from operations.retention.item import Outcome
 from operations.rows import Report
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
+from schemas.tables import EVENTS
 from shop import actions
 from shop.model import History
+from sinks.archive.reading import Selection
 from stack import supervisor
 
 Check = Callable[[], None]
@@ -28,6 +34,7 @@ ARRIVAL_DEADLINE_S = 60.0
 CATCH_UP_S = 120.0
 POLL_S = 0.02
 SAMPLE_S = 0.5
+EIGHT_YEARS = timedelta(days=8 * 366)
 INDENT = " " * 6
 
 
@@ -60,7 +67,7 @@ def _show(folder: Path, past: History, out: Console) -> bool:
     check = partial(local.check_workers, folder)
     landed_after = _trade(settings, past, out, began, check)
     _change(settings, out, check)
-    equal = _prove(settings, out, check)
+    equal = _prove(settings, out, check) and _age(settings, out, check)
     took = time.monotonic() - began
     out.print(f"\nFirst order in reporting {landed_after:.1f} s after the start; everything in {took:.1f} s.")
     return equal
@@ -82,14 +89,14 @@ def _start(folder: Path, out: Console) -> Settings:
     began = time.monotonic()
     out.print("Real servers, started here, traded on, and stopped again; it takes about a minute.", style="dim")
     settings, ready = local.start(folder, lambda said: out.print(f"      {said}", style="dim", markup=False))
-    _step(out, "[1/4] servers", local.describe(ready))
-    _step(out, "[2/4] line", f"2 connectors stream, {len(local.WORKERS)} workers; {time.monotonic() - began:.1f} s")
+    _step(out, "[1/5] servers", local.describe(ready))
+    _step(out, "[2/5] line", f"2 connectors stream, {len(local.WORKERS)} workers; {time.monotonic() - began:.1f} s")
     return settings
 
 
 def _trade(settings: Settings, past: History, out: Console, began: float, check: Check) -> float:
     """Play the orders beside a live table until all have landed; returns when the first one had (s)."""
-    _step(out, "[3/4] orders", f"{past.orders:,} orders of {past.first_day} to {past.last_day}")
+    _step(out, "[3/5] orders", f"{past.orders:,} orders of {past.first_day} to {past.last_day}")
     hops, reader = connections.hops(settings), connections.report(settings, "reader")
     stages, shop = Stages(hops), load.Player(settings, past)
     first: float | None = None
@@ -139,7 +146,7 @@ def _change(settings: Settings, out: Console, check: Check) -> None:
 def _prove(settings: Settings, out: Console, check: Check) -> bool:
     """A small report as a reader gets it, then every row compared, and no line left that waits for its product."""
     reader = connections.report(settings, "reader")
-    _step(out, "[4/4] report", "as a reader of reporting sees it")
+    _step(out, "[4/5] report", "as a reader of reporting sees it")
     summary(reader, out)
     result = verify.verify(settings, deadline_s=CATCH_UP_S, on_wait=lambda _: check())
     _step(out, "      verify", "every row of Postgres and MongoDB against reporting")
@@ -156,6 +163,25 @@ def _waiting(reader: Report, out: Console) -> int:
     ((lines, enriched),) = reader.query(LINES)
     out.print(f"{INDENT}lines {enriched:,} visible and enriched, {lines - enriched:,} waiting for their product")
     return int(lines - enriched)
+
+
+def _age(settings: Settings, out: Console, check: Check) -> bool:
+    """Enter an order of eight years ago; let what is too old go, once it is archived; read it back from the archive."""
+    at = datetime.now(UTC) - EIGHT_YEARS
+    migrate.make_partitions(settings, at.date(), at.date())
+    order = actions.sell_long_ago(connections.oltp(settings, "app_writer"), connections.catalog(settings), at)
+    reader = connections.report(settings, "reader")
+    visible = f"SELECT 1 FROM report.orders WHERE {_is(order)}"
+    _seconds_until(reader, check, visible)
+    _step(out, "[5/5] archive", f"an order of {at:%Y-%m-%d} was entered; the policy: events 90 days, orders 7 years")
+    log, of_that_day = connections.archive(settings, "demo"), Selection(since=at.date(), until=at.date())
+    _until(check, lambda: any(lines(log, EVENTS, of_that_day)), "the event is not in the archive")
+    items = retention.collect(settings)
+    for item in items:
+        _step(out, "", f"{item.outcome:6}{item.store:14}{item.what:30}{item.count:>7,}")
+    (event,) = map(orjson.loads, lines(log, EVENTS, of_that_day))
+    _step(out, "", f"read back from there: {event['event_type']} {event['payload'][:60]}…")
+    return not reader.query(visible) and all(item.outcome is not Outcome.KEPT for item in items)
 
 
 LINES = (
@@ -207,11 +233,16 @@ def _is(row: actions.Row) -> str:
 
 
 def _seconds_until(reader: Report, check: Check, sql: str) -> float:
+    return _until(check, lambda: bool(reader.query(sql)), f"not visible to readers: {sql}")
+
+
+def _until(check: Check, happened: Callable[[], bool], otherwise: str) -> float:
+    """Seconds until it happened. Raises HeadraceError after ARRIVAL_DEADLINE_S."""
     began = time.monotonic()
-    while not reader.query(sql):
+    while not happened():
         check()
         if time.monotonic() - began > ARRIVAL_DEADLINE_S:
-            raise HeadraceError(f"not visible to readers after {ARRIVAL_DEADLINE_S:.0f} s: {sql}")
+            raise HeadraceError(f"{otherwise} after {ARRIVAL_DEADLINE_S:.0f} s")
         time.sleep(POLL_S)
     return time.monotonic() - began
 

@@ -3,7 +3,8 @@
 Each reader yields canonical rows sorted by the table's key: all of them, or those of the keys asked for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 import psycopg
@@ -14,8 +15,11 @@ from operations.compare import canonical
 from schemas.change import Key, Row, Value
 from schemas.tables import Column, Mode, Table
 from schemas.types import Json, Text, Uuid
+from sinks import postgres_sql, sqlserver_sql
+from sinks.cutoff import Cutoff, cutoffs_of
 
 CHUNK = 5_000
+ERASED = "SELECT tenant_id, event_id FROM retention.erased_event"
 
 
 class Rows(Protocol):
@@ -33,6 +37,12 @@ class Report(Rows, Protocol):
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
+
+    def cutoffs(self) -> Mapping[str, Cutoff]:
+        """Part of the retention policy → what has aged out of it."""
+
+    def erased(self) -> AbstractSet[tuple[Value, Value]]:
+        """The events of erased persons: (tenant, event id)."""
 
 
 class PostgresSource:
@@ -79,6 +89,14 @@ class PostgresReport:
         """All rows of a small query."""
         return self._connection.execute(sql.encode()).fetchall()
 
+    def cutoffs(self) -> Mapping[str, Cutoff]:
+        """See `Report.cutoffs`."""
+        return cutoffs_of(self.query(postgres_sql.read_cutoffs()))
+
+    def erased(self) -> AbstractSet[tuple[Value, Value]]:
+        """See `Report.erased`."""
+        return {(tenant, event) for tenant, event in self.query(ERASED)}
+
 
 class SqlServerReport:
     """A generation of reporting, in SQL Server; `connection` is pyodbc's."""
@@ -103,6 +121,14 @@ class SqlServerReport:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
         return [tuple(row) for row in self._connection.execute(sql).fetchall()]
+
+    def cutoffs(self) -> Mapping[str, Cutoff]:
+        """See `Report.cutoffs`."""
+        return cutoffs_of(self.query(sqlserver_sql.read_cutoffs()))
+
+    def erased(self) -> AbstractSet[tuple[Value, Value]]:
+        """See `Report.erased`."""
+        return {(tenant, event) for tenant, event in self.query(ERASED)}
 
 
 def checkpoints(generation: int) -> str:

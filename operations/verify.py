@@ -5,11 +5,14 @@
 3. Writes may have gone on meanwhile, so only the keys that differ are read again, behind another barrier, until the
    deadline. A key that differs while its source row stood still is a difference. One that never stands still, or that
    waits for the catalog, is called unsettled.
+
+What has aged out of reporting, or was erased there, is left out on both sides: retention may be between the two.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import filterfalse
 
 import orjson
 from rich.console import Console
@@ -18,10 +21,12 @@ from operations import connections
 from operations.barrier import OnWait, catalog_time, cross
 from operations.compare import Counts, Difference, differences
 from operations.expected import EnrichedSource
-from operations.rows import CatalogSource, PostgresSource, Rows
+from operations.rows import CatalogSource, PostgresSource, Report, Rows
 from operations.settings import Settings
 from schemas.change import Key, Row
-from schemas.tables import Source, Table, reported
+from schemas.tables import Mode, Source, Table, reported
+from sinks.cutoff import TENANT, aged_rows
+from sinks.staging import event_id
 from streams.enrich import Status
 
 SHOWN = 20  # differences that are printed
@@ -65,7 +70,7 @@ class Result:
 def compare(
     tables: Sequence[Table],
     source: Callable[[Table], Rows],
-    report: Rows,
+    report: Report,
     barrier: Callable[[], None],
     deadline_s: float,
 ) -> Result:
@@ -77,19 +82,23 @@ def compare(
     return Result(tables=results, seconds=time.monotonic() - began)
 
 
-def _compare_table(table: Table, source: Rows, report: Rows, barrier: Callable[[], None], end: float) -> TableResult:
+def _compare_table(table: Table, source: Rows, report: Report, barrier: Callable[[], None], end: float) -> TableResult:
     counts = Counts()
-    suspects = list(differences(table, source.read(table), report.read(table), counts))
+    left = retired(table, report)
+    there, here = (filterfalse(left, side.read(table)) for side in (source, report))
+    suspects = list(differences(table, there, here, counts))
     different: list[Difference] = []
     again = bool(suspects)
     while again:
         stood: dict[Key, Row | None] = {suspect.key: suspect.source for suspect in suspects}
         barrier()
-        suspects = list(_again(table, sorted(stood), source, report))
-        found, suspects = suspects, []
+        found, suspects = list(_again(table, sorted(stood), source, report)), []
+        # Asked after the rows were read: whatever they show of retention's work, its cutoff was there before.
+        left = retired(table, report)
         for each in found:
             settled = each.source == stood[each.key] and not waits(each)
-            (different if settled else suspects).append(each)
+            if not left(each.source or each.report or ()):
+                (different if settled else suspects).append(each)
         again = bool(suspects) and time.monotonic() < end
     return TableResult(table=table, source=counts.source, report=counts.report, different=different, unsettled=suspects)
 
@@ -100,6 +109,16 @@ def _again(table: Table, keys: Sequence[Key], source: Rows, report: Rows) -> Ite
         # The report first: a row that lands between the two reads must look old, not the source.
         landed = list(report.read(table, some))
         yield from differences(table, source.read(table, some), landed)
+
+
+def retired(table: Table, report: Report) -> Callable[[Row], bool]:
+    """A function from a row to whether retention has let it go, or is about to, as reporting knows it now."""
+    aged = aged_rows(table, report.cutoffs())
+    if table.mode is not Mode.EVENT or not (erased := report.erased()):
+        return aged
+    names = [column.name for column in table.all_columns]
+    tenant, event = names.index(TENANT), names.index(event_id(table))
+    return lambda row: aged(row) or (row[tenant], row[event]) in erased
 
 
 def verify(settings: Settings, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> Result:

@@ -42,7 +42,9 @@ class Table:
     `enrichment` are the columns that streams/ adds: an enriched table lands from a topic of Headrace's own.
     `reported` is False for what only enrichment reads. `soft_deleted` names the column that, when set, hides a row
     from the readers' views. `ages_by` names the date column by which rows age, `retention` the part of the retention
-    policy that says when: tables of one part leave together, a month at a time.
+    policy that says when: tables of one part leave together, a month at a time. `subjects` are where a person's id may
+    stand, `subject_group` is what is one person's altogether, such as an order; `column.field` is a field of a JSON
+    column.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Table:
     source_name: str | None = None
     ages_by: str | None = None
     retention: str | None = None
+    subjects: tuple[str, ...] = ()
+    subject_group: str | None = None
 
     @property
     def relation(self) -> str:
@@ -135,6 +139,8 @@ ORDERS = Table(
     soft_deleted="deleted_at",
     ages_by="order_month",
     retention="orders",
+    subjects=("customer_id",),
+    subject_group="order_id",
 )
 
 ORDER_LINES = Table(
@@ -165,6 +171,7 @@ ORDER_LINES = Table(
     soft_deleted="deleted_at",
     ages_by="order_month",
     retention="orders",
+    subject_group="order_id",
 )
 
 PAYMENTS = Table(
@@ -190,6 +197,7 @@ PAYMENTS = Table(
     soft_deleted="deleted_at",
     ages_by="order_month",
     retention="orders",
+    subject_group="order_id",
 )
 
 EVENTS = Table(
@@ -214,6 +222,8 @@ EVENTS = Table(
     source_name="outbox_events",
     ages_by="event_day",
     retention="events",
+    subjects=("aggregate_id", "payload.customer_id"),
+    subject_group="payload.order_id",
 )
 
 PRODUCTS = Table(

@@ -9,18 +9,17 @@ from kafka import clients
 from schemas.errors import Unavailable
 from sinks.port import Fatal, OffsetGone
 
-SESSION_S = 10.0
+# How soon Kafka gives a dead worker's partitions away, as enrichment does. A worker that was only slow is fenced.
+SESSION_MS = 10_000
 _LOG = structlog.get_logger("sink")
 
 
 class Fetcher:
-    """A consumer of `group`. `patience` is how many seconds brokers that don't answer are waited for, `session` how
-    soon they give a dead worker's partitions away."""
+    """A consumer of `group`. `patience` is how many seconds brokers that don't answer are waited for."""
 
-    def __init__(self, bootstrap: str, group: str, patience: float, session: float = SESSION_S) -> None:
-        timeout = int(session * 1000)
+    def __init__(self, bootstrap: str, group: str, patience: float) -> None:
         self.consumer = clients.consumer(
-            bootstrap, group, on_error=self._note, enable_partition_eof=True, session_timeout_ms=timeout
+            bootstrap, group, on_error=self._note, enable_partition_eof=True, session_timeout_ms=SESSION_MS
         )
         self._patience = patience
         self._trouble: KafkaError | None = None

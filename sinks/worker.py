@@ -23,7 +23,7 @@ from schemas.tables import Table, reported
 from sinks import metrics
 from sinks.bisect import bisect
 from sinks.claims import Claims
-from sinks.fetching import SESSION_S, Fetcher
+from sinks.fetching import Fetcher
 from sinks.persistent import PersistentReporting
 from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, Reporting
 
@@ -35,13 +35,11 @@ _Item = tuple[Message, Change]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """`batch` is the most records a transaction takes; `linger` the seconds that a first record waits for more;
-    `patience` the seconds for which a database that does not answer is tried again; `session` how soon Kafka gives a
-    dead worker's partitions away: one that was only slow is fenced, and nothing of it lands."""
+    `patience` the seconds for which a database that does not answer is tried again."""
 
     batch: int = 10_000
     linger: float = 0.1
     patience: float = 60.0
-    session: float = SESSION_S
 
 
 class SinkWorker:
@@ -66,7 +64,7 @@ class SinkWorker:
         self._topics = [topic for table in tables for topic in table.landed_topics]
         self._pace = pace
         self._claims = Claims(bootstrap, self._reporting)
-        self._fetcher = Fetcher(bootstrap, group, pace.patience, pace.session)
+        self._fetcher = Fetcher(bootstrap, group, pace.patience)
         self._consumer = self._fetcher.consumer
         self._claims.subscribe(self._consumer, self._topics)
         self._stopping = threading.Event()

@@ -10,7 +10,9 @@ is still starting:
 The block's end waits for all servers. An exception in it, Ctrl-C included, stops those it started.
 """
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +32,7 @@ READY_DEADLINE_S = 180.0  # a cold start of everything on one slow core
 STOP_GRACE_S = 30.0
 WIPE_GRACE_S = 2.0  # what they would tidy up is about to be deleted
 PROBE_EVERY_S = 0.1
+RESEND_S = 0.05
 PORT_ATTEMPTS = 5
 LOG_TAIL_LINES = 12
 NOT_STARTED = "see docs/runbook.md#server-did-not-start"
@@ -345,10 +348,19 @@ def terminable() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def unraisable(lost: "sys.UnraisableHookArgs", /) -> None:
+        """Python only prints what is raised in a destructor or a weak reference's callback: send it once more."""
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            threading.Timer(RESEND_S, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            hook(lost)
+
+    before, hook = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    sys.unraisablehook = unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 
 

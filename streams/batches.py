@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import faust
 from aiokafka.errors import IllegalStateError, KafkaError  # type: ignore[import-untyped]
+from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
@@ -39,6 +40,14 @@ class BatchApp(faust.App):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.transport = BatchTransport(self.conf.broker_consumer, self, loop=self.loop)
+
+
+class NoTables(TableManager):
+    """Subscribes without the second in which Faust waits for tables to be declared: we declare none."""
+
+    async def on_start(self) -> None:
+        await self._update_channels()
+        await self.recovery.start()
 
 
 class BatchConsumer(Consumer):

@@ -12,7 +12,7 @@ from typing import Any, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from prometheus_client import Counter
 
-from kafka.clients import consumer, end_offsets
+from kafka.clients import assign, consumer, end_offsets
 from kafka.dead_letters import DeadLetters, record
 from kafka.decoding import OTHER_SHAPE, Decoding, epoch
 from kafka.registry import Registry
@@ -77,7 +77,7 @@ class CatalogReader:
         end = self._end()
         reader = consumer(self._bootstrap, "headrace-catalog-reader", enable_partition_eof=True)
         try:
-            reader.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+            assign(reader, [TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
             self._read(reader, end)
         finally:
             reader.close()

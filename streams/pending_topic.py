@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from kafka.clients import consumer, end_offsets
+from kafka.clients import assign, consumer, end_offsets
 from kafka.dead_letters import Record, record
 from kafka.decoding import Headers, epoch
 from schemas.errors import BadRecord, Unavailable
@@ -73,7 +73,7 @@ def _all(bootstrap: str, topic: str, partition: int) -> Iterator[Record]:
     end = end_offsets(bootstrap, [topic])[topic, partition]
     reader = consumer(bootstrap, "headrace-pending-reader", enable_partition_eof=True)
     try:
-        reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
+        assign(reader, [TopicPartition(topic, partition, OFFSET_BEGINNING)])
         position, deadline = 0, time.monotonic() + _READ_TIMEOUT
         while position < end:
             messages, reached = read_some(reader, 1.0)

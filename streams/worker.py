@@ -15,7 +15,7 @@ from kafka.decoding import Decoding
 from kafka.registry import Registry
 from schemas.errors import HeadraceError, Unavailable
 from streams import metrics
-from streams.batches import Batch, BatchApp
+from streams.batches import Batch, BatchApp, NoTables
 from streams.catalog import Catalog
 from streams.catalog_reader import CatalogReader
 from streams.engine import Bounds, Engine
@@ -258,6 +258,7 @@ def faust_app(wiring: Wiring, group: str, pace: Pace, folder: Path) -> BatchApp:
         topic_disable_leader=True,
         reply_create_topic=False,
         agent_supervisor="mode.CrashingSupervisor",
+        TableManager=NoTables,
         consumer_auto_offset_reset="earliest",
         broker_max_poll_records=pace.batch,
         broker_session_timeout=pace.session,

@@ -17,16 +17,17 @@ from schemas import killpoints
 from schemas.killpoints import KillPoint
 
 
-def at(point: KillPoint, times: int, folder: Path, seed: int) -> None:
-    """From now on this process dies when it reaches `point` for the `times`-th time."""
-    disk = _Disk(folder, random.Random(seed))  # noqa: S311
+def at(point: KillPoint, times: int, folder: Path | None = None, seed: int = 0) -> None:
+    """From now on this process dies when it reaches `point` for the `times`-th time; `folder` has a power cut then."""
+    disk = None if folder is None else _Disk(folder, random.Random(seed))  # noqa: S311
     left = times
 
     def on_reach(reached: KillPoint) -> None:
         nonlocal left
         left -= reached is point
         if not left:
-            disk.lose()
+            if disk is not None:
+                disk.lose()
             os.kill(os.getpid(), signal.SIGKILL)
 
     killpoints.on_reach = on_reach

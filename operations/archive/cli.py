@@ -1,5 +1,6 @@
 """The `headrace archive` commands. What each does is imported when it runs, as in operations/cli.py."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,7 @@ Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up t
 OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
 OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
 
 
@@ -106,6 +108,75 @@ def compact(
         raise ArchiveUnavailable(f"the spool can't be written: {error}") from None
     if not whole:
         raise typer.Exit(WRONG)
+
+
+@app.command()
+def erase(
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose customer it is.")],
+    subject: Annotated[str, typer.Option(metavar="ID", help="The customer's id.")],
+    by: Annotated[str | None, typer.Option(metavar="WHO", help="Who asked for it; the archive keeps that.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox. After a failure,
+    the same call finishes it."""
+    from operations.archive import erase as erasure
+    from operations.cli import out
+    from sinks.archive.subject import Subject
+
+    erasure.erase(configuration.load(), out, Subject(tenant, subject), by=by, confirm=_confirm(yes))
+
+
+@app.command()
+def restore(
+    to: Annotated[str, typer.Option("--to", metavar="TOPIC", help="It is made where it is missing.")],
+    tenant: Tenant = None,
+    event_type: Type = None,
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Send archived events to a topic, in the form in which capture gives them."""
+    from operations.archive import restore as restoring
+    from operations.cli import out
+
+    selection = _selection(tenant, since, until, event_type)
+    restoring.restore(configuration.load(), out, selection, to)
+
+
+@app.command()
+def rebuild() -> None:
+    """Make the manifest anew from the files alone, and set the old one aside. Stop the archive worker first. Exit 1
+    when a file is damaged."""
+    from operations.archive import rebuild as rebuilding
+    from operations.cli import WRONG, out
+
+    if not rebuilding.rebuild(configuration.load(), out):
+        raise typer.Exit(WRONG)
+
+
+@app.command()
+def skip(yes: Yes = False) -> None:
+    """Let the archive worker begin where the topics do, when these have lost what it had not read."""
+    from operations.archive import gaps
+    from operations.cli import out
+
+    gaps.skip(configuration.load(), out, _confirm(yes))
+
+
+@app.command()
+def backfill(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the events (UTC).")],
+) -> None:
+    """Archive the events of a day that Postgres' outbox has and the archive lacks. Exit 1 when a damaged file stays."""
+    from operations.archive import gaps
+    from operations.cli import WRONG, out
+
+    if not gaps.backfill(configuration.load(), out, day.date()):
+        raise typer.Exit(WRONG)
+
+
+def _confirm(yes: bool) -> Callable[[str], object]:
+    """Asks on the terminal, unless the answer is known; a no ends the command."""
+    return lambda question: yes or typer.confirm(question, abort=True)
 
 
 def _selection(

@@ -61,13 +61,12 @@ class EventRetention:
 
     def _reporting(self, reporting: Retiring) -> Iterator[Item]:
         before, held = self._before.date(), self._stores.held
+        if not self._stores.dry:  # first: what a sink lands from now on is younger than what is counted
+            reporting.set_cutoff(Cutoff(part=self._part, before=before, held=held))
+            reached(KillPoint.CUTOFF_SET)
         by_day: dict[date, dict[str, Sum]] = {}
         for (day, tenant), sum_ in reporting.event_sums(self._table, before, held).items():
             by_day.setdefault(day, {})[tenant] = sum_
-        if not self._stores.dry:
-            # First: what a sink lands from now on is younger than what goes.
-            reporting.set_cutoff(Cutoff(part=self._part, before=before, held=held))
-            reached(KillPoint.CUTOFF_SET)
         for day, sums in sorted(by_day.items()):
             yield self._reported(reporting, day, sums)
 

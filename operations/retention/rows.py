@@ -12,6 +12,7 @@ A crash leaves the month begun: the next run repeats whatever may not have been 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from confluent_kafka import KafkaError, Message
@@ -52,6 +53,8 @@ class RowRetention:
     def items(self) -> Iterator[Item]:
         """Month by month, the oldest first. The first one that something stands in the way of ends it: sinks refuse
         rows by one date, which must not pass what is still there."""
+        if not self._stores.dry:
+            self._hold()
         before = self._stores.before(self._part).date()
         begun = {date.fromisoformat(each.what) for each in self._unfinished()}
         referred_to = self._tables[-1:]  # where it has no rows of a month, the others have none
@@ -60,6 +63,13 @@ class RowRetention:
             yield item
             if item.outcome is Outcome.KEPT:
                 return
+
+    def _hold(self) -> None:
+        """Has the sinks respect the holds of today, also where no month goes today."""
+        for reporting in self._stores.reporting:
+            cutoff = reporting.cutoffs().get(self._part)
+            if cutoff is not None and cutoff.held != self._stores.held:
+                reporting.set_cutoff(replace(cutoff, held=self._stores.held))
 
     def _unfinished(self) -> list[Retired]:
         return [each for each in self._stores.log.manifest().unfinished.values() if each.store == self._part]

@@ -50,6 +50,12 @@ def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], 
     return all(item.outcome is not Outcome.KEPT for item in items)
 
 
+def collect(settings: Settings) -> list[Item]:
+    """Let go what is too old, and return what became of it. Raises as `run` does."""
+    with _opened(settings, frozenset(), dry=False) as stores:
+        return list(walk(stores))
+
+
 def walk(stores: Stores) -> Iterator[Item]:
     """Everything that is too old, store by store; in earnest, deleted by the time it is told."""
     if not stores.dry:

@@ -5,6 +5,7 @@ file tells all that its manifest entry does, and the manifest can be made anew f
 (docs/decisions/0009-archive.md).
 """
 
+import contextlib
 import hashlib
 import io
 import itertools
@@ -151,7 +152,8 @@ class FileWriter:
 
     def discard(self) -> None:
         """Deletes the spool."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # what is still to be written finds no room on a full disk
+            self._file.close()
         self._path.unlink(missing_ok=True)
 
     def _described(self, *, size: int, sha256: str) -> ArchivedFile:

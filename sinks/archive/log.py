@@ -48,6 +48,11 @@ class Log:
         """Where the archive is."""
         return self._store
 
+    @property
+    def by(self) -> str:
+        """Who writes entries."""
+        return self._by
+
     def manifest(self) -> Manifest:
         """What is in the archive now. Raises ManifestDamaged, ArchiveUnavailable."""
         if self._manifest is None:
@@ -79,7 +84,7 @@ class Log:
                 raise Superseded(f"the archive has changed: {reason}")
             entry = Entry(number=manifest.number + 1, draft=draft)
             try:
-                self._store.put(_entry_name(entry.number), [_sealed(ENTRY, entry)])
+                self._store.put(_entry_name(entry.number), [sealed(ENTRY, entry)])
             except Exists:
                 continue  # somebody else's, or ours: a bucket's client asks again when an answer was lost
             reached(KillPoint.ENTRY_PUBLISHED)
@@ -114,7 +119,7 @@ class Log:
     def _entry(self, number: int) -> Entry | None:
         try:
             with self._store.open(_entry_name(number)) as stream:
-                entry = _unsealed(ENTRY, stream.read(), f"{self._store.url}/{_entry_name(number)}")
+                entry = unsealed(ENTRY, stream.read(), f"{self._store.url}/{_entry_name(number)}")
         except Missing:
             return None
         if entry.number != number:  # whole, and copied from another place
@@ -124,7 +129,7 @@ class Log:
 
     def _put_checkpoint(self, manifest: Manifest) -> None:
         try:
-            self._store.put(f"{CHECKPOINTS}/{manifest.number:020}.json", [_sealed(MANIFEST, manifest)])
+            self._store.put(f"{CHECKPOINTS}/{manifest.number:020}.json", [sealed(MANIFEST, manifest)])
         except Exists:
             return
         reached(KillPoint.CHECKPOINT_PUBLISHED)
@@ -134,7 +139,7 @@ class Log:
         for name in sorted(self._store.sizes(CHECKPOINTS), reverse=True):
             try:
                 with self._store.open(name) as stream:
-                    return _unsealed(MANIFEST, stream.read(), f"{self._store.url}/{name}")
+                    return unsealed(MANIFEST, stream.read(), f"{self._store.url}/{name}")
             except ManifestDamaged as error:
                 _LOG.warning("checkpoint skipped", error=str(error))
         return None
@@ -144,13 +149,14 @@ def _entry_name(number: int) -> str:
     return f"{ENTRIES}/{number:020}.json"
 
 
-def _sealed(adapter: TypeAdapter[Any], value: Any) -> bytes:
+def sealed(adapter: TypeAdapter[Any], value: Any) -> bytes:
     """JSON with the SHA-256 of its own content, so that no flipped bit is taken for what was written."""
     content = adapter.dump_json(value)
     return b'{"sha256":"%s","content":%s}\n' % (hashlib.sha256(content).hexdigest().encode(), content)
 
 
-def _unsealed(adapter: TypeAdapter[_T], data: bytes, where: str) -> _T:
+def unsealed(adapter: TypeAdapter[_T], data: bytes, where: str) -> _T:
+    """What `sealed` made of it. Raises ManifestDamaged, which names `where` it was read."""
     head, _, content = data.removesuffix(b"}\n").partition(b'","content":')
     if head.removeprefix(b'{"sha256":"').decode(errors="replace") != hashlib.sha256(content).hexdigest():
         raise ManifestDamaged(f"{where} is not what was written; see docs/runbook.md#manifest-damaged")

@@ -98,6 +98,7 @@ class Kind(StrEnum):
     EXPIRE = "expire"
     RETIRE = "retire"
     REBUILD = "rebuild"
+    SKIP = "skip"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A whole line that the chaos tests run through the `headrace` command alone, as its users have it."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ import orjson
 import psutil
 import psycopg
 
+from schemas.killpoints import KillPoint
+
+ROOT = Path(__file__).parents[2]
 COMMAND_S = 150
 
 
@@ -24,16 +28,23 @@ class Line:
     def stack(self) -> Path:
         return self.folder / ".headrace"
 
-    def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str, module: str = "operations", **environment: str) -> "subprocess.Popen[str]":
         mine = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
         return subprocess.Popen(
-            [sys.executable, "-m", "operations", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
             env=mine | {"HEADRACE_STACK_DIR": str(self.stack), "PYTHONPATH": str(self.folder)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def dies(self, point: KillPoint, times: int, *arguments: str) -> None:
+        """Runs a command that kills itself when it reaches `point` for the `times`-th time."""
+        ours = f"{self.folder}{os.pathsep}{ROOT}"
+        process = self.start(point.name, str(times), *arguments, module="tests.chaos.dying", PYTHONPATH=ours)
+        out, err = process.communicate(timeout=COMMAND_S)
+        assert process.returncode == -signal.SIGKILL, f"not at {point.name}: {process.returncode}\n{out}\n{err}"
 
     def run(self, *arguments: str, expect: int = 0, **environment: str) -> str:
         process = self.start(*arguments, **environment)

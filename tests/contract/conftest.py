@@ -21,7 +21,7 @@ def postgres_conninfos(settings: object) -> tuple[str, str, str]:
     roles = ("writer", "migrator", "retention")
     writer, migrator, retention = (connections.reporting_conninfo(settings, role) for role in roles)  # type: ignore[arg-type]
     with psycopg.connect(migrator) as connection:  # each test leaves a cutoff of its own
-        connection.execute("DELETE FROM retention.cutoff WHERE part LIKE 't-%'")
+        connection.execute("DELETE FROM retention.cutoff WHERE part LIKE 't-%' OR part LIKE 'test_%'")
     return writer, migrator, retention
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import psycopg
 
 import migrations
+from migrations.sql_files import batches
 from schemas.change import Key, Row
 from schemas.position import Position
 from schemas.tables import Mode, Table, reported
@@ -198,7 +199,7 @@ def sqlserver(odbc: str) -> SqlStore:
     """The generation of this suite in SQL Server."""
     import pyodbc
 
-    return SqlStore(
+    store = SqlStore(
         "sqlserver",
         connect=lambda: pyodbc.connect(odbc, autocommit=True),
         own=lambda: pyodbc.connect(odbc, autocommit=False),
@@ -208,22 +209,25 @@ def sqlserver(odbc: str) -> SqlStore:
         lock=sqlserver_retiring_sql.lock_cutoffs(),
         waits="SELECT 1 FROM sys.dm_exec_requests WHERE wait_type LIKE 'LCK%'",
     )
+    cursor = store.connection.cursor()
+    store.locks_nothing = bool(cursor.execute("SELECT CAST(SERVERPROPERTY('Babelfish') AS INT)").fetchval())
+    return store
 
 
 def make_sqlserver_generation(odbc: str) -> None:
-    """Makes the generation's tables anew from the migration's own T-SQL."""
+    """Makes the generation's tables anew, and what all generations share, from the migrations' own T-SQL."""
     import pyodbc
 
     folder = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"
-    text = next(folder.glob("*_generation.sql")).read_text().replace("reporting_gN", f"reporting_g{GENERATION}")
+    files = [path.read_text() for path in sorted(folder.glob("*.sql")) if "_roles" not in path.stem]
     with pyodbc.connect(odbc, autocommit=True) as connection:
-        for schema in (f"reporting_g{GENERATION}", "report"):
+        for schema in (f"reporting_g{GENERATION}", "report", "retention"):
             if not connection.execute("SELECT 1 FROM sys.schemas WHERE name = ?", schema).fetchone():
                 connection.execute(f"CREATE SCHEMA [{schema}]")
-        for name in re.findall(r"CREATE TABLE (\S+)", text):
-            connection.execute(f"DROP TABLE IF EXISTS {name}")
-        for batch in re.split(r"^GO\s*$", text, flags=re.MULTILINE):
-            if batch.strip() and "GRANT" not in batch:  # the suite's login owns what it makes
+        for batch in (batch for text in files for batch in batches(text, generation=f"reporting_g{GENERATION}")):
+            for name in re.findall(r"CREATE TABLE (\S+)", batch):
+                connection.execute(f"DROP TABLE IF EXISTS {name}")
+            if not re.search(r"^\s*(GRANT|CREATE USER)", batch, re.MULTILINE):  # the suite's login owns what it makes
                 connection.execute(batch)
     connection.close()
 

@@ -1,17 +1,21 @@
 """What retention may count on when it deletes from reporting (sinks/retiring.py)."""
 
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
-from stores import Store
+from stores import SqlStore, Store
 from trade import DAY, MONTH, Tenant, Worker
 
 from schemas.change import Op
 from schemas.errors import Unproven
 from schemas.sums import Sum, sum_of
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS, Table
-from sinks.retiring import BATCH, NotCutOff
+from sinks.cutoff import Cutoff
+from sinks.retiring import BATCH, NotCutOff, require_cut_off
+from tests.eventually import eventually
 
 AFTER = date(2026, 12, 1)
 LATER = date(2026, 11, 24)
@@ -231,3 +235,27 @@ def test_a_legal_hold_keeps_what_an_older_plan_would_delete(store: Store, tenant
     with pytest.raises(NotCutOff, match=f"held: {tenant.name}"):
         retiring.retire_rows(tenant.table(ORDERS), MONTH, ())
     assert (keys(store, EVENTS, tenant), keys(store, ORDERS, tenant)) == (ids(1), ["a"])
+
+
+def test_a_legal_hold_that_comes_between_two_batches_keeps_the_rest(
+    database: SqlStore, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if database.locks_nothing:
+        pytest.skip("Babelfish: a lock hint takes no lock")
+    Worker(database.reporting(), tenant).land(tenant.order("a", 1), tenant.order("b", 2))
+    others, (retiring, counsel) = database.others(tenant.name), (database.retiring(), database.retiring())
+    retiring.set_cutoff(tenant.cutoff(AFTER))
+    seen: list[Future[None]] = []
+
+    def hold_after_the_first(*given: Any) -> Cutoff:
+        if len(seen) < 2:  # the list is made, then a batch is deleted
+            seen.append(pool.submit(counsel.set_cutoff, tenant.cutoff(AFTER, *[tenant.name] * len(seen))))
+            eventually(database.waited_for)
+        return require_cut_off(*given)
+
+    module = f"sinks.{database.name}_retiring"
+    monkeypatch.setattr(f"{module}.BATCH", 1)
+    monkeypatch.setattr(f"{module}.require_cut_off", hold_after_the_first)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(NotCutOff, match=f"held: {tenant.name}"):
+        retiring.retire_rows(tenant.table(ORDERS), MONTH, others)
+    assert keys(database, ORDERS, tenant) == ["b"]

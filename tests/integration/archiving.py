@@ -39,6 +39,7 @@ class Archiving:
 
     settings: Settings
     url: str
+    endpoint: str | None = None
     name: str = field(default_factory=lambda: f"test_archive_{uuid4().hex[:10]}")
     closing: ExitStack = field(default_factory=ExitStack)
 
@@ -72,7 +73,7 @@ class Archiving:
 
     @property
     def store(self) -> Store:
-        return open_store(self.url)
+        return open_store(self.url, self.endpoint)
 
     def log(self) -> Log:
         """The log, read anew."""
@@ -136,10 +137,10 @@ class Archiving:
 
 
 @contextmanager
-def archiving(settings: Settings, url: str | None = None) -> Iterator[Archiving]:
+def archiving(settings: Settings, url: str | None = None, endpoint: str | None = None) -> Iterator[Archiving]:
     """An archive in a folder of its own, or at `url`."""
     with tempfile.TemporaryDirectory(prefix="headrace-archive-") as folder:
-        archive = Archiving(settings, url or str(Path(folder) / "archive"))
+        archive = Archiving(settings, url or str(Path(folder) / "archive"), endpoint)
         try:
             yield archive
         finally:

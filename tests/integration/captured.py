@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from connectors import capture
 from connectors.capture import Servers
 from connectors.line import Line
-from kafka.clients import consumer, end_offsets
+from kafka.clients import assign, consumer, end_offsets
 from kafka.decoding import epoch
 from kafka.registry import Registry
 from operations.settings import Settings
@@ -125,7 +125,7 @@ class Reading:
         self._consumer = consumer(self._bootstrap, "test-reader", auto_offset_reset="earliest")
         self._registry = Registry(settings.registry.url, whole=True)
         self._next = dict.fromkeys((partition for _, partition in self._ends()), 0)
-        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in self._next])
+        assign(self._consumer, [TopicPartition(topic, partition, 0) for partition in self._next])
 
     def __enter__(self) -> "Reading":
         return self

@@ -507,7 +507,10 @@ def test_a_wrong_password_is_one_line_that_names_the_field(settings: Settings, s
         assert "\n" not in str(refused.value)
 
 
-def test_connect_or_postgres_or_kafka_down_is_one_clear_line(settings: Settings) -> None:
+def test_connect_or_postgres_or_kafka_down_is_one_clear_line(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "TIMEOUT", 1.0)
     good = servers(settings, settings.oltp.database)
     line = Line()
     for place, which in {"connect_url": "Kafka Connect", "bootstrap": "Kafka", "oltp": "Postgres"}.items():

@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,26 @@ def headrace(*arguments: str, **environment: str) -> tuple[int, str]:
     return done.returncode, " ".join(said.split())
 
 
+DOWN = [
+    (("connectors", "plan"), "HEADRACE_CONNECT__URL", f"http://{NOWHERE}"),
+    (("dlq", "ls"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
+    (("run", "report"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
+    (("run", "enrich"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
+    (("run", "enrich"), "HEADRACE_REGISTRY__URL", f"http://{NOWHERE}"),
+    (("verify",), "HEADRACE_OLTP__PORT", "9"),
+    (("verify",), "HEADRACE_REPORTING__PORT", "9"),
+    (("verify",), "HEADRACE_CATALOG__URI", f"mongodb://{NOWHERE}"),
+]
+Answer = Callable[[], tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def answers(capture: Settings) -> Iterator[list[Answer]]:
+    """What each command of DOWN says. They run side by side, as most of their time is patience with a server."""
+    with ThreadPoolExecutor(len(DOWN)) as pool:
+        yield [pool.submit(headrace, *words, **{setting: value}).result for words, setting, value in DOWN]
+
+
 def test_missing_settings_are_named(tmp_path: Path):
     env = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     done = subprocess.run(
@@ -44,6 +66,7 @@ def test_a_setting_of_the_wrong_type_is_named_with_what_was_expected(settings: S
     assert "HEADRACE_OLTP__PORT: input should be a valid integer" in said
 
 
+@pytest.mark.usefixtures("answers")  # begun now, they cost no time of their own
 @pytest.mark.parametrize(
     ("arguments", "setting"),
     [
@@ -62,23 +85,11 @@ def test_a_wrong_password_is_one_line_that_names_its_setting(capture: Settings, 
     assert "wrong" not in said.replace("wrong password", "")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "setting", "value"),
-    [
-        (("connectors", "plan"), "HEADRACE_CONNECT__URL", f"http://{NOWHERE}"),
-        (("dlq", "ls"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
-        (("run", "report"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
-        (("run", "enrich"), "HEADRACE_KAFKA__BOOTSTRAP", NOWHERE),
-        (("run", "enrich"), "HEADRACE_REGISTRY__URL", f"http://{NOWHERE}"),
-        (("verify",), "HEADRACE_OLTP__PORT", "9"),
-        (("verify",), "HEADRACE_REPORTING__PORT", "9"),
-        (("verify",), "HEADRACE_CATALOG__URI", f"mongodb://{NOWHERE}"),
-    ],
-)
-def test_a_server_that_is_down_is_one_line_that_names_its_address(capture: Settings, arguments, setting, value):
-    code, said = headrace(*arguments, **{setting: value})
+@pytest.mark.parametrize("number", range(len(DOWN)), ids=[f"{' '.join(words)}-{setting}" for words, setting, _ in DOWN])
+def test_a_server_that_is_down_is_one_line_that_names_its_address(answers: list[Answer], number: int):
+    code, said = answers[number]()
     assert code == UNDECIDED
-    assert value.split("//")[-1] in said
+    assert DOWN[number][2].split("//")[-1] in said
 
 
 @pytest.mark.parametrize(("worker", "setting"), [("report", "HEADRACE_SINK"), ("enrich", "HEADRACE_ENRICH")])

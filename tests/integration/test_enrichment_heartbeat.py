@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from operations import connections
+from streams import heartbeat
 from streams.heartbeat import HeartbeatWriter
 
 
@@ -18,8 +19,9 @@ def test_a_heartbeat_holds_the_servers_time(settings):
     assert abs(found["at"] - datetime.now(UTC)) < timedelta(seconds=60)
 
 
-def test_a_mongodb_that_is_down_is_said_once_and_stops_nothing(caplog):
-    writer = HeartbeatWriter("mongodb://127.0.0.1:9/?serverSelectionTimeoutMS=50", "catalog")
+def test_a_mongodb_that_is_down_is_said_once_and_stops_nothing(caplog, monkeypatch):
+    monkeypatch.setattr(heartbeat, "_TIMEOUT_MS", 50)
+    writer = HeartbeatWriter("mongodb://127.0.0.1:9/", "catalog")
     with caplog.at_level(logging.INFO, "headrace.enrich"):
         writer.beat()
         writer.beat()

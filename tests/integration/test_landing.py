@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 
 import httpx
 import psycopg
@@ -14,12 +15,15 @@ from kafka import clients
 from kafka.dead_letters import DeadLetters
 from kafka.registry import Registry
 from kafka.serving import Serving
-from operations import migrate
+from operations import connections, migrate
 from operations.settings import Settings
 from schemas import wire
 from schemas.errors import HeadraceError, Unavailable
+from sinks import metrics
+from sinks.cutoff import Cutoff
 from sinks.port import Fatal, Fenced, OffsetGone, TopicReplaced
 from sinks.postgres import PostgresReporting
+from sinks.postgres_retiring import PostgresRetiring
 from sinks.worker import SinkWorker
 from tests.eventually import eventually
 
@@ -309,6 +313,21 @@ def test_health_readiness_and_metrics_are_told(line: Landing) -> None:
     told = get(worker, "/metrics").text
     assert f'headrace_sink_lag_records{{partition="0",topic="{line.topic}"}} 0.0' in told
     assert 'headrace_commit_to_visible_seconds_bucket{le="60.0",table="orders"}' in told
+
+
+def test_what_has_aged_out_is_passed_over_and_counted(line: Landing, settings: Settings) -> None:
+    line.table = replace(line.table, retention=line.name)
+    retiring = PostgresRetiring(connections.reporting_conninfo(settings, "retention"), GENERATION)
+    retiring.set_cutoff(Cutoff(line.name, date(2026, 12, 1)))
+    retiring.close()
+    before = metrics.REFUSED._value.get()
+    line.put("old")
+    line.put("bad and old", customer_id="nul \0 inside")
+    line.put("old", "d")
+    line.drain(line.worker())
+    assert line.statuses() == {}
+    assert line.letters() == []
+    assert metrics.REFUSED._value.get() - before == 3
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:

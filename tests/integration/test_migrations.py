@@ -21,9 +21,11 @@ import migrations
 from migrations.errors import MigrationFailed
 from operations import connections
 from operations.migrate import make_partitions, migrate_catalog, migrate_oltp, migrate_reporting
+from operations.rows import PostgresReport
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, TABLES, Source, reported
+from sinks.cutoff import Cutoff
 
 FOLDER = Path(migrations.__file__).parent
 OLTP_CHAIN = sorted(path.stem for path in (FOLDER / "oltp" / "versions").glob("*.sql"))
@@ -665,10 +667,15 @@ def test_a_later_table_needs_no_grants(login: Connect) -> None:
 def test_generations_share_one_cutoff(migrated: Settings, login: Connect) -> None:
     owner = login("reporting_migrator")
     owner.execute(CUTOFF)
+    owner.execute("INSERT INTO retention.erased_event VALUES ('t', 'e')")
     owner.commit()
     migrate_reporting(migrated, 3)
-    assert owner.execute("SELECT before FROM retention.cutoff WHERE part = 'events'").fetchone() == (date(2026, 1, 1),)
+    with connections.reporting(migrated, "writer") as connection:
+        for report in (PostgresReport(connection, 1), PostgresReport(connection, 3)):
+            assert report.cutoffs() == {"events": Cutoff("events", date(2026, 1, 1))}
+            assert report.erased() == {("t", "e")}
     owner.execute("DELETE FROM retention.cutoff")
+    owner.execute("DELETE FROM retention.erased_event")
     owner.commit()
     login("reporting_retention").execute("DELETE FROM reporting_g3.orders WHERE true")
 

@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,16 @@ from tenacity import Retrying, stop_after_delay, wait_fixed
 
 import migrations
 from migrations.errors import MigrationFailed
+from operations import connections
 from operations.migrate import migrate_reporting
 from operations.odbc import connection_string
 from operations.settings import Reporting, Settings
-from schemas.tables import reported
+from schemas.change import Op
+from schemas.sums import sum_of
+from schemas.tables import EVENTS, ORDERS, PAYMENTS, reported
+from sinks.cutoff import Cutoff
+from sinks.port import Batch
+from tests.contract.trade import DAY, MONTH, Tenant
 
 ODBC = os.environ["HEADRACE_TEST_SQLSERVER"]
 FOLDER = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"
@@ -101,6 +108,36 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
     events: list[str] = []
     assert migrate_reporting(migrated, 2, events.append) == CHAIN
     assert not any("view" in event for event in events)
+
+
+def test_retention_reaches_every_generation_and_verification_sees_its_cutoff(migrated: Settings) -> None:
+    migrate_reporting(migrated, 2)
+    first, second = connections.retirings(migrated)
+    assert (first.generation, second.generation) == (1, 2)
+    first.set_cutoff(cutoff := Cutoff("orders", date(2019, 11, 1), frozenset({"held"})))
+    first.erase_events(EVENTS, "t", ["0193a1b2-0000-7000-8000-000000000001"])
+    report = connections.report(migrated)
+    assert second.cutoffs() == report.cutoffs() == {"orders": cutoff}
+    assert report.erased() == {("t", "0193a1b2-0000-7000-8000-000000000001")}
+    for each in (first, second):
+        each.close()
+
+
+def test_the_roles_have_the_rights_that_landing_and_retiring_need(migrated: Settings) -> None:
+    tenant, ids = Tenant(), [f"0193a1b2-0000-7000-8000-{n:012x}" for n in range(3)]
+    reporting, retiring = connections.landing(migrated), connections.retirings(migrated)[0]
+    held = [tenant.order("a", 1), tenant.payment("p", 2, op=Op.DELETE), *(tenant.event(each, 3) for each in ids)]
+    assert reporting.land(Batch(changes=held, checkpoints={})).written == 5
+    retiring.set_cutoff(tenant.cutoff(date(2027, 1, 1)))
+    orders, payments, events = (tenant.table(each) for each in (ORDERS, PAYMENTS, EVENTS))
+    assert retiring.erase_events(events, tenant.name, ids[:1]) == 1
+    assert retiring.retire_events(events, DAY, {tenant.name: sum_of(ids[1:])}) == 2
+    assert retiring.retire_rows(orders, MONTH, ()) == 1
+    assert retiring.forget(payments, [(tenant.name, "p")]) == 1
+    assert retiring.sweep(payments, date(2027, 1, 1)) == 0
+    assert reporting.land(Batch(changes=held, checkpoints={})).refused == 4
+    reporting.close()
+    retiring.close()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from operations.settings import Settings
-from stack import java, supervisor
+from stack import java, processes, supervisor
 from stack.errors import StackError
 from stack.folder import Folder, free_port
 from stack.probes import CatalogAnswers, HttpAnswers, KafkaAnswers, PostgresAnswers
@@ -256,6 +256,14 @@ def test_a_probe_of_nobody_says_not_ready() -> None:
 # ---- trouble ------------------------------------------------------------------------------------
 
 
+def stop(folder: Path, *names: str) -> None:
+    """Stop these servers alone."""
+    for name in names:
+        running = processes.find(Folder(folder).pid_of(name))
+        assert running is not None
+        processes.stop(running, grace=2)
+
+
 def squatter(host: str, port: int) -> socket.socket:
     """A foreign program that listens where one of our servers was."""
     squatter = socket.socket()
@@ -266,7 +274,7 @@ def squatter(host: str, port: int) -> socket.socket:
 
 
 def test_a_port_that_was_taken_meanwhile_is_given_up(folder: Path, environment: dict[str, str]) -> None:
-    supervisor.down(folder)
+    stop(folder, "connect")
     taken = int(environment["HEADRACE_CONNECT__URL"].rsplit(":", 1)[1])
     with squatter("127.0.0.1", taken):
         moved = supervisor.up(folder).environment()
@@ -276,7 +284,7 @@ def test_a_port_that_was_taken_meanwhile_is_given_up(folder: Path, environment: 
 
 
 def test_servers_follow_those_that_had_to_move(folder: Path, environment: dict[str, str]) -> None:
-    supervisor.down(folder)
+    stop(folder, "connect", "kafka", "registry", "postgres")
     host, taken = environment["HEADRACE_KAFKA__BOOTSTRAP"].split(":")
     with squatter(host, int(taken)), squatter(host, int(environment["HEADRACE_OLTP__PORT"])):
         moved = supervisor.up(folder).environment()

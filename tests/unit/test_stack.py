@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from operations.settings import Settings
-from stack import java, processes
+from stack import java, processes, supervisor
 from stack.errors import StackError
 from stack.folder import PORT_NAMES, PORTS, Folder, Ports, free_port, is_free, load_passwords, write_private
 from stack.postgres import Home, access, configuration
@@ -244,6 +245,16 @@ def test_a_crashed_child_is_not_taken_for_a_running_one(folder: Folder, sleeper:
     running = begin(folder, replace(sleeper, command=(sys.executable, "-c", "raise SystemExit(3)")))
     psutil.wait_procs([psutil.Process(running.pid)] if psutil.pid_exists(running.pid) else [], timeout=30)
     assert running.process() is None
+
+
+def test_an_interrupt_that_falls_into_a_destructor_is_not_lost() -> None:
+    class Falls:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt), supervisor.terminable():
+        Falls()
+        threading.Event().wait(30)
 
 
 # ---- Java ---------------------------------------------------------------------------------------

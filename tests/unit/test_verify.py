@@ -3,9 +3,12 @@
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import pytest
+
 from operations.verify import compare
-from schemas.tables import ORDER_LINES, Column, Source, Table
-from schemas.types import Integer, Text
+from schemas.tables import EVENTS, ORDER_LINES, Column, Source, Table
+from schemas.types import Date, Integer, Text
+from sinks.cutoff import Cutoff
 
 PAIRS = Table(
     name="pairs",
@@ -17,10 +20,17 @@ PAIRS = Table(
 
 
 class Side:
-    """Rows that change each time they are read: the last version stays."""
+    """Rows that change each time they are read: the last version stays. So do the cutoffs of a report."""
 
-    def __init__(self, *versions):
+    def __init__(self, *versions, cutoffs=({},), erased=()):
         self.versions = list(versions)
+        self.known, self.gone = list(cutoffs), set(erased)
+
+    def cutoffs(self):
+        return self.known.pop(0) if len(self.known) > 1 else self.known[0]
+
+    def erased(self):
+        return self.gone
 
     def read(self, table, keys=None):
         rows = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
@@ -65,3 +75,50 @@ def test_a_line_that_waits_for_the_catalog_is_unsettled_and_not_different():
     wrong = (*line, "Vase", "home", Decimal(1), 5, "enriched")
     found, _ = verify(Side([decided]), Side([wrong]), ORDER_LINES)
     assert (len(found.unsettled), len(found.different)) == (0, 1)
+
+
+# Rows that retention has let go
+
+OLD, YOUNG = date(2019, 10, 1), date(2019, 11, 1)
+AGEING = Table(
+    name="pairs",
+    source=Source.POSTGRES,
+    schema="sales",
+    key=("tenant_id", "id"),
+    columns=(
+        Column(name="tenant_id", type=Text()),
+        Column(name="id", type=Text()),
+        Column(name="month", type=Date()),
+        Column(name="value", type=Integer()),
+    ),
+    ages_by="month",
+    retention="pairs",
+)
+CUT = {"pairs": Cutoff("pairs", YOUNG, frozenset({"held"}))}
+
+
+@pytest.mark.parametrize("source", [[], [("t", "a", OLD, 1)]], ids=["gone", "there"])
+@pytest.mark.parametrize("report", [[], [("t", "a", OLD, 2)]], ids=["gone", "there"])
+def test_an_aged_row_is_compared_on_neither_side(source, report):
+    young = ("t", "b", YOUNG, 1)
+    found, barriers = verify(Side([*source, young]), Side([*report, young], cutoffs=[CUT]), AGEING)
+    assert (found.equal, found.source, found.report, barriers) == (True, 1, 1, 1)
+
+
+@pytest.mark.parametrize("row", [("t", "a", YOUNG, 1), ("held", "a", OLD, 1)], ids=["young", "held"])
+def test_what_no_cutoff_refuses_is_compared(row):
+    found, _ = verify(Side([row]), Side([], cutoffs=[CUT]), AGEING)
+    assert [each.key for each in found.different] == [row[:2]]
+
+
+def test_a_cutoff_that_comes_while_rows_are_read_again_is_seen():
+    row = ("t", "a", OLD, 1)
+    found, barriers = verify(Side([row]), Side([(*row[:3], 2)], [], cutoffs=[{}, CUT]), AGEING)
+    assert (found.equal, barriers) == (True, 2)
+
+
+def test_an_erased_event_is_no_difference_and_another_tenants_is():
+    event = ("o-1", "placed", 1, "{}", None, None)
+    rows = [(tenant, OLD, "e-1", "order", *event) for tenant in ("a", "b")]
+    found, _ = verify(Side(rows), Side([], erased=[("a", "e-1")]), EVENTS)
+    assert [each.key for each in found.different] == [("b", OLD, "e-1")]

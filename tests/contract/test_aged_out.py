@@ -15,6 +15,7 @@ from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS
 from sinks.port import Landed
 from tests.eventually import eventually
 
+NO_LOCKS = "Babelfish: a lock hint takes no lock"
 AFTER = date(2026, 12, 1)
 ONE, TWO = "0193a1b2-0000-7000-8000-000000000001", "0193a1b2-0000-7000-8000-000000000002"
 
@@ -117,7 +118,7 @@ class Halting(Sequence[Change]):
 def meet(store: Store, tenant: Tenant, change: Change, retire: Callable[[], int]) -> int:
     """What `retire` returns when it comes while `change` is being landed by a transaction that has read its cutoffs."""
     if store.locks_nothing:
-        pytest.skip("Babelfish: a lock hint takes no lock")
+        pytest.skip(NO_LOCKS)
     worker, changes = Worker(store.reporting(), tenant), Halting(change)
     with ThreadPoolExecutor(2) as pool:
         landing = pool.submit(worker.land_all, changes)
@@ -151,7 +152,7 @@ def test_erasing_waits_for_what_is_landing(store: Store, tenant: Tenant) -> None
 
 def test_what_lands_while_a_cutoff_is_being_set_waits_and_sees_it(database: SqlStore, tenant: Tenant) -> None:
     if database.locks_nothing:
-        pytest.skip("Babelfish: a lock hint takes no lock")
+        pytest.skip(NO_LOCKS)
     worker = Worker(database.reporting(), tenant)
     with database.setting(tenant.cutoff(AFTER)) as commit, ThreadPoolExecutor(1) as pool:
         landing = pool.submit(worker.land, tenant.order("a", 1))
@@ -163,6 +164,8 @@ def test_what_lands_while_a_cutoff_is_being_set_waits_and_sees_it(database: SqlS
 
 
 def test_two_that_set_a_cutoff_at_once_leave_the_later_day(store: Store, tenant: Tenant) -> None:
+    if store.locks_nothing:
+        pytest.skip(NO_LOCKS)
     days = [date(2026, 1, day) for day in range(1, 21)]
 
     def set_all(some: list[date]) -> None:

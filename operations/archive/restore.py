@@ -1,0 +1,36 @@
+"""`headrace archive restore`: archived events back into a topic, for whoever reads captured events."""
+
+from dataclasses import replace
+
+from rich.console import Console
+
+from connectors.admin import create_topics
+from kafka import clients
+from kafka.registry import Registry
+from operations import connections
+from operations.settings import Settings
+from schemas.tables import EVENTS, Table
+from schemas.topics import topics
+from sinks.archive.reading import Selection, records
+from sinks.archive.restoring import restore as send
+
+
+def restore(settings: Settings, out: Console, selection: Selection, topic: str, table: Table = EVENTS) -> int:
+    """Send the selected events, and return how many. Raises HeadraceError, Unavailable; what was sent by then
+    stays in the topic, and sending it again is harmless to who counts an event once."""
+    log, bootstrap = connections.archive(settings, "restore"), settings.kafka.bootstrap
+    make_topic(bootstrap, topic, table)
+    registry = Registry(settings.registry.url)
+    try:
+        sent = send(clients.producer(bootstrap), registry, table, topic, records(log, table, selection))
+    finally:
+        registry.close()
+    out.print(f"{topic}: {sent:,} events, confirmed", markup=False, soft_wrap=True)
+    return sent
+
+
+def make_topic(bootstrap: str, name: str, table: Table) -> None:
+    """Makes a topic like those that capture a table's events, unless it is there."""
+    if name not in clients.admin(bootstrap).list_topics(timeout=clients.TIMEOUT).topics:
+        like = next(each for each in topics([table]) if each.name in table.captured_topics)
+        create_topics(bootstrap, [replace(like, name=name)])

@@ -1,0 +1,164 @@
+"""Retention on a whole line: killed everywhere, stopped by what is missing, kept from what is held."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from schemas.killpoints import KillPoint
+from schemas.tables import ORDERS
+from sinks.archive.manifest import Kind
+from tests.chaos.aged import A_DAY_OLDER, LAST_SEASON, LONG_AGO, TODAY, TRADE, Aged
+from tests.chaos.line import Line
+from tests.eventually import eventually
+
+STRICT_DAYS = 88  # of a policy that lets go of what no other test has written
+
+# In the order in which retention comes to them; each run goes on where the one before was killed.
+KILLS = (
+    (KillPoint.PROVEN, 1),
+    (KillPoint.EVENTS_RETIRED, 1),
+    (KillPoint.EVENTS_RETIRED, 1),
+    (KillPoint.CUTOFF_SET, 1),
+    (KillPoint.REPORT_EVENTS_RETIRED, 1),
+    (KillPoint.ENTRY_PUBLISHED, 1),
+    (KillPoint.FILE_WRITTEN, 2),
+    (KillPoint.FILE_SYNCED, 2),
+    (KillPoint.FILE_NAMED, 2),
+    (KillPoint.ROWS_ARCHIVED, 1),
+    (KillPoint.CUTOFF_SET, 2),
+    (KillPoint.ROWS_RETIRED, 1),
+    (KillPoint.REPORT_ROWS_RETIRED, 1),
+    (KillPoint.TOMBSTONED, 1),
+    (KillPoint.RETIREMENT_NOTED, 1),
+    (KillPoint.ROWS_RETIRED, 1),
+    (KillPoint.SESSIONS_RETIRED, 1),
+)
+
+
+@pytest.fixture
+def aged(line: Line) -> Iterator[Aged]:
+    aged = Aged(line)
+    yield aged
+    aged.close()
+
+
+def settled(aged: Aged) -> None:
+    """Returns when everything written so far has landed and is archived."""
+    assert aged.line.verify()["equal"]
+    eventually(lambda: set(aged.archived_events()) >= set(aged.events))
+
+
+def apply(line: Line, *more: str, expect: int = 0, **environment: str) -> list[dict]:
+    out = line.run("retention", "apply", "--json", *more, expect=expect, **environment)
+    return orjson.loads(out[out.index("[") : out.rindex("]") + 1])
+
+
+def test_killed_anywhere_nothing_is_in_neither_store_and_all_that_is_old_goes(aged: Aged):
+    for tenant in ("old-a", "old-b"):
+        for at in (*LONG_AGO, *LAST_SEASON, A_DAY_OLDER):
+            aged.event(tenant, at)
+        for at in LONG_AGO:
+            aged.order(tenant, at)
+    aged.shop.execute(
+        "INSERT INTO sales.sessions (tenant_id, session_id, started_at, last_seen_at) VALUES ('old-a', 's', %s, %s)",
+        [TODAY - timedelta(days=31), TODAY - timedelta(days=31)],
+    )
+    settled(aged)
+    for point, times in KILLS:
+        aged.line.dies(point, times, "retention", "apply")
+        archived = aged.archived_events()
+        assert len(archived) == len(set(archived))
+        assert set(aged.events) <= set(archived), point
+        assert aged.orders <= {*aged.hot_orders(), *aged.archived(ORDERS)}, point
+
+    assert {item["outcome"] for item in apply(aged.line)} <= {"gone"}
+    assert apply(aged.line) == []
+    assert aged.hot_events() == aged.reported_events() == aged.hot_orders() == set()
+    assert aged.reported_rows() == 0
+    assert aged.orders <= set(aged.archived(ORDERS))
+    for table in TRADE:
+        for topic in {*table.captured_topics, *table.landed_topics}:
+            ours = {key: dead for key, dead in aged.last_values(topic).items() if b'"old-' in key}
+            assert len(ours) >= len(aged.orders), topic
+            assert all(ours.values()), (topic, ours)
+    assert aged.line.verify()["equal"]
+
+
+def test_a_replay_brings_nothing_back(aged: Aged):
+    """The captured records are there until compaction; sinks refuse what is older than the cutoff. A payment's delete
+    says no date, so a mark of it stays, which no reader sees."""
+    aged.order("replayed", LONG_AGO[0])
+    aged.event("replayed", LONG_AGO[0])
+    settled(aged)
+    apply(aged.line)
+    aged.line.worker("report").terminate()
+    aged.reporting.execute("UPDATE reporting_g1.checkpoint SET next_offset = 0")
+    aged.line.run("up")
+    assert aged.line.verify()["equal"]
+    assert aged.reported_rows(marks=False) == 0
+    assert aged.reported_events() == set()
+
+
+def test_an_event_that_the_archive_lacks_stops_its_partition_and_is_named(aged: Aged, tmp_path: Path):
+    """Landed and captured, and every counter says archived; the files don't have it."""
+    missing = aged.event("unarchived", TODAY - timedelta(days=STRICT_DAYS + 1))
+    settled(aged)
+    log = aged.log()
+    lost = [file for file in log.manifest().files.values() if missing in aged.ids_in(file)]
+    log.commit(log.draft(Kind.EXPIRE, removed=tuple(file.name for file in lost)))
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f"[events]\ndays = {STRICT_DAYS}\n")
+    strict = {"HEADRACE_RETENTION__POLICY": str(policy)}
+    kept = [item for item in apply(aged.line, expect=1, **strict) if item["outcome"] == "KEPT"]
+    assert {item["store"] for item in kept} == {"outbox", "reporting_g1"}
+    assert all(missing in item["detail"] for item in kept)
+    assert aged.hot_events(STRICT_DAYS) == aged.reported_events(STRICT_DAYS) == {missing}
+
+
+def test_a_damaged_file_is_not_relied_on(aged: Aged):
+    event = aged.event("damaged", LAST_SEASON[1])
+    settled(aged)
+    file = aged.file_of(LAST_SEASON[1].date())
+    files = list(file.parents[1].glob(f"../tenant_bucket=*/date={LAST_SEASON[1].date()}/*.avro"))
+    whole = {path: path.read_bytes() for path in files}
+    for path, content in whole.items():
+        path.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+    kept = [item for item in apply(aged.line, expect=1) if item["outcome"] == "KEPT"]
+    assert kept
+    assert any(path.name in item["detail"] for item in kept for path in files)
+    assert aged.hot_events() == {event}
+    for path, content in whole.items():
+        path.write_bytes(content)
+    apply(aged.line)
+    assert aged.hot_events() == set()
+
+
+def test_a_legal_hold_keeps_a_tenants_data_and_nobody_elses(aged: Aged):
+    apply(aged.line, "--hold", "tenant=held")  # sinks refuse nothing of it from now on
+    held = aged.event("held", LAST_SEASON[1])
+    aged.event("free", LAST_SEASON[1])
+    order = aged.order("held", LONG_AGO[0])
+    aged.order("free", LONG_AGO[0])
+    settled(aged)
+    apply(aged.line, "--hold", "tenant=held")
+    assert aged.hot_events() == aged.reported_events() == {held}
+    assert aged.hot_orders() == {order}
+    assert aged.line.verify()["equal"]
+    apply(aged.line)
+    assert aged.hot_events() == aged.reported_events() == aged.hot_orders() == set()
+    assert aged.reported_rows() == 0
+
+
+def test_a_plan_deletes_nothing_and_two_runs_never_work_at_once(aged: Aged):
+    event = aged.event("planned", LAST_SEASON[1])
+    settled(aged)
+    said = aged.line.run("retention", "plan")
+    assert "would go" in said
+    assert aged.hot_events() == {event}
+    aged.owner.execute("SELECT pg_advisory_lock(hashtextextended('headrace retention', 0))")
+    assert "another retention run" in aged.line.run("retention", "apply", expect=2)
+    aged.owner.execute("SELECT pg_advisory_unlock_all()")
+    apply(aged.line)

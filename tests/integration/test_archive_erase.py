@@ -1,0 +1,371 @@
+"""Everything of a person goes, from everywhere, and never comes back; nobody else's goes along."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import psycopg
+import pytest
+from archiving import BEGIN, Archiving, archiving
+from psycopg import sql
+
+from kafka import dead_letters
+from kafka.decoding import Decoding
+from operations import connections
+from operations.archive.erase import Erased, Erasing
+from operations.archive.hot import Hot
+from operations.migrate import make_partitions
+from operations.retention.oltp import OltpRetention
+from operations.settings import Settings
+from schemas.killpoints import KillPoint
+from schemas.tables import EVENTS, ORDERS
+from sinks.archive.batch import Batch, spooling
+from sinks.archive.erasing import ERASURES, Eraser, tombstones
+from sinks.archive.files import check
+from sinks.archive.layout import bucket
+from sinks.archive.log import Log, Superseded
+from sinks.archive.manifest import Kind
+from sinks.archive.reading import distinct, key_of
+from sinks.archive.subject import Subject
+from sinks.worker import SinkWorker
+from tests.conftest import ROOT
+from tests.eventually import eventually
+
+PERSON = "customer-secret"
+Event = dict[str, Any]
+
+
+@dataclass
+class Erasable:
+    """An archive, and a tenant whose customers' events are archived, land in reporting, and are in the outbox."""
+
+    archive: Archiving
+    settings: Settings
+    subject: Subject = field(default_factory=lambda: Subject(f"tenant-{uuid4().hex[:8]}", PERSON))
+
+    def events(self, order: str, customer: str, tenant: str | None = None, seed: int = 1) -> list[Event]:
+        """An order's three events, of which only the first names the customer."""
+        events = self.archive.events(3, seed=seed)
+        for event, kind in zip(events, ("OrderPlaced", "OrderShipped", "PaymentAuthorized"), strict=True):
+            payload = {"order_id": order} | ({"customer_id": customer} if kind == "OrderPlaced" else {})
+            event |= {
+                "event_id": str(uuid4()),
+                "tenant_id": tenant or self.subject.tenant,
+                "aggregate_id": f"{order}-payment" if kind == "PaymentAuthorized" else order,
+                "event_type": kind,
+                "payload": orjson.dumps(payload).decode(),
+            }
+        return events
+
+    def store_outbox(self, events: list[Event]) -> None:
+        make_partitions(self.settings, BEGIN.date(), BEGIN.date())
+        with connections.oltp(self.settings, "app_writer") as connection:
+            for event in events:
+                columns = sql.SQL(", ").join(map(sql.Identifier, event))
+                values = sql.SQL(", ").join([sql.Placeholder()] * len(event))
+                connection.execute(
+                    sql.SQL("INSERT INTO sales.outbox_events ({}) VALUES ({})").format(columns, values),
+                    list(event.values()),
+                )
+
+    def outbox(self) -> set[str]:
+        query = "SELECT event_id::text FROM sales.outbox_events WHERE tenant_id = %s"
+        return self._ids(connections.oltp(self.settings, "retention"), query)
+
+    def reported(self) -> set[str]:
+        query = (
+            f"SELECT event_id::text FROM reporting_g{self.settings.reporting.generation}.events WHERE tenant_id = %s"
+        )
+        return self._ids(connections.reporting(self.settings, "writer"), query)
+
+    def _ids(self, connection: psycopg.Connection[Any], query: str) -> set[str]:
+        with connection:
+            return {id_ for (id_,) in connection.execute(query.encode(), [self.subject.tenant])}
+
+    def reporter(self) -> SinkWorker:
+        archive = self.archive
+        letters = dead_letters.DeadLetters(archive.producer, "test", topic=archive.dead_letter_topic)
+        worker = SinkWorker(
+            bootstrap=archive.bootstrap,
+            group=f"{archive.name}-report-{uuid4().hex[:6]}",
+            reporting=connections.landing(self.settings),
+            decoding=Decoding(archive.registry, [archive.table]),
+            dead_letters=letters,
+            tables=[archive.table],
+        )
+        archive.closing.callback(worker.close)
+        return worker
+
+    def archive_orders(self, orders: dict[str, str], tenant: str | None = None) -> None:
+        """Rows of orders, as retention archives them; order → customer."""
+        month = datetime(2026, 8, 1, tzinfo=UTC)
+        with spooling(self.archive.store) as spool:
+            batch = Batch(spool)
+            for order, customer in orders.items():
+                row: dict[str, Any] = dict.fromkeys((column.name for column in ORDERS.columns), None)
+                row |= {column.name: "x" for column in ORDERS.columns if not column.nullable}
+                row |= {"tenant_id": tenant or self.subject.tenant, "order_id": order, "customer_id": customer}
+                row |= {"order_month": month.date(), "total": Decimal("1.0000"), "placed_at": month}
+                row |= {"created_at": month, "updated_at": month}
+                batch.file(ORDERS, row["tenant_id"], month.date()).write(key_of(ORDERS)(row), row, month)
+            log = self.archive.log()
+            log.commit(log.draft(Kind.APPEND, added=batch.publish(log.store)))
+
+    def orders(self) -> set[str]:
+        folders = self.archive.log().manifest().folders(ORDERS.name)
+        return {row["order_id"] for files in folders.values() for row in distinct(self.archive.store, ORDERS, files)}
+
+    def erase(self, by: str = "somebody") -> Erased:
+        connection = connections.oltp(self.settings, "retention")
+        tables = [self.archive.table, ORDERS]
+        with spooling(self.archive.store) as spool, connection:
+            eraser = Eraser(Log(self.archive.store, by), self.subject, spool, tables=tables)
+            hot = Hot(connection, self.subject, tables)
+            reporting = connections.retirings(self.settings)
+            try:
+                return Erasing(eraser, hot, OltpRetention(connection), reporting, tables).erase()
+            finally:
+                for each in reporting:
+                    each.close()
+
+
+@pytest.fixture
+def shop(settings: Settings) -> Iterator[Erasable]:
+    with archiving(settings) as archive:
+        yield Erasable(archive, settings)
+
+
+def ids(events: list[Event]) -> set[str]:
+    return {event["event_id"] for event in events}
+
+
+def neighbour(tenant: str) -> str:
+    """Another tenant of the same bucket."""
+    return next(name for name in (f"n-{number}" for number in itertools.count()) if bucket(name) == bucket(tenant))
+
+
+def test_everything_of_a_person_goes_from_everywhere_and_nobody_elses(shop: Erasable):
+    theirs = shop.events("o-1", PERSON) + shop.events("o-2", PERSON, seed=2)
+    others = shop.events("o-3", "somebody-else", seed=3)
+    next_door = shop.events("o-1", PERSON, tenant=neighbour(shop.subject.tenant), seed=4)
+    shop.store_outbox(theirs + others)
+    shop.archive.send(theirs + others + next_door)
+    shop.archive.drain(shop.archive.worker())
+    shop.archive_orders({"o-1": PERSON, "o-3": "somebody-else"})
+    reporter = shop.reporter()
+    eventually(lambda: reporter.turn(0.2) or shop.reported() == ids(theirs + others))
+    before = shop.archive.log().manifest().files.keys() | set()
+
+    done = shop.erase()
+
+    assert (done.rows, done.outbox, sum(done.reporting.values())) == (len(theirs) + 1, len(theirs), len(theirs))
+    assert set(shop.archive.archived()) == ids(others + next_door)
+    assert shop.orders() == {"o-3"}
+    assert shop.outbox() == shop.reported() == ids(others)
+    manifest = shop.archive.log().manifest()
+    assert sum(file.erased for file in manifest.files.values()) > 0
+    for file in manifest.files.values():
+        check(shop.archive.store, file)
+    lying = shop.archive.store.sizes("events").keys() | shop.archive.store.sizes("orders").keys()
+    assert lying == manifest.files.keys() != before
+
+
+def test_a_tombstone_says_who_and_when_and_not_whom(shop: Erasable):
+    theirs = shop.events("o-1", PERSON)
+    shop.archive.send(theirs)
+    shop.archive.drain(shop.archive.worker())
+    shop.erase(by="the data protection officer")
+    (erasure,) = shop.archive.log().manifest().erasures
+    assert set(erasure.events["events"]) == ids(theirs)
+    assert erasure.subject_sha256 == shop.subject.sha256
+    (tombstone,) = tombstones(shop.archive.store)
+    assert (tombstone.by, tombstone.erasure) == ("the data protection officer", erasure)
+    for folder in ("manifest", ERASURES):
+        for name in shop.archive.store.sizes(folder):
+            with shop.archive.store.open(name) as stream:
+                assert PERSON.encode() not in stream.read()
+
+
+def test_what_was_erased_is_neither_archived_nor_reported_again(shop: Erasable):
+    theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody-else", seed=2)
+    shop.store_outbox(theirs)
+    worker = shop.archive.worker()
+    shop.archive.drain(worker)
+    shop.erase()
+    shop.archive.send(theirs + others)
+    shop.archive.drain(shop.archive.worker(), worker)
+    assert set(shop.archive.archived()) == ids(others)
+    reporter = shop.reporter()
+    eventually(lambda: reporter.turn(0.2) or shop.reported() == ids(others))
+
+
+def test_an_erasure_while_the_event_lies_in_an_open_file_is_respected(shop: Erasable):
+    theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody-else", seed=2)
+    shop.store_outbox(theirs)
+    shop.archive.send(theirs + others)
+    worker = shop.archive.worker(age=3600)
+    eventually(lambda: worker.turn(0.2) or sum(worker.spooled_offsets().values()) == len(theirs + others))
+    shop.erase()
+    with pytest.raises(Superseded, match="erased meanwhile"):
+        worker.publish()
+    worker.close()
+    shop.archive.drain(shop.archive.worker())
+    assert set(shop.archive.archived()) == ids(others)
+
+
+def test_a_worker_whose_open_files_hold_an_erased_event_goes_on_without_it(shop: Erasable):
+    theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody-else", seed=2)
+    shop.store_outbox(theirs)
+    shop.archive.send(theirs + others)
+    worker = shop.archive.worker(age=2.0)
+    eventually(lambda: worker.turn(0.1) or sum(worker.spooled_offsets().values()) == len(theirs + others))
+    shop.erase()
+    shop.archive.drain(worker)
+    assert set(shop.archive.archived()) == ids(others)
+
+
+def test_erasing_a_second_time_finds_nothing_and_changes_nothing(shop: Erasable):
+    shop.archive.send(shop.events("o-1", PERSON))
+    shop.archive.drain(shop.archive.worker())
+    shop.erase()
+    number = shop.archive.log().manifest().number
+    assert shop.erase().rows == 0
+    assert shop.archive.log().manifest().number == number
+
+
+def test_events_that_come_later_are_erased_by_the_next_erasure(shop: Erasable):
+    placed, *later = shop.events("o-1", PERSON)
+    worker = shop.archive.worker()
+    shop.archive.send([placed, later[0]])
+    shop.archive.drain(worker)
+    shop.archive_orders({"o-1": PERSON})
+    with spooling(shop.archive.store) as spool:
+        eraser = Eraser(shop.archive.log(), shop.subject, spool, tables=[shop.archive.table])
+        found = eraser.find(eraser.groups(), {})
+        eraser.erase(found.files, found.ids)
+    assert not shop.archive.archived()
+    shop.archive.send(later)
+    shop.archive.drain(worker)
+    shop.erase()
+    assert not shop.archive.archived()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from schemas.killpoints import KillPoint
+from sinks.archive.batch import spooling
+from sinks.archive.erasing import Eraser
+from sinks.archive.log import Log
+from sinks.archive.store import open_store
+from sinks.archive.subject import Subject
+from tests import crashing
+
+url, tenant, subject, point, times, seed = sys.argv[1:]
+store = open_store(url)
+with spooling(store) as spool:
+    eraser = Eraser(Log(store, "killed"), Subject(tenant, subject), spool)
+    found = eraser.find(eraser.groups(), {})
+    crashing.at(KillPoint[point], int(times), Path(url), int(seed))
+    eraser.erase(found.files, found.ids)
+"""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    ("point", "times"),
+    [
+        (KillPoint.FILE_NAMED, 1),  # the tombstone's object
+        (KillPoint.FILE_NAMED, 2),
+        (KillPoint.FILE_SYNCED, 3),
+        (KillPoint.ENTRY_PUBLISHED, 1),
+        (KillPoint.FILE_DELETED, 1),
+    ],
+)
+def test_an_erasure_that_was_killed_is_finished_by_the_next_one(
+    shop: Erasable, point: KillPoint, times: int, seed: int
+):
+    theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody-else", seed=2)
+    shop.store_outbox(theirs + others)
+    shop.archive.send(theirs + others)
+    shop.archive.drain(shop.archive.worker())
+    arguments = [shop.archive.url, shop.subject.tenant, shop.subject.id, point.name, str(times), str(seed)]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], cwd=ROOT, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    shop.erase()
+    assert set(shop.archive.archived()) == shop.outbox() == ids(others)
+    assert shop.archive.log().manifest().erased("events") == {(shop.subject.tenant, id_) for id_ in ids(theirs)}
+    manifest = shop.archive.log().manifest()
+    removed = shop.archive.store.sizes("events").keys() & manifest.gone.keys()
+    assert not removed
+
+
+def test_a_file_that_a_crash_left_goes_with_the_persons_and_its_writer_is_refused(shop: Erasable):
+    theirs = shop.events("o-1", PERSON)
+    shop.store_outbox(theirs)
+    shop.archive.send(theirs)
+    shop.archive.drain(shop.archive.worker())
+    log = shop.archive.log()
+    file = next(iter(log.manifest().files.values()))
+    with spooling(shop.archive.store) as spool:
+        batch = Batch(spool)
+        for datum in shop.archive.records(file):
+            batch.file(EVENTS, datum["tenant_id"], file.day).write(key_of(EVENTS)(datum), datum, datum["occurred_at"])
+        left = batch.publish(log.store)
+    shop.erase()
+    assert not shop.archive.store.sizes("events")
+    with pytest.raises(Superseded, match="removed before it was added"):
+        log.commit(log.draft(Kind.APPEND, added=left))
+
+
+def test_an_order_whose_id_begins_like_an_erased_ones_stays(shop: Erasable):
+    shop.archive_orders({"o-1": PERSON, "o-11": "somebody-else"})
+    shop.erase()
+    assert shop.orders() == {"o-11"}
+
+
+def command(shop: Erasable, *arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    names = ["--tenant", shop.subject.tenant, "--subject", shop.subject.id, *arguments]
+    return subprocess.run(
+        [sys.executable, "-m", "operations", "archive", "erase", *names],
+        cwd=ROOT,
+        env=os.environ | {"HEADRACE_ARCHIVE__URL": shop.archive.url},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_asks_before_it_erases_and_says_what_it_did(shop: Erasable):
+    theirs = shop.events("o-1", PERSON)
+    shop.store_outbox(theirs)
+    shop.archive.send(theirs)
+    shop.archive.drain(shop.archive.worker())
+    refused = command(shop, answer="n\n")
+    assert refused.returncode == 1
+    assert "found 3 records: 3 rows in" in refused.stdout
+    assert set(shop.archive.archived()) == shop.outbox() == ids(theirs)
+    done = command(shop, "--by", "the data protection officer", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "archive: erased 3 rows" in done.stdout
+    assert "Postgres' outbox: erased 3 events" in done.stdout
+    assert not shop.archive.archived() and not shop.outbox()
+    assert "outbox: erased 0 events" in command(shop, "--yes").stdout
+    assert tombstones(shop.archive.store)[0].by.startswith("the data protection officer")
+
+
+def test_of_a_person_of_whom_there_is_nothing_the_command_says_so(shop: Erasable):
+    done = command(shop)
+    assert done.returncode == 0
+    assert done.stdout == "the archive and the outbox hold nothing of this person\n"

@@ -1,0 +1,153 @@
+"""The same archive in a bucket: of two writers one is first, and a bucket out of reach costs time only."""
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+import s3fs
+from archiving import Archiving, archiving
+from moto.server import ThreadedMotoServer
+from proxy import Proxy
+from structlog.testing import capture_logs
+
+from operations.settings import Settings
+from sinks.archive.files import check
+from sinks.archive.log import ENTRIES, Log, Superseded
+from sinks.archive.manifest import Kind, Progress
+from sinks.archive.store import Exists, ObjectStore, Store, open_store
+from tests.eventually import eventually
+
+
+@dataclass
+class Bucket:
+    """An empty bucket, and the way to it."""
+
+    url: str
+    way: Proxy
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.url, self.way.url)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[int]:
+    """The port of an S3 on loopback; it forgets everything at the end."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    yield server.get_host_and_port()[1]
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    way, name = Proxy(s3), f"archive-{uuid4().hex[:8]}"
+    s3fs.S3FileSystem(endpoint_url=way.url).mkdir(name)
+    yield Bucket(f"s3://{name}/headrace", way)
+    way.cut()
+
+
+@pytest.fixture
+def archive(settings: Settings, bucket: Bucket) -> Iterator[Archiving]:
+    with archiving(settings, bucket.url, bucket.way.url) as archive:
+        yield archive
+
+
+def ids(events: list[dict]) -> list[str]:
+    return sorted(event["event_id"] for event in events)
+
+
+def test_a_bucket_holds_every_event_once_and_its_files_are_what_was_written(archive: Archiving):
+    events = archive.events(300)
+    archive.send(events)
+    worker = archive.worker()
+    archive.drain(worker)
+    archive.send(events[200:])
+    archive.drain(worker)
+    assert sorted(archive.archived()) == ids(events)
+    files = archive.log().manifest().files
+    assert archive.store.sizes("events") == {name: file.size for name, file in sorted(files.items())}
+    for file in files.values():
+        check(archive.store, file)
+
+
+def test_what_was_put_once_is_never_overwritten(bucket: Bucket):
+    bucket.store.put("some/name", [b"first"])
+    with pytest.raises(Exists):
+        bucket.store.put("some/name", [b"second"])
+    with bucket.store.open("some/name") as stream:
+        assert stream.read() == b"first"
+
+
+class Meeting(ObjectStore):
+    """The bucket, where the first entry of each writer is put when both have come that far."""
+
+    def __init__(self, bucket: Bucket, meeting: threading.Barrier) -> None:
+        super().__init__(bucket.url, bucket.way.url)
+        self._meeting: threading.Barrier | None = meeting
+
+    def put(self, name: str, chunks: Iterable[bytes]) -> None:
+        if name.startswith(ENTRIES) and self._meeting:
+            self._meeting.wait(30)
+            self._meeting = None
+        super().put(name, chunks)
+
+
+def race(bucket: Bucket, **content: tuple[Progress, ...]) -> list[int | str]:
+    """What becomes of two entries that are written at once: the number that each got, or why it got none."""
+    meeting = threading.Barrier(2)
+
+    def write(by: str) -> int | str:
+        log = Log(Meeting(bucket, meeting), by)
+        try:
+            return log.commit(log.draft(Kind.APPEND, **content)).number
+        except Superseded as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        return sorted(pool.map(write, ["one", "other"]), key=str)
+
+
+def test_of_two_writers_one_goes_on_behind_the_other(bucket: Bucket):
+    assert race(bucket) == [1, 2]
+    found: list[str] = []
+    Log(bucket.store, "test").entries(lambda entry: found.append(entry.draft.by))
+    assert sorted(found) == ["one", "other"]
+
+
+def test_of_two_writers_of_the_same_offsets_one_learns_that_it_must_not(bucket: Bucket):
+    progress = (Progress(topic="t", partition=0, topic_id="id", start=0, end=10),)
+    first, reason = race(bucket, progress=progress)
+    assert first == 1
+    assert "t/0 is archived up to 10" in str(reason)
+    assert Log(bucket.store, "test").manifest().number == 1
+
+
+def test_a_bucket_out_of_reach_makes_the_worker_rest_until_it_is_back(archive: Archiving, bucket: Bucket):
+    events = archive.events(200)
+    worker = archive.worker()
+    archive.send(events[:100])
+    archive.drain(worker)
+    held = worker.spooled_offsets().keys()
+    bucket.way.cut()
+    archive.send(events[100:])
+    with capture_logs() as lines:
+        eventually(lambda: worker.turn(0.2) or "can't be used" in (worker.ready() or ""))
+    (line,) = [line for line in lines if line["event"] == "resting"]
+    assert f"the archive at {bucket.url} can't be used" in line["error"]
+    assert "archive-unavailable" in line["error"]
+    assert worker.spooled_offsets().keys() == held
+    bucket.way.mend()
+    archive.drain(worker)
+    assert worker.ready() is None
+    assert sorted(archive.archived()) == ids(events)
+    files = archive.log().manifest().files
+    assert sum(file.rows for file in files.values()) == len(events)
