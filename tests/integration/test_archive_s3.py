@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,6 +17,9 @@ from proxy import Proxy
 from structlog.testing import capture_logs
 
 from operations.settings import Settings
+from schemas.tables import EVENTS
+from sinks.archive.audit import audit
+from sinks.archive.compaction import merge, sweep
 from sinks.archive.files import check
 from sinks.archive.log import ENTRIES, Log, Superseded
 from sinks.archive.manifest import Kind, Progress
@@ -151,3 +156,16 @@ def test_a_bucket_out_of_reach_makes_the_worker_rest_until_it_is_back(archive: A
     assert sorted(archive.archived()) == ids(events)
     files = archive.log().manifest().files
     assert sum(file.rows for file in files.values()) == len(events)
+
+
+def test_a_bucket_is_compacted_swept_and_found_whole(archive: Archiving, tmp_path: Path):
+    events = archive.events(200)
+    for some in (events[:120], events[100:]):
+        archive.send(some)
+        archive.drain(archive.worker(group=f"{archive.name}-{len(some)}"))
+    assert all(each.refusal is None for each in merge(archive.log(), tmp_path, [EVENTS]))
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert len(list(sweep(archive.log(), [EVENTS], now=later))) > 0
+    assert sorted(archive.archived()) == sorted(event["event_id"] for event in events)
+    found = audit(archive.log(), [EVENTS], now=later)
+    assert (found.findings, found.rows) == ([], len(events))
