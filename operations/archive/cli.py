@@ -1,13 +1,13 @@
 """The `headrace archive` commands. What each does is imported when it runs, as in operations/cli.py."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from operations import settings as configuration
+from schemas.errors import HeadraceError, Unavailable
 from schemas.tables import EVENTS, TABLES, Table
 
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
@@ -30,6 +30,8 @@ Since = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="From
 Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up to this day, which is included.")]
 OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
 
 
@@ -53,6 +55,62 @@ def cat(  # noqa: PLR0913, PLR0917  # its options
 
 
 @app.command()
+def ls(
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    table: OfAnyTable = None,
+    json: Json = False,
+) -> None:
+    """List what is archived, by table, day and tenant bucket, with a total. A tenant shares a bucket with others."""
+    from operations import connections
+    from operations.archive import listing
+    from operations.cli import out
+
+    manifest = connections.archive(configuration.load(), "ls").manifest()
+    tables = [each.name for each in TABLES] if table is None else [table.name]
+    listing.show(manifest, tables, _selection(tenant, since, until), out, json=json)
+
+
+@app.command()
+def verify(json: Json = False) -> None:
+    """Read every entry, file and row, and compare. Exit 0 whole, 1 damaged, 2 it could not be looked at."""
+    from operations import connections
+    from operations.archive import verifying
+    from operations.cli import UNDECIDED, WRONG, err, out
+
+    try:
+        found = verifying.look(connections.archive(configuration.load(), "verify"), err)
+    except HeadraceError as error:  # whatever kept it from looking, it is no damage
+        raise Unavailable(str(error)) from None
+    verifying.show(found, out, json=json)
+    if found.damaged or found.undecided:
+        raise typer.Exit(WRONG if found.damaged else UNDECIDED)
+
+
+@app.command()
+def compact(
+    target_mb: Annotated[int, typer.Option(help="Merge files smaller than this.", min=1)] = 128,
+    grace_minutes: Annotated[float, typer.Option(help="Delete what was removed longer ago than this.", min=0)] = 60,
+) -> None:
+    """Merge the small files of each folder, and delete those that no reader needs. Run it daily; at any time."""
+    from operations import connections
+    from operations.archive import compacting
+    from operations.cli import WRONG, say
+    from sinks.archive.store import ArchiveUnavailable
+
+    settings = configuration.load()
+    log, at = connections.archive(settings, "compact"), settings.archive
+    target, grace = target_mb << 20, timedelta(minutes=grace_minutes)
+    try:
+        whole = compacting.compact(log, say, spool=at.spool, codec=at.codec, target=target, grace=grace)
+    except OSError as error:
+        raise ArchiveUnavailable(f"the spool can't be written: {error}") from None
+    if not whole:
+        raise typer.Exit(WRONG)
+
+
+@app.command()
 def erase(
     tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose customer it is.")],
     subject: Annotated[str, typer.Option(metavar="ID", help="The customer's id.")],
@@ -62,11 +120,10 @@ def erase(
     """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox. After a failure,
     the same call finishes it."""
     from operations.archive import erase as erasure
+    from operations.cli import out
     from sinks.archive.subject import Subject
 
-    erasure.erase(
-        configuration.load(), Console(highlight=False), Subject(tenant, subject), by=by, confirm=_confirm(yes)
-    )
+    erasure.erase(configuration.load(), out, Subject(tenant, subject), by=by, confirm=_confirm(yes))
 
 
 @app.command()
@@ -79,9 +136,9 @@ def restore(
 ) -> None:
     """Send archived events to a topic, in the form in which capture gives them."""
     from operations.archive import restore as restoring
+    from operations.cli import out
 
-    selection = _selection(tenant, since, until, event_type)
-    restoring.restore(configuration.load(), Console(highlight=False), selection, to)
+    restoring.restore(configuration.load(), out, _selection(tenant, since, until, event_type), to)
 
 
 @app.command()
@@ -89,17 +146,19 @@ def rebuild() -> None:
     """Make the manifest anew from the files alone, and set the old one aside. Stop the archive worker first. Exit 1
     when a file is damaged."""
     from operations.archive import rebuild as rebuilding
+    from operations.cli import WRONG, out
 
-    if not rebuilding.rebuild(configuration.load(), Console(highlight=False)):
-        raise typer.Exit(1)
+    if not rebuilding.rebuild(configuration.load(), out):
+        raise typer.Exit(WRONG)
 
 
 @app.command()
 def skip(yes: Yes = False) -> None:
     """Let the archive worker begin where the topics do, when these have lost what it had not read."""
     from operations.archive import gaps
+    from operations.cli import out
 
-    gaps.skip(configuration.load(), Console(highlight=False), _confirm(yes))
+    gaps.skip(configuration.load(), out, _confirm(yes))
 
 
 @app.command()
@@ -108,9 +167,10 @@ def backfill(
 ) -> None:
     """Archive the events of a day that Postgres' outbox has and the archive lacks. Exit 1 when a damaged file stays."""
     from operations.archive import gaps
+    from operations.cli import WRONG, out
 
-    if not gaps.backfill(configuration.load(), Console(highlight=False), day.date()):
-        raise typer.Exit(1)
+    if not gaps.backfill(configuration.load(), out, day.date()):
+        raise typer.Exit(WRONG)
 
 
 def _confirm(yes: bool) -> Callable[[str], object]:

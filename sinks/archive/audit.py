@@ -77,8 +77,8 @@ class Audit:
 def audit(
     log: Log, tables: Iterable[Table], *, now: datetime, on_file: Callable[[int, int], None] | None = None
 ) -> Audit:
-    """Looks at everything. `on_file` is told after each file how many bytes of how many have been read. Files of a table
-    that is not among `tables` are compared with their SHA-256 only. Holds the identities of one file.
+    """Looks at everything. `on_file` is told after each file how many bytes of how many have been read. Files of a
+    table that is not among `tables` are compared with their SHA-256 only. Holds the identities of one file.
 
     Raises ArchiveUnavailable when the archive as a whole can't be read.
     """
@@ -142,10 +142,8 @@ def _rows(log: Log, table: Table, file: ArchivedFile) -> int:
         seen.add(of(key(datum)))
         strayed += (bucket(datum[tenant]), datum[day]) != (file.bucket, file.day)
     if strayed or len(seen) != file.rows:
-        raise FileDamaged(
-            f"{log.store.url}/{file.name} holds {len(seen)} different rows of {file.rows}, {strayed} of another folder. "
-            "See docs/runbook.md#file-damaged"
-        )
+        held = f"{len(seen)} different rows of {file.rows}, {strayed} of another folder"
+        raise FileDamaged(f"{log.store.url}/{file.name} holds {held}. See docs/runbook.md#file-damaged")
     return len(seen)
 
 

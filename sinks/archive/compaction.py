@@ -5,8 +5,8 @@
 2. The new file gets its name; no reader knows of it.
 3. One entry adds it and removes those that it replaces. Where somebody else was faster nothing has happened.
 4. Removed files are deleted once the grace is over: a reader that began before the entry has finished by then.
-5. A file that no entry knows was left by a crash. Before it is deleted, an entry keeps its writer, should it still live,
-   from adding it.
+5. A file that no entry knows was left by a crash. Before it is deleted, an entry keeps its writer, should it
+   live, from adding it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
