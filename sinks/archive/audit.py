@@ -181,4 +181,8 @@ def _besides(name: str, removed: Kind | None, now: datetime, found: Audit) -> No
             What.ORPHAN, name, "no entry knows it yet: in flight, or left by a crash less than a day ago; harmless"
         )
     else:
-        found.note(What.ORPHAN, name, "no entry knows it: left by a crash; harmless, `compact` deletes it")
+        found.note(
+            What.ORPHAN,
+            name,
+            "no entry knows it: left by a crash; harmless, `compact` deletes it where the archive has come as far",
+        )

@@ -17,7 +17,7 @@ from pathlib import Path
 from schemas.killpoints import KillPoint, reached
 from schemas.tables import Mode, Table
 from sinks.archive.batch import Batch
-from sinks.archive.files import ORIGIN, Codec, Datum, FileDamaged, FileWriter, read
+from sinks.archive.files import ORIGIN, Codec, Datum, FileDamaged, FileWriter, describe, read
 from sinks.archive.layout import Folder, made_at
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Manifest, partition
@@ -87,7 +87,8 @@ def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta 
         lying |= log.store.sizes(table.name)
     manifest = log.manifest()
     removed = [name for name in lying if _is_over(manifest, name, now - grace)]
-    orphans = _swept(log, [name for name in lying if _is_orphan(manifest, name, now - ORPHANED)])
+    old = [name for name in lying if _is_orphan(manifest, name, now - ORPHANED)]
+    orphans = _swept(log, [name for name in old if _is_waste(log, name, lying)])
     for name in [*removed, *orphans]:
         log.store.delete(name)
         reached(KillPoint.FILE_DELETED)
@@ -165,6 +166,24 @@ def _is_orphan(manifest: Manifest, name: str, before: datetime) -> bool:
     """A name that is none of ours is left alone, whoever put it there."""
     made = made_at(name)
     return made is not None and made < before and name not in manifest.files and name not in manifest.gone
+
+
+def _is_waste(log: Log, name: str, lying: dict[str, int]) -> bool:
+    """Whether the archive has what an orphan holds: it has come as far, and what the orphan would have replaced is
+    there. Else it was no crash: the manifest has lost its last entries, and the file may be all that is left."""
+    try:
+        commit = describe(log.store, name, lying[name]).commit
+    except FileDamaged:  # no crash leaves half a file
+        return False
+    manifest = log.manifest()
+    lost = [each for each in commit.replaces if each in manifest.files and each not in lying]
+    return not lost and all(_has_reached(manifest, at, *place) for at, place in commit.offsets.items())
+
+
+def _has_reached(manifest: Manifest, at: str, topic_id: str, end: int) -> bool:
+    """Not where the topic was made anew: nobody knows whether what the old one held was read again."""
+    known_id, known_end = manifest.offsets.get(at, (None, 0))
+    return known_id == topic_id and known_end >= end
 
 
 def _swept(log: Log, orphans: list[str]) -> list[str]:

@@ -12,12 +12,14 @@ from hypothesis import settings as examples
 from uuid_utils import uuid7
 
 from schemas.tables import EVENTS
+from sinks.archive.batch import Batch
 from sinks.archive.compaction import Merged, groups, merge, sweep
 from sinks.archive.files import check, describe
 from sinks.archive.log import Log, Superseded
-from sinks.archive.manifest import Erasure, Kind
+from sinks.archive.manifest import Erasure, Kind, Progress
 from sinks.archive.reading import records
-from tests.filing import append, event, flip, ids, open_log
+from sinks.archive.store import Exists
+from tests.filing import NOON, append, event, flip, ids, open_log
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -195,6 +197,33 @@ def test_a_file_that_is_added_after_all_is_not_swept(log: Log, monkeypatch: pyte
     assert orphan.name in lying(log)
 
 
+def test_a_file_that_holds_more_than_the_archive_is_kept(log: Log, tmp_path: Path):
+    """As after a restore of the manifest from an older backup: the file may be all that is left."""
+    with tempfile.TemporaryDirectory() as spool:
+        batch = Batch(Path(spool))
+        batch.file(EVENTS, "tenant-001", event(90)["event_day"]).write(("", "", "90"), event(90), NOON)
+        (file,) = batch.publish(log.store, offsets={"shop.events.order/0": ("a", 91)})
+        batch.discard()
+    assert swept(log, after=DAY) == []
+    for start, end in ((0, 90), (90, 91)):
+        assert swept(log, after=DAY) == []
+        progress = Progress(topic="shop.events.order", partition=0, topic_id="a", start=start, end=end)
+        log.commit(log.draft(Kind.APPEND, progress=(progress,)))
+    assert swept(log, after=DAY) == [file.name]
+
+
+def test_a_merged_file_is_kept_where_what_it_replaces_is_lost(log: Log, monkeypatch: pytest.MonkeyPatch):
+    replaced = list(log.manifest().files)
+    with monkeypatch.context() as crashed:
+        crashed.setattr(log, "commit", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            compact(log)
+    (orphan,) = lying(log) - set(replaced)
+    log.store.delete(replaced[0])
+    assert swept(log, after=DAY) == []
+    assert orphan in lying(log)
+
+
 def test_names_that_are_none_of_ours_are_left_alone(log: Log):
     theirs = Path(log.store.url) / "events" / "notes.txt"
     theirs.write_text("x")
@@ -244,3 +273,27 @@ def test_whatever_happens_a_reader_sees_each_event_once(history):
                     append(log, [event(number, f"tenant-{number % 3:03}") for number in step])
                     model |= {event(number)["event_id"] for number in step}
             assert ids(open_log(Path(folder))) == sorted(model)
+
+
+def test_an_entry_that_was_written_and_not_answered_is_found_behind_others(log: Log, monkeypatch: pytest.MonkeyPatch):
+    """A bucket's client asks again when an answer was lost, and then finds its own entry there."""
+    other, put = open_log(Path(log.store.url)), log.store.put
+
+    def lost(name: str, chunks) -> None:
+        put(name, chunks)
+        append(other, [event(70)])
+        monkeypatch.undo()
+        raise Exists(name)
+
+    monkeypatch.setattr(log.store, "put", lost)
+    (name, *_) = log.manifest().files
+    draft = log.draft(Kind.COMPACT, removed=(name,))
+    assert log.commit(draft).draft == draft
+    assert name not in log.manifest().files
+    assert len([each for each in _entries(other) if each == draft.id]) == 1
+
+
+def _entries(log: Log) -> list[str]:
+    found: list[str] = []
+    log.entries(lambda entry: found.append(entry.draft.id))
+    return found
