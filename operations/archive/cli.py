@@ -29,9 +29,9 @@ Type = Annotated[str | None, typer.Option("--type", metavar="NAME", help="Events
 Since = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="From this day on (UTC).")]
 Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up to this day, which is included.")]
 OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
 
 
@@ -138,8 +138,7 @@ def restore(
     from operations.archive import restore as restoring
     from operations.cli import out
 
-    selection = _selection(tenant, since, until, event_type)
-    restoring.restore(configuration.load(), out, selection, to)
+    restoring.restore(configuration.load(), out, _selection(tenant, since, until, event_type), to)
 
 
 @app.command()

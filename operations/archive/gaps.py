@@ -1,6 +1,6 @@
 """`headrace archive skip` and `backfill`: behind a gap, and into it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -22,10 +22,12 @@ from sinks.archive.skipping import skip as move_on
 EVENT_TABLES = tuple(table for table in TABLES if table.mode is Mode.EVENT)
 
 
-def skip(settings: Settings, out: Console, confirm: Callable[[str], object]) -> None:
+def skip(
+    settings: Settings, out: Console, confirm: Callable[[str], object], tables: Iterable[Table] = EVENT_TABLES
+) -> None:
     """Let the worker begin where the topics do. `confirm` is asked first, and raises where it must not be."""
     log, bootstrap = connections.archive(settings, "skip"), settings.kafka.bootstrap
-    names = [topic for table in EVENT_TABLES for topic in table.captured_topics]
+    names = [topic for table in tables for topic in table.captured_topics]
     found = gaps(log.manifest(), clients.topic_ids(bootstrap, names), clients.start_offsets(bootstrap, names))
     if not found:
         out.print("no topic begins behind the archive's end; nothing to skip")

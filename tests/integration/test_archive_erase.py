@@ -242,6 +242,20 @@ def test_erasing_a_second_time_finds_nothing_and_changes_nothing(shop: Erasable)
     assert shop.archive.log().manifest().number == number
 
 
+def test_what_only_the_archive_showed_to_be_theirs_is_still_erased_from_reporting_after_a_crash(shop: Erasable):
+    theirs = shop.events("o-1", PERSON)
+    shop.archive.send(theirs)
+    shop.archive.drain(shop.archive.worker())
+    reporter = shop.reporter()
+    eventually(lambda: reporter.turn(0.2) or shop.reported() == ids(theirs))
+    with spooling(shop.archive.store) as spool:  # as far as it came
+        eraser = Eraser(shop.archive.log(), shop.subject, spool, tables=[shop.archive.table])
+        found = eraser.find(eraser.groups(), {})
+        eraser.erase(found.files, found.ids)
+    shop.erase()
+    assert not shop.reported()
+
+
 def test_events_that_come_later_are_erased_by_the_next_erasure(shop: Erasable):
     placed, *later = shop.events("o-1", PERSON)
     worker = shop.archive.worker()

@@ -22,7 +22,7 @@ from sinks.archive.backfilling import Backfilled, backfill
 from sinks.archive.batch import Batch, spooling
 from sinks.archive.erasing import Eraser
 from sinks.archive.files import check
-from sinks.archive.skipping import gaps, skip
+from sinks.archive.skipping import gaps
 from sinks.archive.subject import Subject
 from sinks.port import OffsetGone
 from tests.eventually import eventually
@@ -89,7 +89,13 @@ def test_a_gap_is_skipped_and_filled_from_postgres(archive: Archiving):
     stopped.close()
     passed = found(archive)
     assert sum(each.end - each.start for each in passed) == len(lost)
-    skip(archive.log(), passed)
+    asked: list[str] = []
+    at, said = archive.settings.archive.model_copy(update={"url": archive.url}), io.StringIO()
+    settings = archive.settings.model_copy(update={"archive": at})
+    commands.skip(settings, Console(file=said, width=200), asked.append, [archive.table])
+    assert asked == ["Go on behind them?"]
+    for each in passed:
+        assert f"{each.topic}/{each.partition}: offsets {each.start} to {each.end - 1} are not in" in said.getvalue()
     archive.drain(archive.worker())
     assert sorted(archive.archived()) == ids(first + last)
     assert fill(archive).events == len(lost)
