@@ -78,7 +78,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield place
     finally:
         for command in place.commands:
-            command.kill()
+            with command:
+                command.kill()
         local.stop_workers(place.stack)
         supervisor.down(place.stack, wipe=True)
 
