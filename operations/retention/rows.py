@@ -13,7 +13,7 @@ A crash leaves the month begun: the next run repeats whatever may not have been 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 
 from confluent_kafka import KafkaError, Message
 
@@ -34,10 +34,11 @@ from sinks.archive.batch import Batch
 from sinks.archive.files import FileDamaged, read
 from sinks.archive.log import Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Retired
-from sinks.archive.reading import key_of
+from sinks.archive.reading import checked, key_of
 from sinks.cutoff import Cutoff
 
 CONFIRM_S = 60.0
+QUEUED = 10_000  # tombstones that wait for their confirmation
 
 
 class RowRetention:
@@ -124,17 +125,16 @@ class RowRetention:
 
     def _spool(self, batch: Batch, table: Table, month: date) -> list[str]:
         """Writes a table's rows of the month; returns the files that these and the rows of others replace."""
-        names, key = [column.name for column in table.columns], key_of(table)
-        at = datetime(month.year, month.month, month.day, tzinfo=UTC)
+        names = [column.name for column in table.columns]
         leaving = self._stores.oltp.row_tenants(table, month, self._held)
         files = self._files(table, month)
-        for file in files:
+        for file in checked(self._stores.log.store, files):
             for datum in read(self._stores.log.store, file):
                 if datum["tenant_id"] not in leaving:  # a hold was lifted: these went before
-                    batch.file(table, datum["tenant_id"], month).write(key(datum), datum, at)
+                    batch.file(table, datum["tenant_id"], month).copy(datum)
         for row in self._stores.oltp.rows(table, month, self._held):
             datum = dict(zip(names, row, strict=True))
-            batch.file(table, datum["tenant_id"], month).write(key(datum), datum, at)
+            batch.file(table, datum["tenant_id"], month).copy(datum)
         return [file.name for file in files]
 
     def _files(self, table: Table, month: date) -> list[ArchivedFile]:
@@ -185,8 +185,9 @@ class RowRetention:
             )
             for key in self._keys(table, month):
                 for topic in topics:
+                    while len(producer) >= QUEUED:
+                        producer.poll(0.1)
                     producer.produce(topic, key=key_bytes(table, key), value=None, on_delivery=delivered)
-                    producer.poll(0)
         left = producer.flush(CONFIRM_S)
         if left or failed:
             reason = failed[0].str() if failed else f"no confirmation within {CONFIRM_S:.0f} s"

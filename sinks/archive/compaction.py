@@ -11,17 +11,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from schemas.killpoints import KillPoint, reached
-from schemas.tables import Mode, Table
+from schemas.tables import Table
 from sinks.archive.batch import Batch
-from sinks.archive.files import ORIGIN, Codec, Datum, FileDamaged, FileWriter, describe, read
+from sinks.archive.files import Codec, FileDamaged, FileWriter, describe, read
 from sinks.archive.layout import Folder, made_at
 from sinks.archive.log import Log, Superseded
-from sinks.archive.manifest import ArchivedFile, Kind, Manifest, partition
-from sinks.archive.reading import checked, key_of
+from sinks.archive.manifest import ArchivedFile, Kind, Manifest
+from sinks.archive.reading import checked
 from sinks.archive.store import ArchiveUnavailable, LocalStore
 
 TARGET = 128 << 20  # bytes
@@ -117,7 +117,6 @@ def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], c
 
 
 def _fill(log: Log, batch: Batch, table: Table, group: Sequence[ArchivedFile], erased: set[tuple[str, str]]) -> None:
-    key = key_of(table)
     tenant, id_, day = table.key[0], table.key[-1], str(table.ages_by)
     file: FileWriter | None = None
     left_out: set[str] = set()
@@ -127,25 +126,9 @@ def _fill(log: Log, batch: Batch, table: Table, group: Sequence[ArchivedFile], e
                 left_out.add(str(datum[id_]))
                 continue
             file = batch.file(table, datum[tenant], datum[day])
-            if file.write(key(datum), datum, _instant(table, datum)):
-                _note(file, datum)
+            file.copy(datum)
     if file is not None:
         file.erased = len(left_out) + sum(each.erased for each in group)
-
-
-def _note(file: FileWriter, datum: Datum) -> None:
-    """As FileWriter.note, for records that come in any order."""
-    if ORIGIN[0] in datum:
-        topic, number, offset = (datum[name] for name in ORIGIN[:3])
-        bounds = file.captured.setdefault(partition(topic, number), [offset, offset])
-        bounds[0], bounds[1] = min(bounds[0], offset), max(bounds[1], offset)
-
-
-def _instant(table: Table, datum: Datum) -> datetime:
-    """When a record occurred: of what ages by month, the month."""
-    if table.mode is Mode.EVENT:
-        return datum["occurred_at"]  # type: ignore[no-any-return]
-    return datetime.combine(datum[str(table.ages_by)], time(), UTC)
 
 
 def _withdraw(log: Log, added: Iterable[ArchivedFile]) -> None:

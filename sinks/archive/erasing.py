@@ -12,20 +12,19 @@ ids that were found earlier are taken from the tombstones, whatever is gone by t
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
 from pydantic import TypeAdapter
 
 from schemas.killpoints import KillPoint, reached
-from schemas.tables import TABLES, Mode, Table
+from schemas.tables import TABLES, Table
 from sinks.archive.batch import Batch
-from sinks.archive.files import Codec, Datum, FileWriter, check, read
-from sinks.archive.layout import Folder, bucket, made_at
+from sinks.archive.files import Codec, FileWriter, check, read
+from sinks.archive.layout import bucket, made_at
 from sinks.archive.log import Log, Superseded, sealed, unsealed
-from sinks.archive.manifest import ArchivedFile, Draft, Erasure, Kind, partition
-from sinks.archive.reading import key_of
+from sinks.archive.manifest import ArchivedFile, Draft, Erasure, Kind
 from sinks.archive.store import Store
 from sinks.archive.subject import Subject, group_of, id_of, is_of, personal
 
@@ -174,13 +173,13 @@ class Eraser:
         """Writes what of a file is not to go into the batch's file of its folder."""
         check(self._log.store, file)  # a new SHA-256 must not vouch for what had been damaged before
         tenant, id_, left_out = self.subject.tenant, id_of(table), 0
-        copy, into = _Copier(table, file.folder), None
+        into: FileWriter | None = None
         for datum in read(self._log.store, file):
             if datum["tenant_id"] == tenant and id_(datum) in ids:
                 left_out += 1
             else:
                 into = batch.file(table, datum["tenant_id"], file.day)
-                copy(into, datum)
+                into.copy(datum)
         if into is not None:
             into.erased += file.erased + left_out
 
@@ -212,18 +211,3 @@ def merged(several: Iterable[Mapping[str, Iterable[str]]]) -> Ids:
         for table, ids in one.items():
             found.setdefault(table, set()).update(ids)
     return found
-
-
-class _Copier:
-    """Writes records of a file as they are into another file of its folder."""
-
-    def __init__(self, table: Table, folder: Folder) -> None:
-        self._key, self._event = key_of(table), table.mode is Mode.EVENT
-        self._month = datetime(folder.day.year, folder.day.month, folder.day.day, tzinfo=UTC)
-
-    def __call__(self, file: FileWriter, datum: Datum) -> None:
-        file.write(self._key(datum), datum, datum["occurred_at"] if self._event else self._month)
-        if self._event and datum["_offset"] >= 0:
-            at, offset = partition(datum["_topic"], datum["_partition"]), datum["_offset"]
-            low, high = file.captured.get(at, (offset, offset))
-            file.captured[at] = [min(low, offset), max(high, offset)]

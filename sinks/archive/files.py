@@ -12,8 +12,9 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, time
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 from uuid import uuid4
@@ -29,7 +30,7 @@ from schemas.change import Key
 from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
 from sinks.archive.layout import Folder, identity, new_name
-from sinks.archive.manifest import ArchivedFile
+from sinks.archive.manifest import ArchivedFile, partition
 from sinks.archive.store import Missing, Store
 
 Codec = Literal["zstandard", "deflate"]
@@ -93,7 +94,8 @@ class FileWriter:
         self.captured: dict[str, list[int]] = {}
         self.erased = 0
         self._codec: Codec = codec
-        self._identity = identity(table)
+        self._identity, self._key = identity(table), itemgetter(*table.key)
+        self._day = datetime.combine(folder.day, time(), UTC)
         self._seen: set[str] = set()
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -128,12 +130,24 @@ class FileWriter:
             self._first = at
         return True
 
-    def note(self, partition: str, offset: int) -> None:
+    def copy(self, datum: Datum) -> bool:
+        """Adds a record as it stands in another file of the folder, and notes where it was captured, in any order;
+        False where it was there already. Raises OSError."""
+        event = self.table.mode is Mode.EVENT
+        if not self.write(self._key(datum), datum, datum["occurred_at"] if event else self._day):
+            return False
+        if event and datum["_offset"] >= 0:  # else it was never captured: see backfilling
+            offset = datum["_offset"]
+            bounds = self.captured.setdefault(partition(datum["_topic"], datum["_partition"]), [offset, offset])
+            bounds[0], bounds[1] = min(bounds[0], offset), max(bounds[1], offset)
+        return True
+
+    def note(self, at: str, offset: int) -> None:
         """Notes that it holds what was captured at `offset` of a partition, which is read in order."""
         try:
-            self.captured[partition][1] = offset
+            self.captured[at][1] = offset
         except KeyError:
-            self.captured[partition] = [offset, offset]
+            self.captured[at] = [offset, offset]
 
     def publish(self, store: Store, commit: Commit) -> ArchivedFile:
         """Gives the complete file a name in `store`; no entry has added it yet. Raises OSError, Unavailable."""
