@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from operations import settings as configuration
 from operations.archive.cli import app as archive_app
+from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
 from schemas.errors import HeadraceError, Unavailable
 
-WRONG, UNDECIDED, INTERRUPTED = 1, 2, 130
 DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})  # whose errors are a server's
 
 app = typer.Typer(
@@ -36,17 +35,6 @@ app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(load_app, name="load")
 app.add_typer(retention_app, name="retention")
-
-PLAIN_WIDTH = 120  # of lines that go to a file or a pipe
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
-
-
-def say(line: str) -> None:
-    """Print one line of progress as it is."""
-    out.print(line, markup=False, soft_wrap=True)
 
 
 class Worker(StrEnum):

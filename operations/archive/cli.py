@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operations import settings as configuration
+from operations.terminal import UNDECIDED, WRONG, Json, err, out, say
 from schemas.errors import HeadraceError, Unavailable
 from schemas.tables import EVENTS, TABLES, Table
 
@@ -31,7 +32,6 @@ Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up t
 OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
 
 
@@ -65,7 +65,6 @@ def ls(
     """List what is archived, by table, day and tenant bucket, with a total. A tenant shares a bucket with others."""
     from operations import connections
     from operations.archive import listing
-    from operations.cli import out
 
     manifest = connections.archive(configuration.load(), "ls").manifest()
     tables = [each.name for each in TABLES] if table is None else [table.name]
@@ -77,7 +76,6 @@ def verify(json: Json = False) -> None:
     """Read every entry, file and row, and compare. Exit 0 whole, 1 damaged, 2 it could not be looked at."""
     from operations import connections
     from operations.archive import verifying
-    from operations.cli import UNDECIDED, WRONG, err, out
 
     try:
         found = verifying.look(connections.archive(configuration.load(), "verify"), err)
@@ -96,7 +94,6 @@ def compact(
     """Merge the small files of each folder, and delete those that no reader needs. Run it daily; at any time."""
     from operations import connections
     from operations.archive import compacting
-    from operations.cli import WRONG, say
     from sinks.archive.store import ArchiveUnavailable
 
     settings = configuration.load()
@@ -120,7 +117,6 @@ def erase(
     """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox. After a failure,
     the same call finishes it."""
     from operations.archive import erase as erasure
-    from operations.cli import out
     from sinks.archive.subject import Subject
 
     erasure.erase(configuration.load(), out, Subject(tenant, subject), by=by, confirm=_confirm(yes))
@@ -136,7 +132,6 @@ def restore(
 ) -> None:
     """Send archived events to a topic, in the form in which capture gives them."""
     from operations.archive import restore as restoring
-    from operations.cli import out
 
     restoring.restore(configuration.load(), out, _selection(tenant, since, until, event_type), to)
 
@@ -146,7 +141,6 @@ def rebuild() -> None:
     """Make the manifest anew from the files alone, and set the old one aside. Stop the archive worker first. Exit 1
     when a file is damaged."""
     from operations.archive import rebuild as rebuilding
-    from operations.cli import WRONG, out
 
     if not rebuilding.rebuild(configuration.load(), out):
         raise typer.Exit(WRONG)
@@ -156,7 +150,6 @@ def rebuild() -> None:
 def skip(yes: Yes = False) -> None:
     """Let the archive worker begin where the topics do, when these have lost what it had not read."""
     from operations.archive import gaps
-    from operations.cli import out
 
     gaps.skip(configuration.load(), out, _confirm(yes))
 
@@ -167,7 +160,6 @@ def backfill(
 ) -> None:
     """Archive the events of a day that Postgres' outbox has and the archive lacks. Exit 1 when a damaged file stays."""
     from operations.archive import gaps
-    from operations.cli import WRONG, out
 
     if not gaps.backfill(configuration.load(), out, day.date()):
         raise typer.Exit(WRONG)
