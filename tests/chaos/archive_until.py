@@ -18,7 +18,7 @@ from tests.integration.archiving import Archiving
 
 def main(*, url: str, name: str, group: str, **death: Any) -> None:
     log.CHECKPOINT_EVERY = 1
-    archive = Archiving(load(), url, name)
+    archive = Archiving(load(), url, name=name)
     worker = archive.worker(group, size=1, batch=40, age=0.05)
     if death:
         crashing.at(KillPoint[death["point"]], death["times"], Path(url), death["seed"])
