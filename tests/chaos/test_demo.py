@@ -107,6 +107,7 @@ def test_a_demo_proves_every_table_and_leaves_nothing_behind(place: Place) -> No
     for table in TABLES:
         assert any(line.split()[:1] == [table] and line.endswith("equal") for line in said.splitlines()), said
     assert "enriched, 0 waiting" in said
+    assert "read back from there: OrderPlaced" in said
     assert place.left() == []
     assert not place.stack.exists()
 
@@ -123,7 +124,7 @@ def test_a_demo_terminated_while_it_starts_leaves_nothing_behind(place: Place) -
 
 def test_an_interrupted_demo_cleans_up_whatever_interrupts_that(place: Place) -> None:
     demo = place.start("demo")
-    read_until(demo, "[3/4]")
+    read_until(demo, "[3/5]")
     worker = place.worker("enrich")
     demo.send_signal(signal.SIGINT)
     eventually(lambda: not worker.is_running())
@@ -136,7 +137,7 @@ def test_an_interrupted_demo_cleans_up_whatever_interrupts_that(place: Place) ->
 
 def test_a_demo_whose_worker_dies_says_so_at_once_and_keeps_the_logs(place: Place) -> None:
     demo = place.start("demo")
-    read_until(demo, "[3/4]")
+    read_until(demo, "[3/5]")
     place.worker("report").kill()
     said = ends(demo)
     assert demo.returncode == WRONG, said
