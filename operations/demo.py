@@ -19,6 +19,7 @@ from operations.board import Board
 from operations.invoked import command
 from operations.retention import run as retention
 from operations.retention.item import Outcome
+from operations.retention.policy import Age, Policy
 from operations.rows import Report
 from operations.settings import Settings
 from operations.stages import Stages
@@ -34,7 +35,7 @@ ARRIVAL_DEADLINE_S = 60.0
 CATCH_UP_S = 120.0
 POLL_S = 0.02
 SAMPLE_S = 0.5
-EIGHT_YEARS = timedelta(days=8 * 366)
+TWELVE_YEARS, ELEVEN_YEARS = timedelta(days=12 * 366), Age(years=11)
 INDENT = " " * 6
 
 
@@ -67,7 +68,7 @@ def _show(folder: Path, past: History, out: Console) -> bool:
     check = partial(local.check_workers, folder)
     landed_after = _trade(settings, past, out, began, check)
     _change(settings, out, check)
-    equal = _prove(settings, out, check) and _age(settings, out, check)
+    equal = _prove(settings, out, check) and _age(settings, past.first_day, out, check)
     took = time.monotonic() - began
     out.print(f"\nFirst order in reporting {landed_after:.1f} s after the start; everything in {took:.1f} s.")
     return equal
@@ -165,18 +166,28 @@ def _waiting(reader: Report, out: Console) -> int:
     return int(lines - enriched)
 
 
-def _age(settings: Settings, out: Console, check: Check) -> bool:
-    """Enter an order of eight years ago; let what is too old go, once it is archived; read it back from the archive."""
-    at = datetime.now(UTC) - EIGHT_YEARS
+def _age(settings: Settings, first_day: date, out: Console, check: Check) -> bool:
+    """Enter an order of twelve years ago; let what is too old go, once it is archived; read it back from the archive.
+
+    Where the orders that were played are too old themselves, a longer policy lets them stay to be looked at.
+    """
+    at = datetime.now(UTC) - TWELVE_YEARS
+    rules = Policy()
+    if first_day < rules.events.before(at.date() + TWELVE_YEARS):
+        rules = Policy(events=ELEVEN_YEARS, orders=ELEVEN_YEARS)
     migrate.make_partitions(settings, at.date(), at.date())
     order = actions.sell_long_ago(connections.oltp(settings, "app_writer"), connections.catalog(settings), at)
     reader = connections.report(settings, "reader")
     visible = f"SELECT 1 FROM report.orders WHERE {_is(order)}"
     _seconds_until(reader, check, visible)
-    _step(out, "[5/5] archive", f"an order of {at:%Y-%m-%d} was entered; the policy: events 90 days, orders 7 years")
+    _step(
+        out,
+        "[5/5] archive",
+        f"an order of {at:%Y-%m-%d} was entered; policy: events {rules.events}, orders {rules.orders}",
+    )
     log, of_that_day = connections.archive(settings, "demo"), Selection(since=at.date(), until=at.date())
     _until(check, lambda: any(lines(log, EVENTS, of_that_day)), "the event is not in the archive")
-    items = retention.collect(settings)
+    items = retention.collect(settings, rules)
     for item in items:
         _step(out, "", f"{item.outcome:6}{item.store:14}{item.what:30}{item.count:>7,}")
     (event,) = map(orjson.loads, lines(log, EVENTS, of_that_day))

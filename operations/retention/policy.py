@@ -25,6 +25,9 @@ class Age(BaseModel):
             raise ValueError("expected either days or years")
         return self
 
+    def __str__(self) -> str:
+        return f"{self.days} days" if self.days is not None else f"{self.years} years"
+
     def before(self, today: date) -> date:
         """The day before which things are too old: that day itself is kept. 29 February counts as the 28th."""
         if self.days is not None:

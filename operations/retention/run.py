@@ -21,6 +21,7 @@ from operations.retention.events import EventRetention
 from operations.retention.expiry import expired
 from operations.retention.item import Item, Outcome
 from operations.retention.oltp import OltpRetention
+from operations.retention.policy import Policy
 from operations.retention.rows import RowRetention
 from operations.retention.stores import Stores
 from operations.settings import Settings
@@ -38,7 +39,7 @@ def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], 
     What has been done until then is done; running it again goes on.
     """
     items: list[Item] = []
-    with _opened(settings, held, dry=not apply) as stores:
+    with _opened(settings, policy.load(settings.retention.policy), held, dry=not apply) as stores:
         for item in walk(stores):
             items.append(item)
             if not json:
@@ -50,9 +51,9 @@ def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], 
     return all(item.outcome is not Outcome.KEPT for item in items)
 
 
-def collect(settings: Settings) -> list[Item]:
-    """Let go what is too old, and return what became of it. Raises as `run` does."""
-    with _opened(settings, frozenset(), dry=False) as stores:
+def collect(settings: Settings, rules: Policy) -> list[Item]:
+    """Let go what is too old by these rules, and return what became of it. Raises as `run` does."""
+    with _opened(settings, rules, frozenset(), dry=False) as stores:
         return list(walk(stores))
 
 
@@ -101,8 +102,7 @@ def _sessions(stores: Stores) -> Iterator[Item]:
 
 
 @contextmanager
-def _opened(settings: Settings, held: frozenset[str], *, dry: bool) -> Iterator[Stores]:
-    rules = policy.load(settings.retention.policy)
+def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: bool) -> Iterator[Stores]:
     log = connections.archive(settings, "retention")
     log.manifest()  # an archive that can't be read, before anything else is asked
     oltp = OltpRetention(connections.oltp(settings, "retention"))
