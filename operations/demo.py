@@ -17,9 +17,10 @@ from operations import barrier, connections, load, local, migrate, verify
 from operations.archive.reading import lines
 from operations.board import Board
 from operations.invoked import command
+from operations.retention import policy
 from operations.retention import run as retention
 from operations.retention.item import Outcome
-from operations.retention.policy import Age, Policy
+from operations.retention.policy import Age
 from operations.rows import Report
 from operations.settings import Settings
 from operations.stages import Stages
@@ -172,19 +173,15 @@ def _age(settings: Settings, first_day: date, out: Console, check: Check) -> boo
     Where the orders that were played are too old themselves, a longer policy lets them stay to be looked at.
     """
     at = datetime.now(UTC) - TWELVE_YEARS
-    rules = Policy()
+    rules = policy.load(None)
     if first_day < rules.events.before(at.date() + TWELVE_YEARS):
-        rules = Policy(events=ELEVEN_YEARS, orders=ELEVEN_YEARS)
+        rules = rules.model_copy(update={"events": ELEVEN_YEARS, "orders": ELEVEN_YEARS})
     migrate.make_partitions(settings, at.date(), at.date())
     order = actions.sell_long_ago(connections.oltp(settings, "app_writer"), connections.catalog(settings), at)
     reader = connections.report(settings, "reader")
     visible = f"SELECT 1 FROM report.orders WHERE {_is(order)}"
     _seconds_until(reader, check, visible)
-    _step(
-        out,
-        "[5/5] archive",
-        f"an order of {at:%Y-%m-%d} was entered; policy: events {rules.events}, orders {rules.orders}",
-    )
+    _step(out, "[5/5] archive", f"an order of {at:%Y-%m-%d}; policy: events {rules.events}, orders {rules.orders}")
     log, of_that_day = connections.archive(settings, "demo"), Selection(since=at.date(), until=at.date())
     _until(check, lambda: any(lines(log, EVENTS, of_that_day)), "the event is not in the archive")
     items = retention.collect(settings, rules)
