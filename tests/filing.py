@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from schemas.tables import EVENTS
+from schemas.tables import EVENTS, ORDER_LINES, Table
 from sinks.archive.batch import Batch
+from sinks.archive.erasing import TOMBSTONE, Tombstone, tombstone_name
 from sinks.archive.files import Codec, Datum
-from sinks.archive.log import Log
-from sinks.archive.manifest import Entry, Kind
-from sinks.archive.reading import key_of, records
+from sinks.archive.log import Log, sealed
+from sinks.archive.manifest import Entry, Erasure, Kind
+from sinks.archive.reading import instant_of, key_of, records
 from sinks.archive.store import LocalStore
 
 _OLTP = ("migrator", "app_writer", "cdc_reader", "reporter_reader", "retention")
@@ -52,16 +55,34 @@ def event(number: int, tenant: str = "tenant-001", **other: Any) -> Datum:
     } | other
 
 
-def append(log: Log, events: Iterable[Datum], codec: Codec = "zstandard") -> Entry:
-    """One entry that adds events, in one file a folder."""
-    key = key_of(EVENTS)
+def order_line(order: str, line: int, tenant: str = "tenant-001", **other: Any) -> Datum:
+    """A row of August 2026, as retention archives it."""
+    row: Datum = {column.name: None if column.nullable else "x" for column in ORDER_LINES.columns}
+    row |= {"tenant_id": tenant, "order_month": date(2026, 8, 1), "order_id": order, "line_no": line, "quantity": 1}
+    row |= dict.fromkeys(("unit_price", "freight"), Decimal("1.0000"))
+    return row | dict.fromkeys(("priced_at", "created_at", "updated_at"), NOON) | other
+
+
+def append(log: Log, rows: Iterable[Datum], table: Table = EVENTS, *, codec: Codec = "zstandard") -> Entry:
+    """One entry that adds records, events for one, in one file a folder."""
+    key, at, day = key_of(table), instant_of(table), str(table.ages_by)
     with tempfile.TemporaryDirectory() as spool:
         batch = Batch(Path(spool), codec)
-        for datum in events:
-            batch.file(EVENTS, datum["tenant_id"], datum["event_day"]).write(key(datum), datum, datum["occurred_at"])
+        for datum in rows:
+            batch.file(table, datum["tenant_id"], datum[day]).write(key(datum), datum, at(datum))
         entry = log.commit(log.draft(Kind.APPEND, added=batch.publish(log.store)))
         batch.discard()
     return entry
+
+
+def erase(log: Log, events: Mapping[str, list[str]], *, removed: tuple[str, ...] = ()) -> Erasure:
+    """The tombstone of some records of tenant-001, by table, and its entry; what files hold of them stays there."""
+    erasure = Erasure(id=str(uuid4()), tenant="tenant-001", subject_sha256="", events=dict(events))
+    draft = log.draft(Kind.ERASE, erasure=erasure, removed=removed)
+    kept = Tombstone(by=draft.by, at=draft.at, erasure=erasure, offsets={})
+    log.store.put(tombstone_name(erasure), [sealed(TOMBSTONE, kept)])
+    log.commit(draft)
+    return erasure
 
 
 def open_log(folder: Path) -> Log:
@@ -81,10 +102,10 @@ def flip(path: Path, place: int = -40) -> None:
     path.write_bytes(data)
 
 
-def headrace(archive: Path | str, *arguments: str) -> subprocess.Popen[str]:
-    """`headrace archive …` on the archive in a folder, and no server."""
+def headrace(archive: Path | str, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """`headrace archive …` on the archive in a folder, and no server; started by the command `under`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "operations", "archive", *arguments],
+        [*under, sys.executable, "-m", "operations", "archive", *arguments],
         env=os.environ | ELSEWHERE | {"HEADRACE_ARCHIVE__URL": str(archive)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """The `headrace archive` commands. What each does is imported when it runs, as in operations/cli.py."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,8 +27,26 @@ def _table(name: str) -> Table:
 
 Tenant = Annotated[str | None, typer.Option(metavar="NAME", help="Of this tenant only.")]
 Type = Annotated[str | None, typer.Option("--type", metavar="NAME", help="Events of this type only.")]
-Since = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="From this day on (UTC).")]
-Until = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Up to this day, which is included.")]
+
+
+def _moment(text: str) -> date:
+    """A day, or an instant, which is UTC where it names no zone."""
+    try:
+        if "T" not in text:
+            return date.fromisoformat(text)
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected 2026-11-23 or 2026-11-23T09:30, got {text!r}") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+Since = Annotated[
+    date | None, typer.Option(parser=_moment, metavar="DAY|INSTANT", help="From this day or instant on (UTC).")
+]
+Until = Annotated[
+    date | None,
+    typer.Option(parser=_moment, metavar="DAY|INSTANT", help="Up to this day, which is included, or this instant."),
+]
 OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
 OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
@@ -94,16 +112,11 @@ def compact(
     """Merge the small files of each folder, and delete those that no reader needs. Run it daily; at any time."""
     from operations import connections
     from operations.archive import compacting
-    from sinks.archive.store import ArchiveUnavailable
 
     settings = configuration.load()
     log, at = connections.archive(settings, "compact"), settings.archive
     target, grace = target_mb << 20, timedelta(minutes=grace_minutes)
-    try:
-        whole = compacting.compact(log, say, spool=at.spool, codec=at.codec, target=target, grace=grace)
-    except OSError as error:
-        raise ArchiveUnavailable(f"the spool can't be written: {error}") from None
-    if not whole:
+    if not compacting.compact(log, say, spool=at.spool, codec=at.codec, target=target, grace=grace):
         raise typer.Exit(WRONG)
 
 
@@ -171,9 +184,8 @@ def _confirm(yes: bool) -> Callable[[str], object]:
 
 
 def _selection(
-    tenant: str | None, since: datetime | None, until: datetime | None, event_type: str | None = None
+    tenant: str | None, since: date | None, until: date | None, event_type: str | None = None
 ) -> "Selection":
     from sinks.archive.reading import Selection
 
-    days = {name: day.date() for name, day in {"since": since, "until": until}.items() if day is not None}
-    return Selection(tenant=tenant, event_type=event_type, **days)
+    return Selection(tenant=tenant, event_type=event_type, since=since, until=until)

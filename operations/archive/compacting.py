@@ -15,7 +15,7 @@ def compact(  # noqa: PLR0913  # the command's options
     log: Log, say: Callable[[str], None], *, spool: Path | None, codec: Codec, target: int, grace: timedelta
 ) -> bool:
     """Merges files below `target` bytes, deletes files that were removed more than `grace` ago, and says both; False
-    where a file was found damaged, which stays as it is. Raises ArchiveUnavailable, ManifestDamaged, OSError."""
+    where a file was found damaged, which stays as it is. Raises ArchiveUnavailable, ManifestDamaged."""
     whole, merged, deleted, size = True, 0, 0, 0
     with spooling(log.store, spool) as folder:
         for each in merge(log, folder, TABLES, target=target, codec=codec):

@@ -82,11 +82,11 @@ class Erasing:
     def _leave_archive(self, done: Erased) -> Ids:
         """Until a look finds nothing: the worker may add a file between a look and its entry."""
         for _ in range(TRIES):
-            theirs = self.look()
-            if not theirs.archived.files and not _without(theirs.ids, self._eraser.erased()):
-                self._eraser.sweep()
-                return theirs.ids
             try:
+                theirs = self.look()
+                if not theirs.archived.files and not _without(theirs.ids, self._eraser.erased()):
+                    self._eraser.sweep()
+                    return theirs.ids
                 self._eraser.erase(theirs.archived.files, theirs.ids)
             except Superseded:
                 continue

@@ -9,6 +9,7 @@ from kafka import clients
 from kafka.registry import Registry
 from operations import connections
 from operations.settings import Settings
+from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, Table
 from schemas.topics import topics
 from sinks.archive.reading import Selection, records
@@ -17,7 +18,13 @@ from sinks.archive.restoring import restore as send
 
 def restore(settings: Settings, out: Console, selection: Selection, topic: str, table: Table = EVENTS) -> int:
     """Send the selected events, and return how many. Raises HeadraceError, Unavailable; what was sent by then
-    stays in the topic, and sending it again is harmless to who counts an event once."""
+    stays in the topic, and sending it again is harmless to who counts an event once.
+
+    Not into a topic of the running line: Headrace's own readers would drop the repeats, but others take old events for
+    new ones; the archive would hold them twice, and the schema there is capture's.
+    """
+    if topic in {each.name for each in topics()}:
+        raise HeadraceError(f"{topic} belongs to the running line, whose readers would get old events: name another")
     log, bootstrap = connections.archive(settings, "restore"), settings.kafka.bootstrap
     make_topic(bootstrap, topic, table)
     registry = Registry(settings.registry.url)

@@ -10,13 +10,16 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from schemas.tables import Table
+from sinks.archive.erasing import ERASURES, tombstone, tombstone_name
 from sinks.archive.files import FileDamaged, check, read
 from sinks.archive.layout import bucket, identity, made_at
 from sinks.archive.log import ENTRIES, Log, ManifestDamaged
 from sinks.archive.manifest import ArchivedFile, Entry, Kind, Manifest
-from sinks.archive.reading import key_of
+from sinks.archive.reading import erased_of, key_of
 from sinks.archive.store import ArchiveUnavailable, Missing
 
+_LOST = "see docs/runbook.md#manifest-damaged"
+_AGAIN = "The same `headrace archive erase` again, or `headrace archive rebuild`, takes them out"
 IN_FLIGHT = timedelta(days=1)  # what no entry knows, and is younger, may be about to be added
 
 
@@ -86,13 +89,16 @@ def audit(
     manifest, why = _entries(log, found)
     lying = {name: size for table in declared for name, size in log.store.sizes(table).items()}
     total = sum(file.size for file in manifest.files.values())
+    if not found.entries and not found.damaged and any(_is_old(name, now) for name in lying):
+        found.note(What.MANIFEST, ENTRIES, f"{log.store.url} has files and not one entry; {_LOST}")
     for file in sorted(manifest.files.values(), key=lambda file: file.name):
-        _file(log, declared, file, found)
+        _file(log, declared, manifest, file, found)
         if on_file is not None:
             on_file(found.size, total)
     for name in lying:
         if name not in manifest.files:
             _besides(name, why.get(name), now, found)
+    _tombstones(log, manifest, found)
     return found
 
 
@@ -118,13 +124,34 @@ def _entries(log: Log, found: Audit) -> tuple[Manifest, dict[str, Kind]]:
     return built, why
 
 
-def _file(log: Log, declared: Mapping[str, Table], file: ArchivedFile, found: Audit) -> None:
+def _tombstones(log: Log, manifest: Manifest, found: Audit) -> None:
+    """Every erasure has an object of its own, from which a rebuild takes it."""
+    lying = log.store.sizes(ERASURES)
+    for name in lying:
+        try:
+            tombstone(log.store, name)
+        except ManifestDamaged as error:
+            found.note(What.MANIFEST, name, error)
+        except Missing:  # of an erasure that was refused, and has begun anew
+            continue
+    for erasure in manifest.erasures:
+        name = tombstone_name(erasure)
+        if name not in lying:
+            found.note(What.MANIFEST, name, f"is missing, so that a rebuild would forget an erasure; {_LOST}")
+
+
+def _file(log: Log, declared: Mapping[str, Table], manifest: Manifest, file: ArchivedFile, found: Audit) -> None:
     found.files += 1
     found.size += file.size
     try:
         check(log.store, file)
         if file.table in declared:
-            found.rows += _rows(log, declared[file.table], file)
+            rows, erased = _rows(log, declared[file.table], manifest, file)
+            found.rows += rows
+            if erased:
+                found.note(
+                    What.ERASED, file.name, f"holds {erased:,} records that were erased; no reader sees them. {_AGAIN}"
+                )
     except FileDamaged as error:
         if _is_still(log, file):
             missing = _is_missing(log, file)
@@ -134,17 +161,20 @@ def _file(log: Log, declared: Mapping[str, Table], file: ArchivedFile, found: Au
         found.note(What.UNREADABLE, file.name, error)
 
 
-def _rows(log: Log, table: Table, file: ArchivedFile) -> int:
-    """How many different rows a file has. Raises FileDamaged where they are not those that its entry tells of."""
+def _rows(log: Log, table: Table, manifest: Manifest, file: ArchivedFile) -> tuple[int, int]:
+    """How many different rows a file has, and how many of them were erased. Raises FileDamaged where the rows are not
+    those that its entry tells of."""
     key, of, tenant, day = key_of(table), identity(table), table.key[0], str(table.ages_by)
+    is_erased, erased = erased_of(manifest, table), 0
     seen, strayed = set(), 0
     for datum in read(log.store, file):
         seen.add(of(key(datum)))
+        erased += is_erased(datum)
         strayed += (bucket(datum[tenant]), datum[day]) != (file.bucket, file.day)
     if strayed or len(seen) != file.rows:
         held = f"{len(seen)} different rows of {file.rows}, {strayed} of another folder"
         raise FileDamaged(f"{log.store.url}/{file.name} holds {held}. See docs/runbook.md#file-damaged")
-    return len(seen)
+    return len(seen), erased
 
 
 def _is_still(log: Log, file: ArchivedFile) -> bool:
@@ -153,6 +183,12 @@ def _is_still(log: Log, file: ArchivedFile) -> bool:
         return file.name in log.manifest().files
     except ManifestDamaged:  # which is found already
         return True
+
+
+def _is_old(name: str, now: datetime) -> bool:
+    """Whether a file is old enough for an entry to know it."""
+    made = made_at(name)
+    return made is not None and now - made >= IN_FLIGHT
 
 
 def _is_missing(log: Log, file: ArchivedFile) -> bool:

@@ -4,13 +4,13 @@ import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from uuid import uuid4
 
 from schemas.tables import Table
-from sinks.archive.files import Codec, Commit, FileWriter
+from sinks.archive.files import Codec, Commit, FileWriter, unwritable
 from sinks.archive.layout import Folder, bucket
 from sinks.archive.manifest import ArchivedFile
 from sinks.archive.store import TEMPORARY, ArchiveUnavailable, LocalStore, Store
@@ -19,7 +19,8 @@ _SPOOLS = "headrace-spool-"
 
 
 class Batch:
-    """One open file a folder, spooled in the folder `spool`. After an OSError it is of no use: discard it."""
+    """One open file a folder, spooled in the folder `spool`. After ArchiveUnavailable it is of no use:
+    discard it."""
 
     def __init__(self, spool: Path, codec: Codec = "zstandard") -> None:
         self._spool = spool
@@ -43,7 +44,7 @@ class Batch:
         return len(self._open)
 
     def file(self, table: Table, tenant: str, day: date) -> FileWriter:
-        """The open file for a tenant's records of a day. Raises OSError."""
+        """The open file for a tenant's records of a day. Raises ArchiveUnavailable for the spool."""
         found = self._of_tenant.get((table.name, tenant, day))
         if found is None:
             folder = Folder(table.name, bucket(tenant), day)
@@ -63,7 +64,7 @@ class Batch:
                 done.append(file.publish(store, commit))
         except (OSError, ArchiveUnavailable) as error:
             self._withdraw(store, done)
-            raise error if isinstance(error, ArchiveUnavailable) else ArchiveUnavailable(str(error)) from error
+            raise error if isinstance(error, ArchiveUnavailable) else unwritable(self._spool, error) from error
         return tuple(done)
 
     def discard(self) -> None:
@@ -85,13 +86,19 @@ class Batch:
 @contextmanager
 def spooling(store: Store, folder: Path | None = None) -> Iterator[Path]:
     """A folder of this process's own for open files: below `folder`, else beside the archive where that is local, else
-    where temporary files go. What processes that were killed have left there is deleted."""
+    where temporary files go. What processes that were killed have left there is deleted. Raises
+    ArchiveUnavailable."""
     parent = folder or _beside(store)
-    parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent)
-    with tempfile.TemporaryDirectory(prefix=_SPOOLS, dir=parent) as own, (Path(own) / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield Path(own)
+    with ExitStack() as closing:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            _sweep(parent)
+            own = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix=_SPOOLS, dir=parent)))
+            lock = closing.enter_context((own / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise unwritable(parent, error) from error
+        yield own
 
 
 def _beside(store: Store) -> Path:

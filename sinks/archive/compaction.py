@@ -9,19 +9,20 @@
    live, from adding it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from schemas.change import Key
 from schemas.killpoints import KillPoint, reached
 from schemas.tables import Table
 from sinks.archive.batch import Batch
-from sinks.archive.files import Codec, FileDamaged, FileWriter, describe, read
+from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, describe, read
 from sinks.archive.layout import Folder, made_at
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Manifest
-from sinks.archive.reading import checked
+from sinks.archive.reading import checked, erased_of, key_of, meanwhile
 from sinks.archive.store import ArchiveUnavailable, LocalStore
 
 TARGET = 128 << 20  # bytes
@@ -68,7 +69,7 @@ def merge(
 ) -> Iterator[Merged]:
     """Steps 1 to 3 for each folder that has more than one small file. Holds the identities of one group of files.
 
-    Raises ArchiveUnavailable, ManifestDamaged, and OSError for the spool; what was merged before stays so.
+    Raises ArchiveUnavailable, ManifestDamaged; what was merged before stays so.
     """
     for table in tables:
         for folder, files in log.manifest().folders(table.name).items():
@@ -76,8 +77,9 @@ def merge(
                 try:
                     yield _merge(log, spool, table, group, codec)
                 except (FileDamaged, Superseded) as error:
-                    damaged = isinstance(error, FileDamaged)
-                    yield Merged(folder=folder, files=len(group), refusal=str(error), damaged=damaged)
+                    why = meanwhile(log, group, error) if isinstance(error, FileDamaged) else error
+                    damaged = isinstance(why, FileDamaged)
+                    yield Merged(folder=folder, files=len(group), refusal=str(why), damaged=damaged)
 
 
 def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta = GRACE) -> Iterator[Deleted]:
@@ -100,7 +102,7 @@ def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta 
 
 def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], codec: Codec) -> Merged:
     manifest = log.manifest()
-    erasures, erased, offsets = len(manifest.erasures), manifest.erased(table.name), dict(manifest.offsets)
+    erasures, erased, offsets = len(manifest.erasures), erased_of(manifest, table), dict(manifest.offsets)
     batch, names = Batch(spool, codec), tuple(file.name for file in group)
     added: tuple[ArchivedFile, ...] = ()
     try:
@@ -116,14 +118,14 @@ def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], c
     return Merged(folder=group[0].folder, files=len(group), added=added, dropped=dropped)
 
 
-def _fill(log: Log, batch: Batch, table: Table, group: Sequence[ArchivedFile], erased: set[tuple[str, str]]) -> None:
-    tenant, id_, day = table.key[0], table.key[-1], str(table.ages_by)
+def _fill(log: Log, batch: Batch, table: Table, group: Sequence[ArchivedFile], erased: Callable[[Datum], bool]) -> None:
+    key, tenant, day = key_of(table), table.key[0], str(table.ages_by)
     file: FileWriter | None = None
-    left_out: set[str] = set()
+    left_out: set[Key] = set()
     for each in checked(log.store, group):
         for datum in read(log.store, each):
-            if (datum[tenant], str(datum[id_])) in erased:
-                left_out.add(str(datum[id_]))
+            if erased(datum):
+                left_out.add(key(datum))
                 continue
             file = batch.file(table, datum[tenant], datum[day])
             file.copy(datum)

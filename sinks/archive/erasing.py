@@ -4,13 +4,14 @@
 2. the tombstone gets an object of its own, which a rebuild of the manifest finds
 3. files that hold any of them are written anew without them
 4. one entry: the new files in the place of the old ones, and the tombstone
-5. the old files are deleted at once, and what else of the tenant's bucket the manifest does not hold
+5. the old files are deleted at once, and what else of the tenant's bucket was removed from the manifest; so are files
+   that no entry has added, where they hold the person: others are compaction's to judge
 
 From 4 on the worker skips what was erased, and its open files are refused. A crash leaves what running it again does:
 ids that were found earlier are taken from the tombstones, whatever is gone by then.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,10 +22,11 @@ from pydantic import TypeAdapter
 from schemas.killpoints import KillPoint, reached
 from schemas.tables import TABLES, Table
 from sinks.archive.batch import Batch
-from sinks.archive.files import Codec, FileWriter, check, read
+from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, check, read
 from sinks.archive.layout import bucket, made_at
 from sinks.archive.log import Log, Superseded, sealed, unsealed
 from sinks.archive.manifest import ArchivedFile, Draft, Erasure, Kind
+from sinks.archive.reading import meanwhile
 from sinks.archive.store import Store
 from sinks.archive.subject import Subject, group_of, id_of, is_of, personal
 
@@ -55,7 +57,8 @@ class Found:
 
 
 class Eraser:
-    """Erases `subject` from the archive. Its methods raise FileDamaged, ManifestDamaged, ArchiveUnavailable."""
+    """Erases `subject` from the archive. Its methods raise FileDamaged, ManifestDamaged, ArchiveUnavailable; Superseded
+    where a file was removed while it was being read."""
 
     def __init__(
         self, log: Log, subject: Subject, spool: Path, codec: Codec = "zstandard", tables: Iterable[Table] = TABLES
@@ -76,7 +79,7 @@ class Eraser:
         for table in self._tables:
             of = group_of(table, self.subject)
             for file in self._files(table):
-                for datum in read(self._log.store, file):
+                for datum in self._read(file):
                     found.update(of(datum))
         return found
 
@@ -86,7 +89,7 @@ class Eraser:
         for table in self._tables:
             is_theirs, id_ = is_of(table, self.subject, groups, known.get(table.name, set())), id_of(table)
             for file in self._files(table):
-                ids = [id_(datum) for datum in read(self._log.store, file) if is_theirs(datum)]
+                ids = [id_(datum) for datum in self._read(file) if is_theirs(datum)]
                 if ids:
                     found.files.append(file)
                     found.rows += len(ids)
@@ -103,7 +106,7 @@ class Eraser:
         )
         draft = self._log.draft(Kind.ERASE, erasure=erasure)
         tombstone = Tombstone(by=draft.by, at=draft.at, erasure=erasure, offsets=self._log.manifest().offsets)
-        self._log.store.put(_name(erasure), [sealed(TOMBSTONE, tombstone)])
+        self._log.store.put(tombstone_name(erasure), [sealed(TOMBSTONE, tombstone)])
         self._replace(draft, files, ids)
 
     def again(self) -> int:
@@ -138,6 +141,12 @@ class Eraser:
         folders = self._log.manifest().folders(table.name)
         return [file for folder, files in folders.items() if folder.bucket == self._bucket for file in files]
 
+    def _read(self, file: ArchivedFile) -> Iterator[Datum]:
+        try:
+            yield from read(self._log.store, file)
+        except FileDamaged as error:
+            raise meanwhile(self._log, [file], error) from None
+
     def _lying(self) -> set[str]:
         """What lies in the tenant's bucket."""
         folders = [f"{table.name}/tenant_bucket={self._bucket:02}" for table in self._tables]
@@ -155,23 +164,35 @@ class Eraser:
         log, tables = self._log, {table.name: table for table in self._tables}
         lying = self._lying()  # before the manifest is read: what an entry adds meanwhile is not swept then
         manifest = log.manifest()
-        unknown = tuple(
-            sorted(lying - manifest.files.keys() - manifest.gone.keys())
-        )  # left by a crash, or to be refused
+        unknown = sorted(lying - manifest.files.keys() - manifest.gone.keys())  # left by a crash, or about to be added
+        theirs = tuple(name for name in unknown if self._holds(name, ids))
         for file in files:
             self._rewrite(batch, tables[file.table], file, ids.get(file.table, set()))
         old = tuple(file.name for file in files)
         added = batch.publish(log.store, replaces=old, offsets=log.manifest().offsets)
         try:
-            log.commit(replace(draft, added=added, removed=old, swept=unknown))
+            log.commit(replace(draft, added=added, removed=old, swept=theirs))
         except Superseded:  # no entry was written, so none will ever add these
-            for name in [*(file.name for file in added), *([_name(draft.erasure)] if draft.erasure else [])]:
+            for name in [*(file.name for file in added), *([tombstone_name(draft.erasure)] if draft.erasure else [])]:
                 log.store.delete(name)
             raise
 
+    def _holds(self, name: str, ids: Ids) -> bool:
+        """Whether a file that no entry has added holds anything of the person. Its other records may be nowhere else,
+        so what can't be read is kept."""
+        table = next(table for table in self._tables if name.startswith(f"{table.name}/"))
+        is_theirs = is_of(table, self.subject, set(), ids.get(table.name, set()))
+        try:
+            return any(is_theirs(datum) for datum in read(self._log.store, name))
+        except FileDamaged:
+            return False
+
     def _rewrite(self, batch: Batch, table: Table, file: ArchivedFile, ids: set[str]) -> None:
         """Writes what of a file is not to go into the batch's file of its folder."""
-        check(self._log.store, file)  # a new SHA-256 must not vouch for what had been damaged before
+        try:
+            check(self._log.store, file)  # a new SHA-256 must not vouch for what had been damaged before
+        except FileDamaged as error:
+            raise meanwhile(self._log, [file], error) from None
         tenant, id_, left_out = self.subject.tenant, id_of(table), 0
         into: FileWriter | None = None
         for datum in read(self._log.store, file):
@@ -191,17 +212,20 @@ def forget_erased(log: Log, spool: Path, codec: Codec = "zstandard", tables: Ite
     return sum(Eraser(log, Subject(tenant, ""), spool, codec, tables).again() for tenant in tenants)
 
 
-def _name(erasure: Erasure) -> str:
+def tombstone_name(erasure: Erasure) -> str:
+    """The object that an erasure lies in, beside its entry."""
     return f"{ERASURES}/{erasure.id}.json"
+
+
+def tombstone(store: Store, name: str) -> Tombstone:
+    """The erasure of one object. Raises ManifestDamaged, Missing, ArchiveUnavailable."""
+    with store.open(name) as stream:
+        return unsealed(TOMBSTONE, stream.read(), f"{store.url}/{name}")
 
 
 def tombstones(store: Store) -> list[Tombstone]:
     """Every erasure that ever began, in the order in which they did. Raises ManifestDamaged, ArchiveUnavailable."""
-    found = []
-    for name in store.sizes(ERASURES):
-        with store.open(name) as stream:
-            found.append(unsealed(TOMBSTONE, stream.read(), f"{store.url}/{name}"))
-    return sorted(found, key=lambda each: each.at)
+    return sorted((tombstone(store, name) for name in store.sizes(ERASURES)), key=lambda each: each.at)
 
 
 def merged(several: Iterable[Mapping[str, Iterable[str]]]) -> Ids:

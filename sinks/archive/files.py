@@ -11,6 +11,7 @@ import io
 import itertools
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from functools import lru_cache
@@ -31,7 +32,7 @@ from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
 from sinks.archive.layout import Folder, identity, new_name
 from sinks.archive.manifest import ArchivedFile, partition
-from sinks.archive.store import Missing, Store
+from sinks.archive.store import ArchiveUnavailable, Missing, Store
 
 Codec = Literal["zstandard", "deflate"]
 Datum = dict[str, Any]
@@ -87,7 +88,8 @@ def schema_fingerprint(table: Table) -> str:
 
 class FileWriter:
     """One open file of one folder of the layout, spooled in `spool`. A record that it holds already (`layout.identity`)
-    is not written again. One that has raised OSError is of no use: discard it, and write its records anew."""
+    is not written again. One that has raised ArchiveUnavailable is of no use: discard it, and write its records
+    anew."""
 
     def __init__(self, spool: Path, table: Table, folder: Folder, codec: Codec = "zstandard") -> None:
         self.table, self.folder = table, folder
@@ -101,8 +103,11 @@ class FileWriter:
         self._last: datetime | None = None
         self._sync = os.urandom(16)
         self._path = spool / f"{uuid4()}.spool"
-        self._file = self._path.open("xb")
-        self._writer = self._avro(self._file, {})
+        try:
+            self._file = self._path.open("xb")
+            self._writer = self._avro(self._file, {})
+        except OSError as error:
+            raise unwritable(spool, error) from error
         self._skip = self._file.tell()  # this header goes to nobody: `seal` makes the one that counts
 
     @property
@@ -116,12 +121,16 @@ class FileWriter:
         return self._file.tell() - self._skip
 
     def write(self, key: Key, datum: Datum, at: datetime) -> bool:
-        """Adds a record that occurred `at`; False where it was there already. Raises OSError."""
+        """Adds a record that occurred `at`; False where it was there already. Raises ArchiveUnavailable for the
+        spool."""
         seen = len(self._seen)
         self._seen.add(self._identity(key))
         if len(self._seen) == seen:
             return False
-        self._writer.write(datum)
+        try:
+            self._writer.write(datum)
+        except OSError as error:
+            raise unwritable(self._path.parent, error) from error
         if self._last is None or self._first is None:
             self._first = self._last = at
         elif at > self._last:
@@ -132,7 +141,7 @@ class FileWriter:
 
     def copy(self, datum: Datum) -> bool:
         """Adds a record as it stands in another file of the folder, and notes where it was captured, in any order;
-        False where it was there already. Raises OSError."""
+        False where it was there already. Raises ArchiveUnavailable."""
         event = self.table.mode is Mode.EVENT
         if not self.write(self._key(datum), datum, datum["occurred_at"] if event else self._day):
             return False
@@ -210,15 +219,23 @@ class FileWriter:
                 yield chunk
 
 
-def read(store: Store, file: ArchivedFile) -> Iterator[Datum]:
+def unwritable(spool: Path, error: OSError) -> ArchiveUnavailable:
+    """The error of a spool that can't be written: whatever it is, only time or an operator helps."""
+    return ArchiveUnavailable(
+        f"the spool in {spool} can't be written: {error}. See docs/runbook.md#archive-unavailable"
+    )
+
+
+def read(store: Store, file: ArchivedFile | str) -> Iterator[Datum]:
     """The records of a file, as they stand in it. Raises FileDamaged, Unavailable."""
-    with _opened(store, file.name) as stream:
+    name = file if isinstance(file, str) else file.name
+    with _opened(store, name) as stream:
         try:
             yield from fastavro.reader(stream)  # type: ignore[misc]  # a record's schema gives mappings
         except HeadraceError:
             raise
         except Exception as error:  # whatever a codec or a schema trips over is about what the file holds
-            raise FileDamaged(f"{store.url}/{file.name} can't be read: {error}. {_RUNBOOK}") from None
+            raise FileDamaged(f"{store.url}/{name} can't be read: {error}. {_RUNBOOK}") from None
 
 
 def check(store: Store, file: ArchivedFile) -> None:
@@ -258,8 +275,10 @@ def describe(store: Store, name: str, size: int) -> Head:
 _RUNBOOK = "See docs/runbook.md#file-damaged"
 
 
-def _opened(store: Store, name: str) -> BinaryIO:
+@contextmanager
+def _opened(store: Store, name: str) -> Iterator[BinaryIO]:
     try:
-        return store.open(name)
-    except Missing:
+        with store.open(name) as stream:
+            yield stream
+    except Missing:  # a bucket's object may also go while it is read
         raise FileDamaged(f"{store.url}/{name} is gone. {_RUNBOOK}") from None

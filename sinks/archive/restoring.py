@@ -86,7 +86,8 @@ def _plain(value: Any) -> Any:
 
 
 def _headers(datum: Datum) -> list[tuple[str, str | bytes | None]]:
-    headers: list[tuple[str, str | bytes | None]] = [(EPOCH_HEADER, str(datum["_epoch"]).encode())]
+    epoch = max(1, datum["_epoch"])  # 0 where it was backfilled; an event's epoch puts nothing in order
+    headers: list[tuple[str, str | bytes | None]] = [(EPOCH_HEADER, str(epoch).encode())]
     if datum.get("traceparent"):
         headers.append(("traceparent", datum["traceparent"].encode()))
     return headers

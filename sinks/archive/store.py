@@ -4,8 +4,10 @@ changed; what `put` has returned from survives a crash.
 fsspec's local files know neither a sync nor a name that is given once, so a folder is written to by hand.
 """
 
+import contextlib
 import io
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -101,10 +103,14 @@ class LocalStore:
 
     def sizes(self, folder: str) -> dict[str, int]:
         """See `Store.sizes`."""
+        sizes: dict[str, int] = {}
         with as_unavailable(self.url):
-            found = sorted(path for path in (self._root / folder).rglob("*") if path.is_file())
-            sizes = {path.relative_to(self._root).as_posix(): path.stat().st_size for path in found}
-        return {name: size for name, size in sizes.items() if not name.startswith(f"{TEMPORARY}/")}
+            for path in sorted((self._root / folder).rglob("*")):
+                with contextlib.suppress(FileNotFoundError):  # somebody has deleted it since it was listed
+                    found, name = path.stat(), path.relative_to(self._root).as_posix()
+                    if stat.S_ISREG(found.st_mode) and not name.startswith(f"{TEMPORARY}/"):
+                        sizes[name] = found.st_size
+        return sizes
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
@@ -127,7 +133,10 @@ class LocalStore:
 
 
 class ObjectStore:
-    """A bucket, or a folder of one. An object appears when its upload has ended, and only where there is none."""
+    """A bucket, or a folder of one. An object appears when its upload has ended, and only where there is none.
+
+    The manifest rests on that, and not every storage that speaks S3 keeps to it: the first `put` tries it out.
+    """
 
     def __init__(self, url: str, endpoint: str | None = None) -> None:
         self._url = url.rstrip("/")
@@ -139,6 +148,7 @@ class ObjectStore:
             raise HeadraceError(f"{url}: {error}; s3:// comes with `pip install 'headrace[s3]'`") from None
         except ValueError as error:
             raise HeadraceError(f"{url}: {error}; check HEADRACE_ARCHIVE__URL") from None
+        self._proven = False
 
     @property
     def url(self) -> str:
@@ -147,6 +157,27 @@ class ObjectStore:
 
     def put(self, name: str, chunks: Iterable[bytes]) -> None:
         """See `Store.put`."""
+        if not self._proven:
+            self._prove()
+        self._put(name, chunks)
+
+    def _prove(self) -> None:
+        """Returns when a name can be given once only. Raises HeadraceError where it can be given again."""
+        name = f"{TEMPORARY}/{uuid4()}"
+        self._put(name, [b"once"])
+        try:
+            self._put(name, [b"again"])
+        except Exists:
+            self._proven = True
+        finally:
+            self.delete(name)
+        if not self._proven:
+            raise HeadraceError(
+                f"{self.url}: here an object can replace another, so that two writers would lose each other's entries: "
+                "the storage must know If-None-Match. See docs/decisions/0009-archive.md"
+            )
+
+    def _put(self, name: str, chunks: Iterable[bytes]) -> None:
         with as_unavailable(self.url), tempfile.NamedTemporaryFile(prefix="headrace-") as whole:
             whole.writelines(chunks)
             whole.flush()

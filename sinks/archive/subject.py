@@ -1,11 +1,14 @@
 """Whose a record is: found by what its table declares in schemas/tables.py (`subjects`, `subject_group`)."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
+from schemas.errors import HeadraceError
 from schemas.tables import TABLES, Table
 from sinks.archive.files import Datum
 
@@ -71,6 +74,16 @@ def _field(path: str) -> Callable[[Datum], str | None]:
 
 
 def _in_json(text: str, name: str) -> str | None:
-    document = orjson.loads(text)
+    document = _document(text)
     found = document.get(name) if isinstance(document, dict) else None
     return found if found is None else str(found)
+
+
+def _document(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # jsonb takes greater numbers, and deeper documents
+        try:
+            return json.loads(text, parse_int=str, parse_float=str)
+        except RecursionError:
+            raise HeadraceError(f"a document is nested too deeply to be searched for a person: {text[:80]}…") from None

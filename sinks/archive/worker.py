@@ -152,7 +152,7 @@ class ArchiveWorker:
             records, ends = self._fetcher.records(messages, self._held)
             try:
                 self._take(records, ends)
-            except (OSError, ArchiveUnavailable, Superseded) as error:
+            except (ArchiveUnavailable, Superseded) as error:
                 self._take_rest(error)
         self._turned = time.monotonic()
 

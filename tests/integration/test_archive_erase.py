@@ -341,6 +341,27 @@ def test_a_file_that_a_crash_left_goes_with_the_persons_and_its_writer_is_refuse
         log.commit(log.draft(Kind.APPEND, added=left))
 
 
+def test_what_a_crash_left_of_others_stays(shop: Erasable):
+    """It may hold what the archive has nowhere else, where the last entries were lost; compaction judges that."""
+    theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody-else", seed=2)
+    shop.store_outbox(theirs)
+    shop.archive.send([*theirs, *others])
+    shop.archive.drain(shop.archive.worker())
+    log = shop.archive.log()
+    file = next(iter(log.manifest().files.values()))
+    with spooling(shop.archive.store) as spool:
+        batch = Batch(spool)
+        for datum in shop.archive.records(file):
+            if datum["event_id"] in ids(others):
+                into = batch.file(EVENTS, datum["tenant_id"], file.day)
+                into.write(key_of(EVENTS)(datum), datum, datum["occurred_at"])
+        (left,) = batch.publish(log.store)
+    shop.erase()
+    assert left.name in shop.archive.store.sizes("events")
+    log.commit(log.draft(Kind.APPEND, added=(left,)))
+    assert set(shop.archive.archived()) == ids(others)
+
+
 def test_an_order_whose_id_begins_like_an_erased_ones_stays(shop: Erasable):
     shop.archive_orders({"o-1": PERSON, "o-11": "somebody-else"})
     shop.erase()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,10 +18,12 @@ from kafka.decoding import Decoding
 from operations import connections
 from operations.archive.restore import restore
 from operations.settings import Settings
+from schemas.errors import HeadraceError
 from schemas.wire import EPOCH_HEADER
 from sinks.archive.reading import Selection
 from sinks.worker import SinkWorker
 from tests.eventually import eventually
+from tests.filing import append
 
 
 @pytest.fixture
@@ -108,6 +111,24 @@ def test_restored_events_land_as_the_rows_that_they_were(archive: Archiving):
         )
     assert restored == landed(archive, captured_topic)
     assert len(restored) == len(events)
+
+
+def test_what_was_backfilled_lands_like_what_was_captured(archive: Archiving):
+    (event,) = archive.events(1)
+    archive.send([event])
+    archive.drain(archive.worker())
+    (file,) = archive.log().manifest().files.values()
+    (datum,) = archive.records(file)
+    backfilled = datum | {"event_id": str(uuid4()), "_partition": -1, "_offset": -1, "_epoch": 0}
+    append(archive.log(), [backfilled])
+    topic, sent, _ = bring_back(archive, Selection(tenant=datum["tenant_id"]))
+    assert sent == 2
+    assert backfilled["event_id"] in [row[0] for row in landed(archive, topic)]
+
+
+def test_a_topic_of_the_running_line_is_refused(archive: Archiving):
+    with pytest.raises(HeadraceError, match=r"shop\.events\.order belongs to the running line"):
+        restore(settings_of(archive), Console(file=io.StringIO()), ALL, "shop.events.order")
 
 
 def test_a_restored_record_has_the_key_and_headers_of_a_captured_one(archive: Archiving):

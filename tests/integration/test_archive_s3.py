@@ -1,6 +1,7 @@
 """The same archive in a bucket: of two writers one is first, and a bucket out of reach costs time only."""
 
 import logging
+import random
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +18,17 @@ from proxy import Proxy
 from structlog.testing import capture_logs
 
 from operations.settings import Settings
+from schemas.errors import HeadraceError
 from schemas.tables import EVENTS
 from sinks.archive.audit import audit
 from sinks.archive.compaction import merge, sweep
-from sinks.archive.files import check
+from sinks.archive.files import FileDamaged, check, read
 from sinks.archive.log import ENTRIES, Log, Superseded
-from sinks.archive.manifest import Kind, Progress
-from sinks.archive.store import Exists, ObjectStore, Store, open_store
+from sinks.archive.manifest import ArchivedFile, Kind, Progress
+from sinks.archive.reading import records
+from sinks.archive.store import READ_BYTES, Exists, ObjectStore, Store, open_store
 from tests.eventually import eventually
+from tests.filing import NOON, append, event
 
 
 @dataclass
@@ -92,6 +96,20 @@ def test_what_was_put_once_is_never_overwritten(bucket: Bucket):
         assert stream.read() == b"first"
 
 
+def test_a_storage_in_which_a_name_can_be_given_twice_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
+    """What speaks S3 and does not know If-None-Match overwrites; s3fs then does what it does without being told."""
+    put_file = s3fs.S3FileSystem._put_file
+
+    async def careless(self, lpath, rpath, mode="overwrite", **how):
+        await put_file(self, lpath, rpath, **how)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", careless)
+    log = Log(bucket.store, "test")
+    with pytest.raises(HeadraceError, match="must know If-None-Match"):
+        log.commit(log.draft(Kind.APPEND))
+    assert not bucket.store.sizes("")
+
+
 class Meeting(ObjectStore):
     """The bucket, where the first entry of each writer is put when both have come that far."""
 
@@ -134,6 +152,36 @@ def test_of_two_writers_of_the_same_offsets_one_learns_that_it_must_not(bucket: 
     assert first == 1
     assert "t/0 is archived up to 10" in str(reason)
     assert Log(bucket.store, "test").manifest().number == 1
+
+
+def with_a_large_file(bucket: Bucket) -> tuple[Log, ArchivedFile]:
+    """An archive of one file that is fetched in several pieces."""
+    log = Log(bucket.store, "test")
+    noise = random.Random(1)  # noqa: S311
+    append(log, [event(n, occurred_at=NOON, payload=f'"{noise.randbytes(4_000).hex()}"') for n in range(1_500)])
+    (file,) = log.manifest().files.values()
+    assert file.size > 4 * READ_BYTES
+    return log, file
+
+
+def test_a_file_that_is_deleted_while_it_is_read_is_gone(bucket: Bucket):
+    """Of a bucket, unlike a folder, nothing is left to a reader that has opened what is deleted."""
+    log, file = with_a_large_file(bucket)
+    reading = read(log.store, file)
+    next(reading)
+    log.store.delete(file.name)
+    with pytest.raises(FileDamaged, match="is gone"):
+        list(reading)
+
+
+def test_a_reader_that_is_slower_than_the_grace_is_told_to_read_again(bucket: Bucket):
+    log, file = with_a_large_file(bucket)
+    reading = records(log, EVENTS)
+    next(reading)
+    log.commit(log.draft(Kind.COMPACT, removed=(file.name,)))
+    log.store.delete(file.name)
+    with pytest.raises(Superseded, match="read again"):
+        list(reading)
 
 
 def test_a_bucket_out_of_reach_makes_the_worker_rest_until_it_is_back(archive: Archiving, bucket: Bucket):

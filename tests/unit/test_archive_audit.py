@@ -1,5 +1,6 @@
 """`headrace archive verify` names all that is wrong, and goes on."""
 
+import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,11 @@ from uuid_utils import uuid7
 from schemas.tables import EVENTS
 from sinks.archive.audit import Audit, What, audit
 from sinks.archive.compaction import merge
+from sinks.archive.erasing import tombstone_name
 from sinks.archive.log import ManifestDamaged
-from sinks.archive.manifest import Erasure, Kind
+from sinks.archive.manifest import Kind
 from sinks.archive.reading import records
-from tests.filing import append, event, flip, headrace, open_log
+from tests.filing import append, erase, event, flip, headrace, open_log
 
 
 @pytest.fixture
@@ -156,12 +158,38 @@ def test_files_that_compaction_has_replaced_are_harmless(folder: Path, tmp_path:
 
 def test_an_erased_file_that_still_lies_there_is_damage(folder: Path):
     name, *_ = names(folder)
-    log = open_log(folder)
-    erasure = Erasure(id="1", tenant="t", subject_sha256="", events={})
-    log.commit(log.draft(Kind.ERASE, removed=(name,), erasure=erasure))
+    erase(open_log(folder), {}, removed=(name,))
     some = look(folder)
     assert found(some) == {name: What.ERASED}
     assert some.damaged
+
+
+def test_an_erased_event_that_a_file_still_holds_is_damage(folder: Path):
+    name, *_ = names(folder)
+    erase(open_log(folder), {"events": [event(3)["event_id"]]})
+    (one,) = look(folder).findings
+    assert (one.what, one.name) == (What.ERASED, name)
+    assert "holds 1 records that were erased" in one.said
+
+
+def test_a_tombstone_that_a_rebuild_could_not_read_is_found(folder: Path):
+    damaged, missing = (folder / tombstone_name(erase(open_log(folder), {})) for _ in range(2))
+    assert not look(folder).findings
+    flip(damaged)
+    missing.unlink()
+    assert found(look(folder)) == {path.relative_to(folder).as_posix(): What.MANIFEST for path in (damaged, missing)}
+
+
+def test_files_without_any_entry_are_no_whole_archive(folder: Path):
+    shutil.rmtree(folder / "manifest")
+    assert What.MANIFEST in [each.what for each in look(folder, timedelta(days=1)).findings]
+    assert not look(folder).damaged  # its first entry may be on its way
+
+
+def test_of_an_archive_that_is_not_there_nobody_hears_that_it_is_whole(tmp_path: Path):
+    code, said = run(tmp_path / "not-mounted", "verify")
+    assert code == 2
+    assert "nothing was ever archived at" in said and "HEADRACE_ARCHIVE__URL" in said
 
 
 def test_the_command_says_all_of_it_by_its_exit_code(folder: Path, tmp_path: Path):
@@ -175,6 +203,18 @@ def test_the_command_says_all_of_it_by_its_exit_code(folder: Path, tmp_path: Pat
     (tmp_path / "no-folder").write_text("")
     code, said = run(tmp_path / "no-folder", "verify")
     assert code == 2, said
+
+
+def test_the_command_says_what_is_harmless_in_one_line(folder: Path, tmp_path: Path):
+    before = names(folder)
+    list(merge(open_log(folder), tmp_path, [EVENTS]))
+    code, said = run(folder, "verify")
+    line, verdict = said.splitlines()
+    assert code == 0
+    assert line.startswith(f"removed: 3 files, {before[0]} for one: ")
+    assert verdict.startswith("everything is whole")
+    found = json.loads(run(folder, "verify", "--json")[1])["findings"]
+    assert [each["name"] for each in found] == before
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:

@@ -69,6 +69,24 @@ def test_compact_says_what_it_merged_and_later_what_it_deleted(folder: Path):
     assert ids(open_log(folder)) == before
 
 
+def test_a_spool_without_room_is_one_line_and_nothing_has_changed(folder: Path):
+    before = ids(open_log(folder))
+    with headrace(folder, "compact", under=["bash", "-c", 'ulimit -f 1; exec "$@"', "-"]) as process:
+        _, wrong = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "the spool in" in wrong and "archive-unavailable" in wrong and "Traceback" not in wrong
+    assert ids(open_log(folder)) == before
+
+
+def test_a_spool_that_is_no_folder_is_one_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HEADRACE_ARCHIVE__SPOOL", str(tmp_path / "file"))
+    with headrace(folder, "compact") as process:
+        _, wrong = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "the spool in" in wrong and "Traceback" not in wrong
+
+
 def test_compact_names_a_damaged_file_and_goes_on_with_the_others(folder: Path):
     log = open_log(folder)
     append(log, [event(21, "tenant-002")])

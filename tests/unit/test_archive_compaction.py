@@ -11,15 +11,17 @@ from hypothesis import given
 from hypothesis import settings as examples
 from uuid_utils import uuid7
 
-from schemas.tables import EVENTS
+from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.batch import Batch
 from sinks.archive.compaction import Merged, groups, merge, sweep
-from sinks.archive.files import check, describe
+from sinks.archive.erasing import Eraser
+from sinks.archive.files import Datum, check, describe, read
 from sinks.archive.log import Log, Superseded
-from sinks.archive.manifest import Erasure, Kind, Progress
+from sinks.archive.manifest import Kind, Progress
 from sinks.archive.reading import records
 from sinks.archive.store import Exists
-from tests.filing import NOON, append, event, flip, ids, open_log
+from sinks.archive.subject import Subject
+from tests.filing import NOON, append, erase, event, flip, ids, open_log, order_line
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -88,24 +90,55 @@ def test_no_file_becomes_much_larger_than_the_target(log: Log):
 
 def test_erased_events_are_left_out_and_counted(log: Log):
     gone = [event(number)["event_id"] for number in (3, 25)]
-    erasure = Erasure(id="1", tenant="tenant-001", subject_sha256="", events={"events": gone})
-    log.commit(log.draft(Kind.ERASE, erasure=erasure))
+    erase(log, {"events": gone})
     compact(log)
     (file,) = log.manifest().files.values()
     assert (file.rows, file.erased) == (28, 2)
 
 
+def test_erased_rows_of_every_key_are_left_out(log: Log):
+    for line in (1, 2):
+        append(log, [order_line("o-1", line), order_line("o-2", line)], ORDER_LINES)
+    erase(log, {"order_lines": ["o-1/1", "o-1/2"]})
+    with tempfile.TemporaryDirectory() as spool:
+        (merged,) = merge(log, Path(spool), [ORDER_LINES])
+    (file,) = merged.added
+    assert (file.rows, file.erased, merged.dropped) == (2, 2, 2)
+
+
+def test_what_was_not_captured_has_no_offset(log: Log):
+    append(log, [event(40, _partition=-1, _offset=-1, _epoch=0)])
+    compact(log)
+    (file,) = log.manifest().files.values()
+    assert file.offsets == {"shop.events.order/0": (0, 119)}
+
+
+def test_a_file_that_is_erased_while_its_folder_waits_is_no_damage(log: Log):
+    append(log, [event(40, occurred_at=NOON + DAY)])
+    append(log, [event(41, occurred_at=NOON + DAY)])
+    other, waiting = (
+        open_log(Path(log.store.url)),
+        [file for file in log.manifest().files.values() if file.day.day == 4],
+    )
+    with tempfile.TemporaryDirectory() as spool:
+        merging = merge(log, Path(spool), [EVENTS])
+        next(merging)
+        other.commit(other.draft(Kind.ERASE, removed=(waiting[0].name,)))
+        other.store.delete(waiting[0].name)
+        (left,) = merging
+    assert not left.damaged
+    assert "removed from the archive while it was being read" in str(left.refusal)
+
+
 def test_a_folder_of_which_all_is_erased_has_no_file(log: Log):
     gone = [event(number)["event_id"] for number in range(30)]
-    erasure = Erasure(id="1", tenant="tenant-001", subject_sha256="", events={"events": gone})
-    log.commit(log.draft(Kind.ERASE, erasure=erasure))
+    erase(log, {"events": gone})
     (merged,) = compact(log)
     assert (merged.added, log.manifest().files) == ((), {})
 
 
 def test_an_erasure_during_a_compaction_wins(log: Log, monkeypatch: pytest.MonkeyPatch):
-    gone = Erasure(id="1", tenant="tenant-001", subject_sha256="", events={"events": [event(3)["event_id"]]})
-    _before_commit(log, monkeypatch, lambda other: other.commit(other.draft(Kind.ERASE, erasure=gone)))
+    _before_commit(log, monkeypatch, lambda other: erase(other, {"events": [event(3)["event_id"]]}))
     before = lying(log)
     (merged,) = compact(log)
     assert merged.refusal is not None and "something was erased meanwhile" in merged.refusal
@@ -253,14 +286,30 @@ def _orphan(log: Log) -> str:
 steps = st.one_of(
     st.lists(st.integers(0, 30), min_size=1, max_size=8),
     st.sampled_from(["compact", "sweep now", "sweep later"]),
+    st.builds(Subject, st.sampled_from(["tenant-000", "tenant-001", "tenant-002"]), st.sampled_from("abc")),
 )
+
+
+def of_customer(number: int) -> Datum:
+    """An event that may come again, at any time, and is always the same."""
+    return event(number, f"tenant-{number % 3:03}", payload=f'{{"customer_id": "{"abc"[number % 5 % 3]}"}}')
+
+
+def erase_all_of(log: Log, subject: Subject) -> None:
+    with tempfile.TemporaryDirectory() as spool:
+        eraser = Eraser(log, subject, Path(spool), tables=[EVENTS])
+        found = eraser.find(eraser.groups(), eraser.known())
+        if found.files:
+            eraser.erase(found.files, found.ids)
 
 
 @examples(max_examples=25)
 @given(st.lists(steps, max_size=12))
 def test_whatever_happens_a_reader_sees_each_event_once(history):
     with tempfile.TemporaryDirectory() as folder:
-        log, model = open_log(Path(folder)), set()
+        log = open_log(Path(folder))
+        model: set[int] = set()
+        gone: set[int] = set()
         for step in history:
             match step:
                 case "compact":
@@ -269,10 +318,22 @@ def test_whatever_happens_a_reader_sees_each_event_once(history):
                     swept(log)
                 case "sweep later":
                     swept(log, after=2 * DAY)
+                case Subject():
+                    erase_all_of(log, step)
+                    theirs = {n for n in model if of_customer(n)["tenant_id"] == step.tenant and is_of(n, step)}
+                    model, gone = model - theirs, gone | theirs
                 case _:
-                    append(log, [event(number, f"tenant-{number % 3:03}") for number in step])
-                    model |= {event(number)["event_id"] for number in step}
-            assert ids(open_log(Path(folder))) == sorted(model)
+                    fresh = set(step) - gone  # what was erased the worker does not archive again
+                    append(log, map(of_customer, sorted(fresh)))
+                    model |= fresh
+            assert ids(open_log(Path(folder))) == sorted(event(number)["event_id"] for number in model)
+            for file in log.manifest().files.values():
+                check(log.store, file)
+                assert not gone & {datum["_offset"] for datum in read(log.store, file)}
+
+
+def is_of(number: int, subject: Subject) -> bool:
+    return f'"{subject.id}"' in of_customer(number)["payload"]
 
 
 def test_an_entry_that_was_written_and_not_answered_is_found_behind_others(log: Log, monkeypatch: pytest.MonkeyPatch):

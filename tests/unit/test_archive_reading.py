@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from operations.archive.reading import lines
-from schemas.tables import EVENTS
+from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.files import FileDamaged
 from sinks.archive.log import Log
-from sinks.archive.manifest import Erasure, Kind
 from sinks.archive.reading import Selection, records
-from tests.filing import NOON, append, event, flip, headrace, ids, open_log
+from tests.filing import NOON, append, erase, event, flip, headrace, ids, open_log, order_line
 
 MANY = [
     event(1),
@@ -41,6 +40,11 @@ def log(tmp_path: Path) -> Log:
         (Selection(since=date(2026, 8, 4)), {4, 5}),
         (Selection(until=date(2026, 8, 4)), {1, 2, 3, 4}),
         (Selection(since=date(2026, 8, 4), until=date(2026, 8, 4), tenant="tenant-001"), {4}),
+        (Selection(since=NOON + timedelta(minutes=2)), {2, 3, 4, 5}),
+        (Selection(until=NOON + timedelta(minutes=2)), {1}),
+        (Selection(since=NOON + timedelta(minutes=2), until=NOON + timedelta(days=1)), {2, 3}),
+        (Selection(since=date(2026, 8, 4), until=NOON + timedelta(days=1, seconds=1)), {4}),
+        (Selection(since=date.min, until=date.max), {1, 2, 3, 4, 5}),
     ],
 )
 def test_only_what_is_selected_is_read(log: Log, selection: Selection, numbers: set[int]):
@@ -61,6 +65,30 @@ def test_folders_that_cannot_hold_what_is_selected_are_not_opened(log: Log):
     assert len(list(records(log, EVENTS, Selection(since=date(2026, 8, 4))))) == 2
 
 
+def test_files_that_cannot_hold_what_is_selected_are_not_opened(log: Log):
+    append(log, [event(600)])
+    for file in log.manifest().files.values():
+        if file.last < NOON + timedelta(hours=10):
+            log.store.delete(file.name)
+    evening = Selection(since=NOON + timedelta(hours=5), until=date(2026, 8, 3))
+    assert [datum["_offset"] for datum in records(log, EVENTS, evening)] == [600]
+
+
+def test_erased_rows_of_every_key_are_not_shown(tmp_path: Path):
+    log = open_log(tmp_path)
+    append(log, [order_line("o-1", 1), order_line("o-1", 2), order_line("o-2", 1)], ORDER_LINES)
+    erase(log, {"order_lines": ["o-1/1", "o-1/2"]})
+    assert [(row["order_id"], row["line_no"]) for row in records(log, ORDER_LINES)] == [("o-2", 1)]
+
+
+def test_rows_that_age_by_month_are_of_its_first_instant(tmp_path: Path):
+    log = open_log(tmp_path)
+    append(log, [order_line("o-1", 1)], ORDER_LINES)
+    august = date(2026, 8, 1)
+    assert len(list(records(log, ORDER_LINES, Selection(since=august, until=august)))) == 1
+    assert not list(records(log, ORDER_LINES, Selection(since=date(2026, 8, 2))))
+
+
 def test_a_repeat_in_another_file_is_read_once(log: Log):
     append(log, [event(1, _offset=101), event(6)])
     assert ids(log) == sorted(event(number)["event_id"] for number in range(1, 7))
@@ -68,8 +96,7 @@ def test_a_repeat_in_another_file_is_read_once(log: Log):
 
 def test_an_erased_event_is_not_shown_even_where_a_file_still_holds_it(log: Log):
     gone = event(2)["event_id"]
-    erasure = Erasure(id="1", tenant="tenant-001", subject_sha256="", events={"events": [gone]})
-    log.commit(log.draft(Kind.ERASE, erasure=erasure))
+    erase(log, {"events": [gone]})
     assert {datum["_offset"] for datum in records(log, EVENTS)} == {1, 3, 4, 5}
 
 
@@ -97,6 +124,25 @@ def test_decimals_are_printed_as_text():
     from operations.archive.reading import _exact
 
     assert _exact(Decimal("12345678901234.5600")) == "12345678901234.5600"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--since", "2026-08-03T12:02", "--until", "2026-08-04"], 3),
+        (["--since", "2026-08-03T14:02:00+02:00", "--until", "2026-08-04T00:00Z"], 2),
+    ],
+)
+def test_the_command_takes_days_and_instants(log: Log, arguments: list[str], count: int):
+    said, wrong = headrace(log.store.url, "cat", *arguments).communicate(timeout=60)
+    assert (len(said.splitlines()), wrong) == (count, "")
+
+
+def test_a_wrong_instant_is_named_with_what_was_expected(log: Log):
+    with headrace(log.store.url, "cat", "--since", "yesterday") as process:
+        _, wrong = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "expected 2026-11-23 or" in " ".join(wrong.split())
 
 
 def test_the_command_ends_at_its_limit(log: Log):
