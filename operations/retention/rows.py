@@ -102,7 +102,7 @@ class RowRetention:
         reached(KillPoint.REPORT_ROWS_RETIRED)
         self._tombstone(month)  # 6
         reached(KillPoint.TOMBSTONED)
-        self._note(month, sums, done=True)
+        self._note_done(month, sums)
         reached(KillPoint.RETIREMENT_NOTED)
 
     # ---- 1 and 2 ------------------------------------------------------------------------------------------------
@@ -203,6 +203,6 @@ class RowRetention:
     def _retired(self, month: date, sums: Mapping[str, Sum], *, done: bool = False) -> Retired:
         return Retired(store=self._part, what=month.isoformat(), proof=dict(sums), held=self._held, done=done)
 
-    def _note(self, month: date, sums: Mapping[str, Sum], *, done: bool) -> None:
+    def _note_done(self, month: date, sums: Mapping[str, Sum]) -> None:
         log = self._stores.log
-        log.commit(log.draft(Kind.RETIRE, retired=self._retired(month, sums, done=done)))
+        log.commit(log.draft(Kind.RETIRE, retired=self._retired(month, sums, done=True)))
