@@ -1,6 +1,8 @@
 # make demo    the whole line on this machine, proven row by row (OLIST=DIR plays real orders; KEEP=1 leaves it running)
 # make up      the servers, migrated and capturing, for work of your own       make down / make wipe
 # make test    everything that must hold: lint, types, layers, unit to chaos   make check  the fast part of it
+# make compose-up    the line on the official images, SQL Server and MongoDB included      make compose-down (WIPE=1: its data too)
+# make compose-demo  the same demo as above on it, proven row by row                      make compose-test  the T-SQL tests on it
 # make bench   enrichment, landing and archiving, measured                   make bench-archive  the last one alone
 
 SHELL := /bin/bash
@@ -9,7 +11,7 @@ PYTHON ?= python3
 ORDERS ?= 2000
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check test bench bench-archive lock
+.PHONY: help install odbc demo up down wipe check test bench bench-archive lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -54,6 +56,25 @@ down:
 
 wipe:
 	@$(BIN)/headrace down --wipe
+
+# ---- with Docker: needs nothing else of this machine -----------------------------------------------------------
+
+# Random passwords, once; those that are there stay.
+.env: deploy/compose/env.sh
+	@umask 077 && sh deploy/compose/env.sh .env > .env.new && mv .env.new .env
+
+compose-up: .env
+	docker compose up --build --detach --wait enrich report archive
+	@echo "The line runs; make compose-demo trades on it. Status: docker compose run --rm --no-deps connectors status"
+
+compose-demo: compose-up
+	docker compose run --rm --no-deps demo
+
+compose-down: .env
+	docker compose --profile demo down $(if $(WIPE),--volumes)
+
+compose-test: compose-up install
+	sh deploy/compose/test.sh
 
 # ---- working on it ----------------------------------------------------------------------------------------------
 

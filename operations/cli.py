@@ -207,11 +207,18 @@ def demo(
     orders: Annotated[int, typer.Option(help="How many orders the pretend shop trades.", min=1)] = 2_000,
     olist: Annotated[Path | None, typer.Option(help="Play the real orders of this folder instead.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running at the end.")] = False,
+    running: Annotated[
+        bool, typer.Option("--running", help="Start nothing: show the line that the settings name, and leave it be.")
+    ] = False,
 ) -> None:
     """Start everything, trade, watch it arrive, and prove that reporting equals Postgres."""
     from operations import demo as show
 
-    if not show.run(configuration.stack_dir(), out, orders=orders, olist=olist, keep=keep):
+    if running:
+        equal = show.run_on(configuration.load(), out, orders=orders, olist=olist)
+    else:
+        equal = show.run(configuration.stack_dir(), out, orders=orders, olist=olist, keep=keep)
+    if not equal:
         raise typer.Exit(WRONG)
 
 

@@ -63,10 +63,27 @@ def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bo
     return not failed
 
 
+def run_on(settings: Settings, out: Console, *, orders: int, olist: Path | None) -> bool:
+    """Show everything but the start and the end, on a line that runs already, such as that of docker-compose.yml.
+
+    Returns whether reporting equals the sources.
+    """
+    past = load.history(folder=olist, orders=orders, seed=1)
+    began = time.monotonic()
+    at = settings.reporting
+    _step(out, "[1/5] servers", f"running already; reporting is {at.database} ({at.adapter}) at {at.host}:{at.port}")
+    barrier.cross(connections.hops(settings), deadline_s=CATCH_UP_S)
+    _step(out, "[2/5] line", f"captures, enriches and lands; {time.monotonic() - began:.1f} s")
+    return _tour(settings, past, out, began, lambda: None)
+
+
 def _show(folder: Path, past: History, out: Console) -> bool:
     began = time.monotonic()
     settings = _start(folder, out)
-    check = partial(local.check_workers, folder)
+    return _tour(settings, past, out, began, partial(local.check_workers, folder))
+
+
+def _tour(settings: Settings, past: History, out: Console, began: float, check: Check) -> bool:
     landed_after = _trade(settings, past, out, began, check)
     _change(settings, out, check)
     equal = _prove(settings, out, check) and _age(settings, past.first_day, out, check)

@@ -21,13 +21,14 @@ def connection_string(reporting: Reporting, user: str, password: str, *, databas
         "APP": "headrace",
     }
     if "driver=" not in reporting.odbc.lower():
-        attributes["DRIVER"] = str(_driver())
+        attributes["DRIVER"] = str(driver())
     # Braces quote a value, whatever it holds; a closing one in it is doubled.
     quoted = (f"{name}={{{value.replace('}', '}}')}}}" for name, value in attributes.items() if value)
     return ";".join([*quoted, reporting.odbc])
 
 
-def _driver() -> Path:
+def driver() -> Path:
+    """The driver's library in the package, for this machine. Raises HeadraceError if there is none."""
     package = find_spec("mssql_python_odbc")
     if package is None or package.origin is None:
         raise HeadraceError("SQL Server's driver is not installed; run: pip install 'headrace[sqlserver]'")

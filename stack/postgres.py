@@ -28,6 +28,9 @@ OWNERS = (
     ("registry", "LOGIN", "registry"),
 )
 
+# initdb's arguments. The provider is Postgres itself, so the locale is there whatever LANG and the system say.
+LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
@@ -78,11 +81,7 @@ def initialize(home: Home, password: str) -> None:
             "--username=postgres",
             f"--pwfile={secret}",
             "--auth=scram-sha-256",
-            # The provider is Postgres itself, so the locale is there whatever LANG and the system say.
-            "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--locale=C",
+            *LOCALE,
         )
     finally:
         secret.unlink()

@@ -2,7 +2,6 @@
 that may create databases and logins. The run's header says whether they do."""
 
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -11,20 +10,20 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tenacity import Retrying, stop_after_delay, wait_fixed
 
 import migrations
 from migrations.errors import MigrationFailed
 from operations import connections
 from operations.migrate import migrate_reporting
 from operations.odbc import connection_string
-from operations.settings import Reporting, Settings
+from operations.settings import Settings
 from schemas.change import Op
 from schemas.sums import sum_of
 from schemas.tables import EVENTS, ORDERS, PAYMENTS, reported
 from sinks.cutoff import Cutoff
 from sinks.port import Batch
 from tests.contract.trade import DAY, MONTH, Tenant
+from tests.sqlserver_database import empty, reporting
 
 ODBC = os.environ["HEADRACE_TEST_SQLSERVER"]
 FOLDER = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"
@@ -33,40 +32,13 @@ PLACE = "[_epoch], [_offset], [_version], [_log_commit], [_log_change], [_delete
 PERMISSION_DENIED = (229, 262, 2760, 3701, 4701, 33557097)  # the last one is Babelfish's for whatever has no number
 
 
-def reporting(odbc: str) -> Reporting:
-    """What the connection string says, as settings, with a database of its own."""
-    given = dict(part.split("=", 1) for part in odbc.strip(";").split(";"))
-    host, port = given.pop("SERVER").split(",")
-    given.pop("DATABASE", None)
-    return Reporting(
-        adapter="sqlserver",
-        host=host,
-        port=int(port),
-        database=f"test_migrations_{secrets.token_hex(4)}",
-        migrator_user=given.pop("UID"),
-        migrator_password=SecretStr(given.pop("PWD")),
-        writer_password=SecretStr("Wr1te'} ;" + secrets.token_hex(4)),
-        reader_password=SecretStr("Re4d-" + secrets.token_hex(4)),
-        retention_password=SecretStr("Ret1re-" + secrets.token_hex(4)),
-        odbc=";".join(f"{name}={value}" for name, value in given.items()),
-    )
-
-
 @pytest.fixture(scope="module")
 def target() -> Iterator[Settings]:
     """Settings of an empty database, which is dropped at the end."""
-    import pyodbc
-
-    at = reporting(ODBC or "")
-    password = at.migrator_password.get_secret_value()
-    with pyodbc.connect(connection_string(at, at.migrator_user, password, database="master"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE [{at.database}]")
+    at = reporting(ODBC)
+    with empty(at):
         # What is migrated here needs no other server.
         yield Settings.model_construct(reporting=at)
-        for attempt in Retrying(stop=stop_after_delay(20), wait=wait_fixed(0.1), reraise=True):  # sessions end late
-            with attempt:
-                admin.execute(f"DROP DATABASE [{at.database}]")
-    admin.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,13 @@
+-- What no migration can make: the database, and the login that owns it and may make the other logins.
+-- sqlcmd reads the password from the environment. Harmless when repeated.
+
+IF DB_ID(N'reporting') IS NULL
+    CREATE DATABASE [reporting];
+GO
+IF NOT EXISTS (SELECT 1 FROM sys.server_principals WHERE name = N'reporting_migrator')
+    CREATE LOGIN [reporting_migrator] WITH PASSWORD = N'$(REPORTING_MIGRATOR_PASSWORD)';
+GO
+GRANT ALTER ANY LOGIN TO [reporting_migrator];
+GO
+ALTER AUTHORIZATION ON DATABASE::[reporting] TO [reporting_migrator];
+GO

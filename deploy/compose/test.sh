@@ -1,0 +1,12 @@
+#!/bin/sh
+# The T-SQL tests on the SQL Server of docker-compose.yml, in a database of their own. `make compose-test` calls it.
+set -eu
+
+set -a
+. ./.env
+set +a
+docker compose exec -T sqlserver sh -c 'SQLCMDPASSWORD="$MSSQL_SA_PASSWORD" /opt/mssql-tools18/bin/sqlcmd -C -b \
+  -S 127.0.0.1 -U sa -Q "IF DB_ID(N'\''tests'\'') IS NULL CREATE DATABASE [tests]"'
+driver=$(.venv/bin/python -c 'from operations import odbc; print(odbc.driver())')
+export HEADRACE_TEST_SQLSERVER="DRIVER=$driver;SERVER=127.0.0.1,11433;DATABASE=tests;UID=sa;PWD=$SQLSERVER_SA_PASSWORD;Encrypt=yes;TrustServerCertificate=yes"
+.venv/bin/pytest tests/contract tests/integration/test_migrations_sqlserver.py tests/chaos/test_compose_commands.py
