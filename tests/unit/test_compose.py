@@ -6,28 +6,26 @@ import re
 import string
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args
+from typing import Any
 from xml.etree import ElementTree
 
-import click
 import jsonschema
 import pytest
-import typer
 import yaml
-from pydantic import BaseModel
 
 from connectors.line import template
 from kafka.serving import Serving
-from operations.cli import Worker, app
+from operations.cli import Worker
 from operations.settings import PREFIX, Settings
 from schemas.tables import Source
 from stack import postgres as pg
 from stack import servers
 from stack.folder import PORT_NAMES, Folder
 from tests import compose
+from tests.commands import accepted
+from tests.setting_names import setting_names
 
 ROOT = compose.ROOT
 SERVICES = compose.services()
@@ -161,14 +159,7 @@ def test_each_worker_has_a_service():
 
 @pytest.mark.parametrize("name", HEADRACE)
 def test_a_services_command_is_one_of_ours(name):
-    command, arguments = typer.main.get_command(app), list(HEADRACE[name]["command"])
-    context = None
-    while isinstance(command, click.Group):
-        context = click.Context(command, parent=context)
-        _, found, arguments = command.resolve_command(context, arguments)
-        assert found is not None
-        command = found
-    command.make_context(name, arguments)
+    accepted(HEADRACE[name]["command"])
 
 
 @pytest.mark.parametrize("name", HEADRACE)
@@ -181,14 +172,6 @@ def test_a_services_settings_are_all_that_are_needed_and_nothing_else(name, env,
     assert settings.reporting.adapter == "sqlserver"
     assert f"{settings.reporting.host}:{settings.reporting.port}" == "sqlserver:1433"
     assert settings.connect.url == "http://connect:8083"
-
-
-def setting_names(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        full = f"{prefix}{name.upper()}"
-        kinds = get_args(field.annotation) if isinstance(field.annotation, UnionType) else (field.annotation,)
-        nested = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        yield from setting_names(nested, f"{full}__") if nested else (full,)
 
 
 def test_the_images_own_settings_are_ours():

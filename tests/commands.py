@@ -1,0 +1,19 @@
+"""Whether the command line that a deployment's file holds is one of ours."""
+
+from collections.abc import Sequence
+
+import click
+import typer
+
+from operations.cli import app
+
+
+def accepted(arguments: Sequence[str]) -> None:
+    """Parse `headrace ARGUMENTS` without running it. Raises click.UsageError for what `headrace` would refuse."""
+    command, left, context = typer.main.get_command(app), list(arguments), None
+    while isinstance(command, click.Group):
+        context = click.Context(command, parent=context)
+        name, found, left = command.resolve_command(context, left)
+        assert found is not None, name
+        command = found
+    command.make_context(command.name or "", left)

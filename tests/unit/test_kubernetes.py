@@ -1,0 +1,94 @@
+"""deploy/kubernetes against Kubernetes' own schemas, and against the image and the command that it runs."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from operations.cli import Worker
+from operations.settings import Settings
+from tests import compose
+from tests.commands import accepted
+from tests.setting_names import required, setting_names
+
+BASE = compose.ROOT / "deploy" / "kubernetes"
+KUSTOMIZATION = yaml.safe_load((BASE / "kustomization.yaml").read_text())
+OBJECTS: list[dict[str, Any]] = [
+    found for name in KUSTOMIZATION["resources"] for found in yaml.safe_load_all((BASE / name).read_text())
+]
+DEPLOYMENTS = {found["metadata"]["name"]: found for found in OBJECTS if found["kind"] == "Deployment"}
+SETTINGS = (BASE / "settings.env").read_text()
+KUBERNETES = "1.34"
+
+
+def pods(found: Any) -> Iterator[dict[str, Any]]:
+    """Every pod's spec within an object."""
+    if isinstance(found, dict):
+        if "containers" in found:
+            yield found
+        for value in found.values():
+            yield from pods(value)
+
+
+PODS = [pod for found in OBJECTS for pod in pods(found)]
+CONTAINERS = [container for pod in PODS for container in [*pod.get("initContainers", []), *pod["containers"]]]
+
+
+@pytest.mark.parametrize("found", OBJECTS, ids=lambda found: f"{found['kind']}-{found['metadata']['name']}")
+def test_each_object_is_what_kubernetes_expects(found):
+    kubernetes_validate.validate(found, KUBERNETES, strict=True)
+
+
+def test_every_file_is_part_of_the_base():
+    assert {path.name for path in BASE.glob("*.yaml")} == {"kustomization.yaml", *KUSTOMIZATION["resources"]}
+
+
+def test_each_worker_is_deployed_and_may_be_disturbed_one_at_a_time():
+    assert set(DEPLOYMENTS) == {f"headrace-{worker.value}" for worker in Worker}
+    budgets = {found["metadata"]["name"]: found["spec"] for found in OBJECTS if found["kind"] == "PodDisruptionBudget"}
+    for name, deployment in DEPLOYMENTS.items():
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert budgets[name] == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+        assert deployment["spec"]["selector"]["matchLabels"] == labels
+        assert deployment["spec"]["replicas"] > 1
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: " ".join(container["args"]))
+def test_a_containers_command_is_one_of_ours(container):
+    accepted(container["args"])
+
+
+def test_probes_ask_what_a_worker_serves_where_the_image_serves_it():
+    (port,) = set(re.findall(r"HTTP_PORT=(\d+)", (compose.ROOT / "Dockerfile").read_text()))
+    for deployment in DEPLOYMENTS.values():
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["ports"] == [{"name": "http", "containerPort": int(port)}]
+        probed = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+        assert {probe["port"] for probe in probed.values()} == {"http"}
+        assert [probe["path"] for probe in probed.values()] == ["/healthz", "/healthz", "/readyz"]
+
+
+def test_containers_run_the_one_image_as_the_user_that_it_has():
+    (image,) = KUSTOMIZATION["images"]
+    assert {container["image"] for container in CONTAINERS} == {image["name"]}
+    assert {service["image"] for service in compose.of_headrace().values()} == {f"{image['name']}:{image['newTag']}"}
+    (user,) = re.findall(r"^USER (\d+)$", (compose.ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {pod["securityContext"]["runAsUser"] for pod in PODS} == {int(user)}
+    for container in CONTAINERS:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["resources"]["limits"].keys() == {"memory"}
+
+
+def test_config_map_and_secret_have_every_setting_that_is_needed_and_no_other():
+    given = set(re.findall(r"^(HEADRACE_\w+)=", SETTINGS, re.MULTILINE))
+    secret = set(re.findall(r"HEADRACE_\w+", "".join(re.findall(r"^#.*$", SETTINGS, re.MULTILINE))))
+    assert given | secret <= set(setting_names(Settings))
+    assert set(required(Settings)) <= given | secret
+    assert {name for name in given | secret if "PASSWORD" in name or name.endswith("__USER")} == secret
+    assert KUSTOMIZATION["configMapGenerator"] == [{"name": "headrace", "envs": ["settings.env"]}]
+    for container in CONTAINERS:
+        assert container["envFrom"] == [{"configMapRef": {"name": "headrace"}}, {"secretRef": {"name": "headrace"}}]
