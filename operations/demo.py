@@ -123,7 +123,7 @@ def _trade(settings: Settings, past: History, out: Console, began: float, check:
     def look(*, last: bool = False) -> None:
         nonlocal first
         check()
-        if first is None and reader.query("SELECT 1 FROM report.orders OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY"):
+        if first is None and reader.query(ANY_ORDER):
             first = time.monotonic() - began
         board.show(shop.orders, past.orders, stages.sample(), last=last)
 
@@ -209,6 +209,7 @@ def _age(settings: Settings, first_day: date, out: Console, check: Check) -> boo
     return not reader.query(visible) and all(item.outcome is not Outcome.KEPT for item in items)
 
 
+ANY_ORDER = "SELECT tenant_id FROM report.orders ORDER BY tenant_id OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY"
 LINES = (
     "SELECT COUNT(*), COALESCE(SUM(CASE WHEN enrichment_status = 'enriched' THEN 1 ELSE 0 END), 0) "
     "FROM report.order_lines"

@@ -132,8 +132,8 @@ class SqlServerReport:
 
 
 def checkpoints(generation: int) -> str:
-    """The query for how far each partition has landed."""
-    return f"SELECT topic, partition, next_offset FROM reporting_g{generation}.checkpoint"
+    """The query for how far each partition has landed. Quoted: CHECKPOINT is a statement of T-SQL."""
+    return f'SELECT "topic", "partition", "next_offset" FROM reporting_g{generation}."checkpoint"'
 
 
 def query(  # noqa: PLR0913
