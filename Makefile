@@ -86,7 +86,7 @@ check: install
 	$(BIN)/pytest --quiet tests/unit
 
 test: check
-	$(BIN)/pytest tests/contract tests/integration tests/chaos
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup tests/contract tests/integration tests/chaos
 
 bench: install
 	$(BIN)/python -m bench.enrichment

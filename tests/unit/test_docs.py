@@ -54,3 +54,11 @@ def test_the_readme_names_only_make_targets_that_there_are():
     assert (
         set(re.findall(r"(?:^    (?:\$ )?|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= targets
     )
+
+
+@pytest.mark.parametrize("chain", ["oltp", "reporting/postgres"])
+def test_migrations_of_your_own_follow_the_last_of_ours(chain):
+    page = (ROOT / "docs" / "your-tables.md").read_text()
+    followed = re.search(rf'# migrations/{chain}/versions/\w+\.py\n.*?down_revision = "\d+", "(\d+)"', page, re.DOTALL)
+    last = max(path.stem for path in (ROOT / "migrations" / chain / "versions").glob("0*.py"))
+    assert followed and last.startswith(followed[1]), f"the page follows {followed and followed[1]}, the last is {last}"
