@@ -17,8 +17,6 @@ from operations.archive.cli import app as archive_app
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
 from schemas.errors import HeadraceError, Unavailable
 
-DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})  # whose errors are a server's
-
 app = typer.Typer(
     help="Streams orders, payments and events from Postgres into reporting, and proves that the report is right.",
     no_args_is_help=True,
@@ -43,6 +41,7 @@ class Worker(StrEnum):
     ENRICH = "enrich"
     REPORT = "report"
     ARCHIVE = "archive"
+    WATCH = "watch"
 
 
 @app.command()
@@ -235,7 +234,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in DRIVERS:
+        from operations.connections import of_a_server
+
+        if not of_a_server(error):
             raise
         err.print(f"headrace: a server went away or refused: {' '.join(str(error).split())}", style="red", markup=False)
         sys.exit(UNDECIDED)

@@ -2,7 +2,8 @@
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
 
@@ -24,8 +25,14 @@ from sinks.retiring import Retiring
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
     from sinks.archive.log import Log
 
+DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})
 OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
 CONNECT_TIMEOUT_S = 10
+
+
+def of_a_server(error: Exception) -> bool:
+    """Whether it is a database driver's error: a server went away, or refused."""
+    return type(error).__module__.partition(".")[0] in DRIVERS
 
 
 def oltp_conninfo(settings: Settings, role: OltpRole) -> str:
@@ -196,3 +203,13 @@ def hops(settings: Settings) -> Hops:
         enrich_group=settings.enrich.group,
         report=report(settings),
     )
+
+
+@contextmanager
+def open_hops(settings: Settings) -> Iterator[Hops]:
+    """The running line, its connections closed at the end."""
+    found = hops(settings)
+    try:
+        yield found
+    finally:
+        found.close()

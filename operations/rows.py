@@ -5,6 +5,7 @@ Each reader yields canonical rows sorted by the table's key: all of them, or tho
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import psycopg
@@ -19,6 +20,7 @@ from sinks import postgres_sql, sqlserver_sql
 from sinks.cutoff import Cutoff, cutoffs_of
 
 CHUNK = 5_000
+INSTANT = "%Y-%m-%d %H:%M:%S.%f"
 ERASED = "SELECT tenant_id, event_id FROM retention.erased_event"
 
 
@@ -37,6 +39,13 @@ class Report(Rows, Protocol):
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Runs a small statement, a transaction of its own, with `%s` for each parameter; the number of rows changed.
+        Instants are given, and stored, in UTC."""
+
+    def close(self) -> None:
+        """Closes the connection."""
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
         """Part of the retention policy → what has aged out of it."""
@@ -89,6 +98,14 @@ class PostgresReport:
         """All rows of a small query."""
         return self._connection.execute(sql.encode()).fetchall()
 
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """See `Report.execute`."""
+        return self._connection.execute(sql.encode(), parameters).rowcount
+
+    def close(self) -> None:
+        """See `Report.close`."""
+        self._connection.close()
+
     def cutoffs(self) -> Mapping[str, Cutoff]:
         """See `Report.cutoffs`."""
         return cutoffs_of(self.query(postgres_sql.read_cutoffs()))
@@ -121,6 +138,16 @@ class SqlServerReport:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
         return [tuple(row) for row in self._connection.execute(sql).fetchall()]
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """See `Report.execute`."""
+        # As text: the driver may bind an instant without its microseconds.
+        given = [f"{one.astimezone(UTC):{INSTANT}}" if isinstance(one, datetime) else one for one in parameters]
+        return int(self._connection.execute(sql.replace("%s", "?"), given).rowcount)
+
+    def close(self) -> None:
+        """See `Report.close`."""
+        self._connection.close()
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
         """See `Report.cutoffs`."""

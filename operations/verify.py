@@ -71,7 +71,7 @@ def compare(
     tables: Sequence[Table],
     source: Callable[[Table], Rows],
     report: Report,
-    barrier: Callable[[], None],
+    barrier: Callable[[], object],
     deadline_s: float,
 ) -> Result:
     """Compare `tables`; `barrier` returns when everything committed before its call has landed. What differs is read
@@ -82,7 +82,9 @@ def compare(
     return Result(tables=results, seconds=time.monotonic() - began)
 
 
-def _compare_table(table: Table, source: Rows, report: Report, barrier: Callable[[], None], end: float) -> TableResult:
+def _compare_table(
+    table: Table, source: Rows, report: Report, barrier: Callable[[], object], end: float
+) -> TableResult:
     counts = Counts()
     left = retired(table, report)
     there, here = (filterfalse(left, side.read(table)) for side in (source, report))

@@ -50,6 +50,11 @@ def checkpoints(sql: ModuleType) -> dict[str, str]:
     }
 
 
+def freshness(sql: ModuleType) -> dict[str, str]:
+    """Everything that is said about the readers' view of freshness."""
+    return {"drop view": sql.drop_freshness_view(), "create view": sql.create_freshness_view(GENERATION)}
+
+
 def retiring(sql: ModuleType, table: Table) -> dict[str, str]:
     """Everything that is said about what ages out of one table."""
     if table.mode is Mode.EVENT:
@@ -113,6 +118,7 @@ FILES = {
         ("retiring_orders", retiring(RETIRING[dialect], ORDERS)),
         ("retiring_events", retiring(RETIRING[dialect], EVENTS)),
         ("cutoff", cutoffs(sql, RETIRING[dialect])),
+        ("freshness", freshness(sql)),
     ]
 }
 
@@ -127,7 +133,7 @@ def _everything() -> list[tuple[str, str, str]]:
         (dialect, f"{table.name}: {name}", text)
         for dialect, (sql, _) in DIALECTS.items()
         for table in reported()
-        for name, text in (statements(sql, table) | checkpoints(sql) | aged(dialect, table)).items()
+        for name, text in (statements(sql, table) | checkpoints(sql) | freshness(sql) | aged(dialect, table)).items()
     ]
 
 
