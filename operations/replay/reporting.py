@@ -48,7 +48,8 @@ class Reporting:
     def lock(self) -> None:
         """Raises Unavailable where another replay is at work."""
         with self._connection.begin():
-            if not self._connection.exec_driver_sql(self._dialect.take_lock).scalar_one():
+            taken = self._connection.exec_driver_sql(self._dialect.take_lock)
+            if not (taken.returns_rows and taken.scalar_one()):  # Babelfish answers a refusal with a message first
                 raise Unavailable("another `headrace replay` is at work on this database; wait until it has ended")
 
     def generations(self) -> list[Generation]:
