@@ -14,6 +14,8 @@ import typer
 
 from operations import settings as configuration
 from operations.archive.cli import app as archive_app
+from operations.epoch.cli import app as epoch_app
+from operations.replay.cli import replay
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
 from schemas.errors import HeadraceError, Unavailable
 
@@ -31,8 +33,10 @@ retention_app = typer.Typer(no_args_is_help=True, help="What is too old: shown, 
 app.add_typer(archive_app, name="archive")
 app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(epoch_app, name="epoch")
 app.add_typer(load_app, name="load")
 app.add_typer(retention_app, name="retention")
+app.command()(replay)
 
 
 class Worker(StrEnum):
@@ -77,7 +81,7 @@ def migrate() -> None:
     settings = configuration.load()
     migrations.migrate_oltp(settings, on_event=say)
     migrations.migrate_catalog(settings, on_event=say)
-    migrations.migrate_reporting(settings, settings.reporting.generation, on_event=say)
+    migrations.migrate_reporting(settings, on_event=say)
 
 
 @connectors_app.command("plan")
@@ -112,11 +116,18 @@ def connectors_remove(
 
 
 @app.command()
-def run(worker: Worker) -> None:
+def run(
+    worker: Worker,
+    generation: Annotated[
+        int | None,
+        typer.Option(help="Which one to feed; by default HEADRACE_REPORTING__GENERATION.", min=1),
+    ] = None,
+) -> None:
     """Run one worker until SIGTERM, which finishes the batch in hand."""
     from operations import workers
 
-    workers.run(worker.value, configuration.load())
+    settings = configuration.load()
+    workers.run(worker.value, settings.of_generation(generation) if generation else settings)
 
 
 @app.command()

@@ -30,13 +30,18 @@ class Oltp(BaseModel):
 
 class Reporting(BaseModel):
     """The reporting database: SQL Server, or Postgres where there is none. `odbc` are further ODBC attributes,
-    such as `Encrypt=yes;TrustServerCertificate=no`. The migrations make the other roles; the migrator is yours."""
+    such as `Encrypt=yes;TrustServerCertificate=no`. The migrations make the other roles; the migrator is yours.
+
+    `generation` is the one that workers of this process feed; it names their schema, groups and topics. `max_rate` is
+    how many records a second each of them takes at most, so that a rebuild leaves room for the live line; 0: no limit.
+    """
 
     adapter: Literal["postgres", "sqlserver"] = "sqlserver"
     host: str
     port: int
     database: str = "reporting"
     generation: int = Field(default=1, ge=1)
+    max_rate: float = Field(default=0, ge=0)
     odbc: str = "Encrypt=yes"
     migrator_user: str = "reporting_migrator"
     migrator_password: SecretStr
@@ -78,7 +83,8 @@ class Connect(BaseModel):
 
 
 class Enrich(BaseModel):
-    """The enrichment worker. Health and metrics are served on `http_host:http_port`; port 0 is a free one."""
+    """The enrichment worker. `group` is what its consumer group is called for generation 1. Health and metrics are
+    served on `http_host:http_port`; port 0 is a free one."""
 
     group: str = "headrace-enrich"
     http_host: str = "127.0.0.1"
@@ -87,7 +93,8 @@ class Enrich(BaseModel):
 
 
 class Sink(BaseModel):
-    """The reporting sink worker. `batch` is a number of records, `linger_ms` how long one may wait for more."""
+    """The reporting sink worker. `group` as above. `batch` is a number of records, `linger_ms` how long one may wait
+    for more."""
 
     group: str = "headrace-report"
     http_host: str = "127.0.0.1"
@@ -143,6 +150,10 @@ class Settings(BaseSettings):
     archive: Archive = Archive()
     watch: Watch = Watch()
     retention: Retention = Retention()
+
+    def of_generation(self, generation: int) -> "Settings":
+        """These settings, for workers that feed another generation of reporting."""
+        return self.model_copy(update={"reporting": self.reporting.model_copy(update={"generation": generation})})
 
 
 def env_file() -> Path:

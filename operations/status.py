@@ -5,6 +5,7 @@ Each part is asked on its own, side by side: when one does not answer, its line 
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,22 @@ from connectors.connect import Connect
 from connectors.line import Line
 from kafka import clients
 from operations import connections
+from operations.epoch import guard
+from operations.epoch.history import SourceRestarted
+from operations.generations import State
 from operations.invoked import command
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
+from schemas.generations import schema
 from schemas.tables import TABLES, Mode
 from schemas.topics import DEAD_LETTERS
 
 MEGABYTE = 1 << 20
+FRESHNESS = (
+    "SELECT table_name, complete_through, lag_seconds FROM report.freshness "
+    "WHERE complete_through IS NOT NULL ORDER BY table_name"
+)
 
 Cells = tuple[str, str, str]
 
@@ -48,7 +57,10 @@ def show(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
         "servers": lambda: _servers(folder),
         "workers": lambda: _workers(folder),
         "connectors": lambda: _connectors(settings),
+        "generations": lambda: _generations(settings),
         "stages": lambda: _stages(settings),
+        "source": lambda: _source(settings),
+        "freshness": lambda: _freshness(settings),
         "archive": lambda: _archive(settings),
         "dead_letters": lambda: _dead_letters(settings),
     }
@@ -122,11 +134,38 @@ def _connectors(settings: Settings) -> Part:
     return Part(found={name: asdict(each) for name, each in found.items()}, rows=rows, wrong=", ".join(stopped) or None)
 
 
+def _generations(settings: Settings) -> Part:
+    found = [each for each in connections.known_generations(settings) if each.state is not State.DROPPED]
+    rows = [(schema(each.number), str(each.state), f"from epoch {each.epoch} on") for each in found]
+    return Part(found=[asdict(each) for each in found], rows=rows)
+
+
 def _stages(settings: Settings) -> Part:
     stages = Stages(connections.hops(settings)).sample()
     return Part(
         found=[{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
         rows=[(each.name, f"{each.records:,} records", f"{each.behind:,} {each.unit} behind") for each in stages],
+    )
+
+
+def _source(settings: Settings) -> Part:
+    try:
+        with connections.open_hops(settings) as hops:
+            epoch = guard.look(hops, connections.oltp_conninfo(settings, "cdc_reader"))
+    except SourceRestarted as error:
+        return Part(found=None, rows=[("", "restarted", str(error))], wrong=str(error))
+    if epoch is None:
+        return Part(found=None, rows=[("", "not captured", f"`{command('connectors apply')}` begins it")])
+    since = f"{epoch.raised_at:%Y-%m-%d %H:%M}, {epoch.reason}, timeline {epoch.identity.timeline}"
+    return Part(found=asdict(epoch), rows=[("", f"epoch {epoch.number}", f"since {since}")])
+
+
+def _freshness(settings: Settings) -> Part:
+    with closing(connections.report(settings, "reader")) as reader:
+        found = [(name, float(lag), f"{through:%Y-%m-%d %H:%M:%S}") for name, through, lag in reader.query(FRESHNESS)]
+    return Part(
+        found={name: {"lag_seconds": lag, "complete_through": through} for name, lag, through in found},
+        rows=[(name, f"{lag:,.1f} s", f"complete through {through} UTC") for name, lag, through in found],
     )
 
 

@@ -9,6 +9,8 @@ import structlog
 
 from operations import connections
 from operations.settings import Settings
+from schemas import generations
+from schemas.tables import of_generation, reported
 
 
 def run(worker: str, settings: Settings) -> None:
@@ -25,14 +27,17 @@ def report(settings: Settings) -> None:
     from kafka.registry import Registry
     from sinks.worker import Pace, SinkWorker
 
-    bootstrap = settings.kafka.bootstrap
+    bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
+    fed, tables = connections.fed_generation(settings), of_generation(generation)
     sink = SinkWorker(
         bootstrap=bootstrap,
-        group=settings.sink.group,
+        group=generations.group(settings.sink.group, generation),
         reporting=connections.landing(settings),
-        decoding=Decoding(Registry(settings.registry.url)),
+        decoding=Decoding(Registry(settings.registry.url), tables),
         dead_letters=DeadLetters(clients.producer(bootstrap), "report"),
-        pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000),
+        tables=reported(tables),
+        epoch=fed.epoch,
+        pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate),
     )
     _stop_on_signals(sink.stop)
     sink.run(settings.sink.http_port, settings.sink.http_host)
@@ -67,15 +72,18 @@ def enrich(settings: Settings) -> None:
     """The Faust app."""
     from streams import app
     from streams.wiring import Wiring
+    from streams.worker import Pace
 
+    generation = settings.reporting.generation
     app.run(
-        Wiring(bootstrap=settings.kafka.bootstrap, registry_url=settings.registry.url),
-        group=settings.enrich.group,
+        Wiring.of_generation(generation, settings.kafka.bootstrap, settings.registry.url),
+        group=generations.group(settings.enrich.group, generation),
         mongo_uri=connections.catalog_uri(settings),
         mongo_database=settings.catalog.database,
         http_host=settings.enrich.http_host,
         http_port=settings.enrich.http_port,
         state_dir=settings.enrich.state_dir,
+        pace=Pace(rate=settings.reporting.max_rate),
     )
 
 
@@ -84,8 +92,7 @@ def watch(settings: Settings) -> None:
     from operations.watch.worker import Watch
 
     worker = Watch(
-        connect=lambda: connections.hops(settings),
-        generation=settings.reporting.generation,
+        connect=lambda: connections.fed_lines(settings),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),
         every=settings.watch.seconds,
     )

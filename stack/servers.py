@@ -5,7 +5,6 @@ had to change shows as a difference in every server that uses it.
 """
 
 import hashlib
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping

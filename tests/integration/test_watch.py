@@ -43,8 +43,7 @@ class World:
         self.heartbeat = HeartbeatWriter(connections.catalog_uri(settings), settings.catalog.database)
         self.heartbeat.start()
         self.watch = Watch(
-            connect=self._hops,
-            generation=GENERATION,
+            connect=lambda: [self._hops()],
             replication=connections.oltp_conninfo(settings, "cdc_reader"),
             every=0.1,
         )
@@ -62,9 +61,8 @@ class World:
         )
 
     def _hops(self) -> Hops:
-        reporting = self.settings.reporting.model_copy(update={"generation": GENERATION})
         catalog = self.settings.catalog.model_copy(update={"uri": self.catalog} if self.catalog else {})
-        hops = connections.hops(self.settings.model_copy(update={"reporting": reporting, "catalog": catalog}))
+        hops = connections.hops(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
         return replace(hops, line=replace(hops.line, tables=TABLES))
 
     def turn(self) -> None:
