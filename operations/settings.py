@@ -135,6 +135,10 @@ class Settings(BaseSettings):
     archive: Archive = Archive()
     retention: Retention = Retention()
 
+    def of_generation(self, generation: int) -> "Settings":
+        """These settings, but for another generation of reporting."""
+        return self.model_copy(update={"reporting": self.reporting.model_copy(update={"generation": generation})})
+
 
 def env_file() -> Path:
     """The file with settings: HEADRACE_ENV_FILE, else the one that `headrace up` writes in the stack's folder."""
