@@ -1,19 +1,15 @@
-"""Two sorted streams of rows to their differences. Opens nothing, so that every case is a one-line test."""
+"""Rows of both sides to their differences. Opens nothing, so that every case is a one-line test."""
 
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from heapq import merge
-from itertools import groupby
-from operator import itemgetter
 
+from operations.scope import key_of
 from schemas.change import Key, Row, Value
 from schemas.tables import Table
 from schemas.types import Json
-
-SOURCE, REPORT = "source", "report"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,33 +41,15 @@ class Difference:
         return f"{self.table.name} ({key}): " + "; ".join(fields)
 
 
-@dataclass(slots=True)
-class Counts:
-    """How many rows were seen on each side."""
-
-    source: int = 0
-    report: int = 0
-
-
-def differences(
-    table: Table, source: Iterable[Row], report: Iterable[Row], counts: Counts | None = None
-) -> Iterator[Difference]:
-    """What differs between canonical rows of both sides, each sorted by `table.key`; memory stays flat."""
-    names = [column.name for column in table.all_columns]
-    key = [names.index(name) for name in table.key]
-
-    def keyed(side: str, side_rows: Iterable[Row]) -> Iterator[tuple[Key, str, Row]]:
-        return ((tuple(row[index] for index in key), side, row) for row in side_rows)
-
-    both = merge(keyed(SOURCE, source), keyed(REPORT, report), key=itemgetter(0))
-    for found, entries in groupby(both, key=itemgetter(0)):
-        rows = {side: row for _, side, row in entries}
-        left, right = rows.get(SOURCE), rows.get(REPORT)
-        if counts is not None:
-            counts.source += left is not None
-            counts.report += right is not None
+def differences(table: Table, source: Iterable[Row], report: Iterable[Row]) -> Iterator[Difference]:
+    """What differs between canonical rows of both sides, in the order of their keys."""
+    key = key_of(table)
+    there = {key(row): row for row in source}
+    here = {key(row): row for row in report}
+    for each in sorted(there.keys() | here.keys()):
+        left, right = there.get(each), here.get(each)
         if left != right:
-            yield Difference(table=table, key=found, source=left, report=right)
+            yield Difference(table=table, key=each, source=left, report=right)
 
 
 def canonical(table: Table, row: Iterable[Value]) -> Row:
