@@ -15,6 +15,7 @@ import typer
 from operations import settings as configuration
 from operations.archive.cli import app as archive_app
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
+from operations.verify_cli import verify
 from schemas.errors import HeadraceError, Unavailable
 
 DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})  # whose errors are a server's
@@ -30,6 +31,7 @@ connectors_app = typer.Typer(no_args_is_help=True, help="Make Kafka Connect, top
 dlq_app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be understood or stored.")
 load_app = typer.Typer(no_args_is_help=True, help="Trade: the pretend back end that writes orders.")
 retention_app = typer.Typer(no_args_is_help=True, help="What is too old: shown, and deleted where the archive has it.")
+app.command()(verify)
 app.add_typer(archive_app, name="archive")
 app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
@@ -78,7 +80,7 @@ def migrate() -> None:
     settings = configuration.load()
     migrations.migrate_oltp(settings, on_event=say)
     migrations.migrate_catalog(settings, on_event=say)
-    migrations.migrate_reporting(settings, settings.reporting.generation, on_event=say)
+    migrations.migrate_reporting(settings, on_event=say)
 
 
 @connectors_app.command("plan")
@@ -113,28 +115,18 @@ def connectors_remove(
 
 
 @app.command()
-def run(worker: Worker) -> None:
+def run(
+    worker: Worker,
+    generation: Annotated[
+        int | None,
+        typer.Option(help="Which one to feed; by default HEADRACE_REPORTING__GENERATION.", min=1),
+    ] = None,
+) -> None:
     """Run one worker until SIGTERM, which finishes the batch in hand."""
     from operations import workers
 
-    workers.run(worker.value, configuration.load())
-
-
-@app.command()
-def verify(
-    json: Json = False,
-    deadline: Annotated[float, typer.Option(help="Seconds that the line may take to catch up.", min=0)] = 60.0,
-) -> None:
-    """Compare every row of Postgres and MongoDB with reporting. Exit 0 equal, 1 different, 2 could not be decided."""
-    from operations import verify as verification
-
-    try:
-        result = verification.verify(configuration.load(), deadline_s=deadline)
-    except HeadraceError as error:  # whatever kept it from looking, it is no difference
-        raise Unavailable(str(error)) from None
-    verification.show(result, out, json=json)
-    if not result.equal:
-        raise typer.Exit(WRONG if result.different else UNDECIDED)
+    settings = configuration.load()
+    workers.run(worker.value, settings.of_generation(generation) if generation else settings)
 
 
 @dlq_app.command("ls")

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
@@ -28,10 +29,11 @@ _Listing = tuple[date | None, list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Narrowed:
-    """How many rows each side has, and the keys that may differ."""
+    """How many rows each side has, whose they are, and the keys that may differ."""
 
     source: int
     report: int
+    tenants: AbstractSet[str]
     keys: Sequence[Key]
 
 
@@ -49,7 +51,8 @@ def narrow(table: Table, source: Side, report: Side, scope: Scope) -> Narrowed:
         for part in _parts(table, scope, rows, both):
             left, right = both(partial(_hashes, table, part))
             keys |= {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
-    return Narrowed(source=_count(there), report=_count(here), keys=sorted(keys))
+    tenants = frozenset(tenant for tenant, _ in there.keys() | here.keys())
+    return Narrowed(source=_count(there), report=_count(here), tenants=tenants, keys=sorted(keys))
 
 
 class _Both:

@@ -4,17 +4,19 @@ Opens nothing. Parameters stand as `%s`; a `%` of SQL's own is doubled. Deleted 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
 from operations.months import month
 from operations.scope import Scope
 from schemas.change import Key, Value
+from schemas.generations import schema
 from schemas.tables import Column, Mode, Table
 from schemas.types import Type
 from sinks import postgres_sums_sql, sqlserver_sums_sql
 from sinks.cutoff import TENANT
+from sinks.staging import SYSTEM
 
 Query = tuple[str, list[Value]]
 
@@ -65,6 +67,12 @@ class Relation:
         where, parameters = self._where(scope)
         key = ", ".join(map(self._value, self.table.key))
         return f"SELECT {key},\n    {self.text_hash(self._text())} AS hashed\nFROM {self.name}{where}", parameters
+
+    def places(self, scope: Scope) -> Query:
+        """The key, then where the row has landed, of deleted rows too."""
+        where, parameters = replace(self, alive=None)._where(scope)
+        columns = ", ".join([*map(self._value, self.table.key), *SYSTEM])
+        return f"SELECT {columns}\nFROM {self.name}{where}", parameters
 
     def sums(self, scope: Scope) -> Query:
         """Tenant, month, count and sum of the hashes of each group."""
@@ -183,7 +191,7 @@ def in_postgres(table: Table, generation: int) -> Relation:
     """A table of a generation of reporting, in Postgres."""
     return Relation(
         table=table,
-        name=f"reporting_g{generation}.{table.name}",
+        name=f"{schema(generation)}.{table.name}",
         columns=table.all_columns,
         expression=postgres_sums_sql.plain,
         equal=_quoted,
@@ -198,7 +206,7 @@ def in_sqlserver(table: Table, generation: int, *, knows_utf8: bool) -> Relation
     """A table of a generation of reporting, in SQL Server."""
     return Relation(
         table=table,
-        name=f"reporting_g{generation}.{table.name}",
+        name=f"{schema(generation)}.{table.name}",
         columns=table.all_columns,
         expression=sqlserver_sums_sql.plain,
         equal=sqlserver_sums_sql.plain,

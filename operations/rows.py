@@ -13,16 +13,19 @@ import psycopg
 from bson import Decimal128
 from pymongo.database import Database as Catalog
 
-from operations.compare import canonical
+from operations.compare import Place, canonical, utc
 from operations.queries import Relation, in_postgres, in_source, in_sqlserver
 from operations.scope import Group, Scope, group_of, key_of, within
 from schemas.change import Key, Row, Value
+from schemas.generations import schema
+from schemas.position import Position
 from schemas.sums import HASH_DIGITS, Sum, compared_text, text_hash
 from schemas.tables import Table
 from sinks import postgres_sql, sqlserver_sql, sqlserver_sums_sql
 from sinks.cutoff import TENANT, Cutoff, cutoffs_of
 
 CHUNK = 5_000
+KEYS_AT_ONCE = 200  # SQL Server takes 2,100 parameters
 ERASED = "SELECT tenant_id, event_id FROM retention.erased_event"
 
 Hashed = tuple[Group, Key, int]  # a row's group, key and hash
@@ -48,10 +51,17 @@ class Side(Protocol):
 
 
 class Report(Side, Protocol):
-    """Reporting: one side of a comparison that also knows how far it has landed."""
+    """A generation of reporting: one side of a comparison that also knows how far it has landed."""
+
+    @property
+    def generation(self) -> int:
+        """Its number."""
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
+
+    def places(self, table: Table, keys: Sequence[Key]) -> dict[Key, Place]:
+        """Where the rows of these keys have landed, deleted ones included; no events."""
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -100,6 +110,17 @@ class Database:
         """See `Side.rows`."""
         return (canonical(table, row) for row in self._stream(*self._relation(table).rows(scope)))
 
+    def places(self, table: Table, keys: Sequence[Key]) -> dict[Key, Place]:
+        """See `Report.places`."""
+        found: dict[Key, Place] = {}
+        for some in batches(keys):
+            for *key, epoch, offset, version, commit, change, deleted, at in self._ask(
+                *self._relation(table).places(Scope(keys=some))
+            ):
+                position = Position(epoch, offset, version, (commit, change))
+                found[tuple(key)] = Place(position=position, source_time=utc(at), deleted=bool(deleted))
+        return found
+
     def texts(self, table: Table, scope: Scope, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
         """Of each row the values of `columns`, then its canonical text."""
         return self._stream(*self._relation(table).texts(scope, columns))
@@ -125,11 +146,11 @@ class PostgresReport(Database):
             lambda sql, parameters: connection.execute(sql.encode(), parameters),
             lambda sql, parameters: stream(connection, sql, parameters),
         )
-        self._connection, self._generation = connection, generation
+        self._connection, self.generation = connection, generation
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
-        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self._generation))}
+        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self.generation))}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -155,11 +176,11 @@ class SqlServerReport(Database):
             self._in_turn,
             lambda digest: int(digest.hex()[:HASH_DIGITS], 16),
         )
-        self._connection, self._generation = connection, generation
+        self._connection, self.generation = connection, generation
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
-        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self._generation))}
+        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self.generation))}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -239,9 +260,14 @@ def parts_of(hashed: Iterable[Hashed], bounds: Sequence[Key]) -> list[Sum]:
     return list(map(Sum, counts, totals))
 
 
+def batches(keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
+    """As many keys at once as a query takes."""
+    return (tuple(keys[start : start + KEYS_AT_ONCE]) for start in range(0, len(keys), KEYS_AT_ONCE))
+
+
 def checkpoints(generation: int) -> str:
     """The query for how far each partition has landed. Quoted: CHECKPOINT is a statement of T-SQL."""
-    return f'SELECT "topic", "partition", "next_offset" FROM reporting_g{generation}."checkpoint"'
+    return f'SELECT "topic", "partition", "next_offset" FROM {schema(generation)}."checkpoint"'
 
 
 def stream(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[Any]) -> Iterator[Row]:

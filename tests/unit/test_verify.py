@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
+from operations.comparing import Sides, compare
 from operations.rows import parts_of, sums_of
 from operations.scope import group_of, key_of, within
-from operations.verify import Sides, compare
 from schemas.sums import compared_text, text_hash
 from schemas.tables import EVENTS, ORDER_LINES, Column, Source, Table
 from schemas.types import Date, Integer, Text
@@ -67,6 +67,7 @@ def verify(source, report, table=PAIRS, deadline_s=0.0):
             source.change()
             report.change()
         barriers.append(1)
+        return {}
 
     (found,) = compare(
         [table], Sides(source=lambda _: source, report=report, barrier=barrier), deadline_s=deadline_s
