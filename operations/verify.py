@@ -13,6 +13,7 @@ from operations.barrier import Hops, OnWait, catalog_time, cross
 from operations.comparing import EVERYTHING, Result, Sides, compare
 from operations.expected import EnrichedSource
 from operations.places import placed
+from operations.repair import beyond_repair, repair
 from operations.rows import CatalogSource, PostgresSource, Side
 from operations.scope import Scope
 from operations.settings import Settings
@@ -20,7 +21,7 @@ from operations.verified import show
 from schemas.errors import HeadraceError
 from schemas.tables import Source, Table, reported
 
-__all__ = ["EVERY_ROW", "Selection", "select", "show", "sides_of", "verify"]
+__all__ = ["EVERY_ROW", "Selection", "beyond_repair", "select", "show", "sides_of", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +62,18 @@ def verify(  # noqa: PLR0913
     on_table: Callable[[Table], None] = lambda _: None,
     generation: int | None = None,
     selection: Selection = EVERY_ROW,
+    repair_by: str | None = None,
 ) -> Result:
     """Compare what is selected with a generation of reporting, by default the live one. `on_table` hears of each table
-    that is begun.
+    that is begun. What differs is mended (operations/repair.py) in the name of `repair_by`, where one is given.
 
     Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
     """
     hops = connections.hops(settings, generation)
+    sides = sides_of(hops, deadline_s=deadline_s, on_wait=on_wait)
     result = compare(
         [table for table in reported(hops.line.tables) if not selection.tables or table.name in selection.tables],
-        sides_of(hops, deadline_s=deadline_s, on_wait=on_wait),
+        sides,
         deadline_s=deadline_s,
         scope=selection.scope,
         on_table=on_table,
@@ -79,7 +82,10 @@ def verify(  # noqa: PLR0913
     for tenant in selection.scope.tenants or ():
         if tenant not in found:
             raise HeadraceError(f"no row of tenant {tenant!r} is there, on either side")
-    return replace(result, tables=[placed(table, hops) for table in result.tables])
+    result = replace(result, tables=[placed(table, hops) for table in result.tables])
+    if repair_by is None or not result.different:
+        return result
+    return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)
 
 
 def sides_of(hops: Hops, *, deadline_s: float, on_wait: OnWait) -> Sides:

@@ -26,8 +26,19 @@ CREATE TABLE IF NOT EXISTS headrace.epoch (
     CONSTRAINT epoch_pkey PRIMARY KEY (epoch)
 );
 
+-- What `headrace verify --repair` has taken out of a generation: who, when, and the row as it was (JSON).
+CREATE TABLE IF NOT EXISTS headrace.repair (
+    repaired_at timestamptz NOT NULL,
+    repaired_by varchar(128) NOT NULL,
+    generation integer NOT NULL,
+    table_name varchar(63) NOT NULL,
+    row_key text NOT NULL,
+    old_row text NOT NULL
+);
+
 GRANT USAGE ON SCHEMA headrace TO reporting_writer, reporting_reader, reporting_retention;
 GRANT SELECT ON headrace.generation, headrace.epoch TO reporting_writer, reporting_reader, reporting_retention;
+GRANT SELECT, INSERT ON headrace.repair TO reporting_writer;
 
 -- Then this generation: per table the source's commit time up to which it is complete, by the last barrier passed, and
 -- up to which it has been proven equal to the source. Written by the workers that find out.
