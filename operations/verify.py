@@ -21,7 +21,7 @@ from operations.verified import show
 from schemas.errors import HeadraceError
 from schemas.tables import Source, Table, reported
 
-__all__ = ["EVERY_ROW", "Selection", "beyond_repair", "select", "show", "sides_of", "verify"]
+__all__ = ["EVERY_ROW", "Selection", "beyond_repair", "look", "select", "show", "sides_of", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +70,25 @@ def verify(  # noqa: PLR0913
     Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
     """
     hops = connections.hops(settings, generation)
+    result = look(hops, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
+    if repair_by is None or not result.different:
+        return result
     sides = sides_of(hops, deadline_s=deadline_s, on_wait=on_wait)
+    return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)
+
+
+def look(
+    hops: Hops,
+    selection: Selection,
+    *,
+    deadline_s: float,
+    on_wait: OnWait = lambda _: None,
+    on_table: Callable[[Table], None] = lambda _: None,
+) -> Result:
+    """As `verify`, along a line that is open already, and without a repair."""
     result = compare(
         [table for table in reported(hops.line.tables) if not selection.tables or table.name in selection.tables],
-        sides,
+        sides_of(hops, deadline_s=deadline_s, on_wait=on_wait),
         deadline_s=deadline_s,
         scope=selection.scope,
         on_table=on_table,
@@ -82,10 +97,7 @@ def verify(  # noqa: PLR0913
     for tenant in selection.scope.tenants or ():
         if tenant not in found:
             raise HeadraceError(f"no row of tenant {tenant!r} is there, on either side")
-    result = replace(result, tables=[placed(table, hops) for table in result.tables])
-    if repair_by is None or not result.different:
-        return result
-    return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)
+    return replace(result, tables=[placed(table, hops) for table in result.tables])
 
 
 def sides_of(hops: Hops, *, deadline_s: float, on_wait: OnWait) -> Sides:
