@@ -18,8 +18,6 @@ from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, s
 from operations.verify_cli import verify
 from schemas.errors import HeadraceError, Unavailable
 
-DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})  # whose errors are a server's
-
 app = typer.Typer(
     help="Streams orders, payments and events from Postgres into reporting, and proves that the report is right.",
     no_args_is_help=True,
@@ -45,6 +43,7 @@ class Worker(StrEnum):
     ENRICH = "enrich"
     REPORT = "report"
     ARCHIVE = "archive"
+    WATCH = "watch"
 
 
 @app.command()
@@ -227,7 +226,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in DRIVERS:
+        from operations.connections import of_a_server
+
+        if not of_a_server(error):
             raise
         err.print(f"headrace: a server went away or refused: {' '.join(str(error).split())}", style="red", markup=False)
         sys.exit(UNDECIDED)

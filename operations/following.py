@@ -5,24 +5,21 @@ A table that was found equal is noted as verified up to its barrier, in `reporti
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import cycle
 
 from prometheus_client import Gauge
 
 from operations import connections
-from operations.barrier import Hops
+from operations.barrier import Hops, log_of
 from operations.comparing import Result
 from operations.freshness import Stamp, stamp
 from operations.settings import Settings
 from operations.verify import Selection, look
 from schemas.errors import HeadraceError, Unavailable
-from schemas.tables import Source
 
 PAUSE_S = 1.0  # at least, between two tables
 RETRY_S = 5.0  # after a server that did not answer
-DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc"})
 
 VERIFIED_THROUGH = Gauge(
     "headrace_verified_through_seconds", "Up to when, by its source's clock, a table was found equal.", ["table"]
@@ -46,7 +43,7 @@ def follow(  # noqa: PLR0913
     names = cycle(selection.tables)
     while not stopping.is_set():
         try:
-            with _opened(settings, generation) as hops:
+            with connections.open_hops(settings, generation) as hops:
                 while not stopping.is_set():
                     began = time.monotonic()
                     result = look(hops, Selection(tables=[next(names)]), deadline_s=deadline_s)
@@ -54,7 +51,7 @@ def follow(  # noqa: PLR0913
                     on_result(result)
                     stopping.wait(rest(time.monotonic() - began, max_load))
         except Exception as error:
-            if not isinstance(error, Unavailable) and type(error).__module__.partition(".")[0] not in DRIVERS:
+            if not isinstance(error, Unavailable) and not connections.of_a_server(error):
                 raise
             on_trouble(" ".join(str(error).split()))
             stopping.wait(RETRY_S)
@@ -71,7 +68,7 @@ def note(result: Result, hops: Hops) -> None:
         table = each.table
         DIFFERENT.labels(table.name).set(len(each.different) + each.unread)
         if each.equal:
-            through = result.through[Source.MONGODB if table.source is Source.MONGODB else Source.POSTGRES]
+            through = result.through[log_of(table)]
             stamp(hops.report, hops.report.generation, table.name, Stamp.VERIFIED, through)
             VERIFIED_THROUGH.labels(table.name).set(through.timestamp())
 
@@ -81,14 +78,3 @@ def whole(selection: Selection) -> None:
     scope = selection.scope
     if scope.tenants or scope.months or scope.since:
         raise HeadraceError("--follow notes whole tables as verified: choose them by --table alone")
-
-
-@contextmanager
-def _opened(settings: Settings, generation: int | None) -> Iterator[Hops]:
-    hops = connections.hops(settings, generation)
-    try:
-        yield hops
-    finally:
-        hops.oltp.close()
-        hops.report.close()
-        hops.catalog.client.close()

@@ -24,7 +24,7 @@ from stack.servers import Server
 from stack.supervisor import Stack
 
 Say = Callable[[str], None]
-WORKERS = ("enrich", "report", "archive")
+WORKERS = ("enrich", "report", "archive", "watch")
 READY_DEADLINE_S = 60.0
 POLL_S = 0.1
 TAIL_LINES = 8
@@ -214,7 +214,7 @@ def stop_workers(folder: Path, *, besides: Collection[str] = ()) -> None:
 
 
 def _declare(name: str, port: int) -> Server:
-    setting = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE"}[name]
+    setting = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE", "watch": "WATCH"}[name]
     return Server(
         name=name,
         command=(sys.executable, "-m", "operations", "run", name),

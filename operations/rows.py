@@ -27,6 +27,7 @@ from sinks.cutoff import TENANT, Cutoff, cutoffs_of
 
 CHUNK = 5_000
 KEYS_AT_ONCE = 200  # SQL Server takes 2,100 parameters
+INSTANT = "%Y-%m-%d %H:%M:%S.%f"
 ERASED = "SELECT tenant_id, event_id FROM retention.erased_event"
 
 Hashed = tuple[Group, Key, int]  # a row's group, key and hash
@@ -213,9 +214,8 @@ class SqlServerReport(Database):
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int:
         """See `Report.execute`."""
-        given = [
-            each.astimezone(UTC).replace(tzinfo=None) if isinstance(each, datetime) else each for each in parameters
-        ]
+        # As text: the driver may bind an instant without its microseconds.
+        given = [f"{one.astimezone(UTC):{INSTANT}}" if isinstance(one, datetime) else one for one in parameters]
         return int(self._connection.execute(sql.replace("%s", "?"), given).rowcount)
 
     def close(self) -> None:

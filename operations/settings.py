@@ -125,6 +125,14 @@ class Archive(BaseModel):
     spool: Path | None = None
 
 
+class Watch(BaseModel):
+    """The worker that crosses barriers and looks whether the source's history goes on, every `seconds`."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    seconds: float = Field(default=1.0, gt=0)
+
+
 class Retention(BaseModel):
     """Retention. `policy` is a TOML file; without one it is operations/retention/policy.toml."""
 
@@ -145,6 +153,7 @@ class Settings(BaseSettings):
     enrich: Enrich = Enrich()
     sink: Sink = Sink()
     archive: Archive = Archive()
+    watch: Watch = Watch()
     retention: Retention = Retention()
     verify: Verify = Verify()
 

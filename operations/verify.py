@@ -69,12 +69,12 @@ def verify(  # noqa: PLR0913
 
     Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
     """
-    hops = connections.hops(settings, generation)
-    result = look(hops, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
-    if repair_by is None or not result.different:
-        return result
-    sides = sides_of(hops, deadline_s=deadline_s, on_wait=on_wait)
-    return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)
+    with connections.open_hops(settings, generation) as hops:
+        result = look(hops, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
+        if repair_by is None or not result.different:
+            return result
+        sides = sides_of(hops, deadline_s=deadline_s, on_wait=on_wait)
+        return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)
 
 
 def look(
@@ -111,9 +111,7 @@ def sides_of(hops: Hops, *, deadline_s: float, on_wait: OnWait) -> Sides:
         return enriched if table.enrichment else postgres
 
     def barrier() -> dict[Source, datetime]:
-        ((now,),) = hops.oltp.execute("SELECT clock_timestamp()").fetchall()
-        begun = {Source.POSTGRES: now, Source.MONGODB: catalog_time(hops)}
-        cross(hops, deadline_s=deadline_s, on_wait=on_wait)
-        return begun
+        stands = cross(hops, deadline_s=deadline_s, on_wait=on_wait)
+        return {source: stand.at for source, stand in stands.items()}
 
     return Sides(source=source, report=hops.report, barrier=barrier)

@@ -76,8 +76,10 @@ def captured(line: Line) -> int:
 def test_while_the_shop_trades_verify_finds_what_was_bent_and_nothing_else_and_repairs_it(line: Line):
     line.run("load", "shop", "--orders", "50", "--seed", "2")
     assert line.verify()["equal"]
-    shop = line.start("load", "shop", "--orders", "20000", "--seed", "5", "--rate", "20")
-    with line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD") as reporting:
+    with (
+        line.busy("load", "shop", "--orders", "20000", "--seed", "5", "--rate", "20"),
+        line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD") as reporting,
+    ):
         bent = bend(reporting)
         found = different(line.run("verify", "--json", "--deadline", "100", expect=1))
         assert found.keys() == bent.keys()
@@ -89,8 +91,6 @@ def test_while_the_shop_trades_verify_finds_what_was_bent_and_nothing_else_and_r
         assert different(line.run("verify", "--json", "--repair", "--deadline", "100")) == {}
         kept = reporting.execute("SELECT table_name, old_row::json ->> 'line_no' FROM headrace.repair").fetchall()
     assert sorted(kept) == [("events", None), ("order_lines", "99")]
-    shop.terminate()
-    shop.communicate(timeout=COMMAND_S)
     assert line.verify()["equal"]
 
 
