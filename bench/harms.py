@@ -1,9 +1,9 @@
-"""What verification finds, and what it doesn't, on the running line that HEADRACE_STACK_DIR names, while the shop trades.
+"""What verification finds, and what it does not, on the line that HEADRACE_STACK_DIR names, while the shop trades.
 
     python -m bench.harms --runs 100 --rate 20
 
-First nothing is wrong: each run must say so. Then a cell is changed, a row deleted, a row added and an instant shifted by
-a microsecond in reporting: a run must find exactly these four, and mend them. Postgres plays reporting.
+First nothing is wrong: each run must say so. Then a cell is changed, a row deleted, a row added and an instant shifted
+by a microsecond in reporting: a run must find exactly these four, and mend them. Postgres plays reporting.
 """
 
 import argparse
