@@ -80,8 +80,11 @@ class Connect:
         )
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
-        """The source offsets that the connector has committed; empty before it has begun."""
-        found: list[dict[str, Any]] = self._ask("GET", f"/connectors/{name}/offsets").json()["offsets"]
+        """The source offsets that the connector has committed; empty before it has begun, or where there is none."""
+        answer = self._ask("GET", f"/connectors/{name}/offsets", missing_ok=True)
+        if answer.status_code == _NOT_FOUND:
+            return []
+        found: list[dict[str, Any]] = answer.json()["offsets"]
         return [each for each in found if each["offset"]]
 
     def snapshotting(self, name: str) -> bool:

@@ -1,6 +1,8 @@
 """`headrace connectors`: the plan and its application, wired from the settings."""
 
+import socket
 from collections.abc import Callable, Iterable
+from contextlib import closing
 
 import orjson
 from rich.console import Console
@@ -10,6 +12,10 @@ from connectors.capture import Servers
 from connectors.line import Line
 from kafka import clients
 from operations import connections
+from operations.barrier import Hops
+from operations.epoch import guard, store
+from operations.epoch.history import identify
+from operations.epoch.store import Epoch
 from operations.settings import Settings
 from schemas.topics import own_topics
 
@@ -17,8 +23,10 @@ Say = Callable[[str], None]
 
 
 def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
-    """Print what `apply` would do; raises PlanRefused when something stands in its way."""
-    found = capture.plan(Line(), servers(settings))
+    """Print what `apply` would do; raises PlanRefused, or SourceRestarted, when something stands in its way."""
+    with connections.open_hops(settings) as hops:
+        epoch = guard.look(hops, connections.oltp_conninfo(settings, "cdc_reader"))
+    found = capture.plan(Line(epoch=epoch.number) if epoch else Line(), servers(settings))
     if json:
         changes = [step.describe() for step in found.changes]
         refused = [step.describe() for step in found.refusals]
@@ -31,13 +39,30 @@ def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
 
 
 def apply(settings: Settings, say: Say) -> int:
-    """Make capture match the tables and wait until records flow; returns how many things were changed."""
-    found = capture.plan(Line(), servers(settings))
+    """Make capture match the tables and wait until records flow; returns how many things were changed.
+
+    The first time ever, epoch 1 begins. Raises SourceRestarted when the source isn't the one that was captured.
+    """
+    replication = connections.oltp_conninfo(settings, "cdc_reader")
+    with connections.open_hops(settings) as hops:
+        epoch = guard.guard(hops, replication) or begin(settings, hops)
+    line = Line(epoch=epoch.number)
+    found = capture.plan(line, servers(settings))
     beats = capture.apply(found, servers(settings), lambda step: say(step.describe()))
-    capture.wait_ready(Line(), servers(settings), beats, on_wait=say)
+    capture.wait_ready(line, servers(settings), beats, on_wait=say)
     if not found.changes:
         say("nothing to change; capture streams")
     return len(found.changes)
+
+
+def begin(settings: Settings, hops: Hops) -> Epoch:
+    """Epoch 1: the history that the source has now. As the migrator, who alone begins epochs."""
+    with closing(connections.report(settings, "migrator")) as report:
+        store.record(
+            report, 1, identify(hops.oltp), reason="capture begins", by=f"connectors apply on {socket.gethostname()}"
+        )
+    (epoch,) = store.epochs(hops.report)
+    return epoch
 
 
 def make_topics(settings: Settings) -> None:

@@ -26,7 +26,7 @@ from stack.servers import Server
 from stack.supervisor import Stack
 
 Say = Callable[[str], None]
-FEEDING, SHARED = ("enrich", "report"), ("archive",)
+FEEDING, SHARED = ("enrich", "report", "watch"), ("archive",)
 WORKERS = (*FEEDING, *SHARED)  # of a line with one generation
 OF_GENERATION = "-g"  # in a worker's name, before the number (schemas.generations)
 READY_DEADLINE_S = 60.0
@@ -270,7 +270,7 @@ def _stop(where: Folder, names: Collection[str]) -> None:
 
 def _declare(name: str, port: int, *env: tuple[str, str]) -> Server:
     worker, _, number = name.partition(OF_GENERATION)
-    setting = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE"}[worker]
+    setting = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE", "watch": "WATCH"}[worker]
     own = ("--generation", number or str(FIRST)) if worker in FEEDING else ()
     return Server(
         name=name,
