@@ -154,7 +154,7 @@ def cross(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) ->
 
 
 def land(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
-    """As `cross`, for what is in Kafka at the call: steps 3 and 4 alone."""
+    """Return when everything that was in Kafka at the call has landed, whatever its table. Raises as `cross` does."""
     seen, now = look(hops, {}), datetime.now(UTC)
     barriers = [
         Barrier(table=table, at=now, position=0, captured=_within(seen.captured, table.captured_topics))

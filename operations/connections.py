@@ -4,7 +4,6 @@ import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
@@ -235,22 +234,10 @@ def hops(settings: Settings, generation: int | None = None) -> Hops:
     )
 
 
-def fed_lines(settings: Settings) -> list[Hops]:
-    """The running line up to each generation that is fed, the live one first; they share what they can."""
-    live = hops(settings)
-    lines = [live]
-    for number in generations.fed(generations.read(live.report.query)):
-        if number != live.report.generation:
-            found = report(settings, generation=number)
-            line, enrich = Line(tables=of_generation(number)), group(settings.enrich.group, number)
-            lines.append(replace(live, line=line, enrich_group=enrich, report=found))
-    return lines
-
-
 @contextmanager
-def open_hops(settings: Settings) -> Iterator[Hops]:
-    """The running line, its connections closed at the end."""
-    found = hops(settings)
+def open_hops(settings: Settings, generation: int | None = None) -> Iterator[Hops]:
+    """As `hops`, its connections closed at the end."""
+    found = hops(settings, generation)
     try:
         yield found
     finally:

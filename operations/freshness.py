@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from operations.rows import Report
-from schemas.generations import schema
 
 
 class Stamp(StrEnum):
@@ -17,11 +16,11 @@ class Stamp(StrEnum):
 _NOTICED = {Stamp.COMPLETE: "passed_at", Stamp.VERIFIED: "verified_at"}
 
 
-def stamp(report: Report, table: str, what: Stamp, through: datetime) -> None:
-    """Note that `what` holds of a table of this generation up to `through`, as was found out now. A stamp never goes
-    back: of two who watch, the slower one may write last."""
+def stamp(report: Report, generation: int, table: str, what: Stamp, through: datetime) -> None:
+    """Note that `what` holds of a table up to `through`, as was found out now. A stamp never goes back: of two who
+    watch, the slower one may write last."""
     at = datetime.now(UTC)
-    name, noticed = f"{schema(report.generation)}.freshness", _NOTICED[what]
+    name, noticed = f"reporting_g{generation}.freshness", _NOTICED[what]
     report.execute(
         f"INSERT INTO {name} (table_name, {what}, {noticed}) SELECT %s, %s, %s "  # our own names
         f"WHERE NOT EXISTS (SELECT 1 FROM {name} WHERE table_name = %s)",

@@ -26,7 +26,7 @@ from stack.servers import Server
 from stack.supervisor import Stack
 
 Say = Callable[[str], None]
-FEEDING, SHARED = ("enrich", "report"), ("archive", "watch")
+FEEDING, SHARED = ("enrich", "report", "watch"), ("archive",)
 WORKERS = (*FEEDING, *SHARED)  # of a line with one generation
 OF_GENERATION = "-g"  # in a worker's name, before the number (schemas.generations)
 READY_DEADLINE_S = 60.0

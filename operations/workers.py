@@ -92,7 +92,8 @@ def watch(settings: Settings) -> None:
     from operations.watch.worker import Watch
 
     worker = Watch(
-        connect=lambda: connections.fed_lines(settings),
+        connect=lambda: connections.hops(settings, settings.reporting.generation),
+        generation=settings.reporting.generation,
         replication=connections.oltp_conninfo(settings, "cdc_reader"),
         every=settings.watch.seconds,
     )

@@ -40,8 +40,8 @@ def freshness_is_read_as_it_was_stamped(settings: Settings) -> None:
 def _freshness(writer: Report, reader: Report) -> None:
     through = (datetime.now(UTC) - timedelta(seconds=60)).replace(microsecond=123_457)
     for moment in (through, through - timedelta(seconds=5)):  # the slower of two who watch
-        stamp(writer, "orders", Stamp.COMPLETE, moment)
-    stamp(writer, "orders", Stamp.VERIFIED, through - timedelta(seconds=7))
+        stamp(writer, 1, "orders", Stamp.COMPLETE, moment)
+    stamp(writer, 1, "orders", Stamp.VERIFIED, through - timedelta(seconds=7))
     ((name, complete, lag, passed, verified),) = reader.query(
         "SELECT table_name, complete_through, lag_seconds, passed_at, verified_through FROM report.freshness"
     )

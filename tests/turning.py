@@ -2,8 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -44,11 +43,8 @@ class Turning:
 @contextmanager
 def reading(settings: Settings) -> Iterator[Callable[[], tuple[int, int]]]:
     """A reader, asked for orders and payments in one statement."""
-    reader: Any = connections.report(settings, "reader", generation=1)
-    try:
+    with closing(connections.report(settings, "reader", generation=1)) as reader:
         yield lambda: tuple(*reader.query(COUNTS))
-    finally:
-        reader._connection.close()  # else the database can't be dropped
 
 
 @contextmanager

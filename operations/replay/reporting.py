@@ -29,7 +29,6 @@ from operations.settings import Settings
 from schemas.errors import Unavailable
 from schemas.generations import schema
 from schemas.killpoints import KillPoint, reached
-from schemas.tables import reported
 from sinks.port import Transient
 
 HOLD_MS = 30_000  # for the batch that is being landed
@@ -94,10 +93,7 @@ class Reporting:
         run(dialect.hold(instead_of))  # 1
         settle()  # 2
         run(dialect.patience(VIEW_MS))
-        for table in reported():  # 3
-            for statement in dialect.turn(table, number):
-                run(statement)
-        for statement in dialect.turn_freshness(number):
+        for statement in dialect.turn(number):  # 3
             run(statement)
         now = datetime.now(UTC)  # 4
         run(generations.become(instead_of, State.PREVIOUS, now))

@@ -68,7 +68,7 @@ class Elsewhere:
         limit = f" and {PREFIX}REPORTING__MAX_RATE={max_rate:g}" if max_rate else ""
         self._say(
             f"start workers with {PREFIX}REPORTING__GENERATION={self._generation}{limit} where yours run: "
-            "`headrace run enrich` and `headrace run report`; this command waits for them"
+            "`headrace run enrich`, `report` and `watch`; this command waits for them"
         )
 
     def check(self) -> None:

@@ -2,16 +2,15 @@
 
 1. Is the source's history still the one that capture has read? If not, capture is stopped, and everything here rests
    until the next epoch is raised (operations/epoch).
-2. A look along the line up to each generation that is fed, so that one is as fresh as another when it is shown; and
-   each table's barrier as far as that brings it. A table whose barrier is passed is complete up to the moment at which
-   that began; its next one begins with the next turn. Tables don't wait for each other.
+2. A look along the line, and each table's barrier as far as it brings it. A table whose barrier is passed is complete
+   up to the moment at which that began; its next one begins with the next turn. Tables don't wait for each other.
 
 Whatever a turn could not ask is asked again in the next; nothing is stamped meanwhile.
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pymongo
 import structlog
@@ -19,12 +18,11 @@ from pymongo.errors import PyMongoError
 
 from kafka.clients import TopicMissing
 from kafka.serving import Serving
-from operations import barrier, connections, generations
+from operations import barrier, connections
 from operations.barrier import Barrier, Hops, Stands
 from operations.epoch.guard import guard
 from operations.epoch.history import SourceRestarted
 from operations.freshness import Stamp, stamp
-from operations.generations import Generation
 from operations.watch import metrics
 from schemas.errors import Unavailable
 from schemas.tables import Source, reported
@@ -37,15 +35,13 @@ _RETAINED = "SELECT pg_current_wal_insert_lsn() - restart_lsn FROM pg_replicatio
 
 
 class Watch:
-    """Looks every `every` seconds. `connect` opens the lines to look at, the one that readers see first; again when a
-    connection was lost, or a generation has come, gone or changed its place."""
+    """Looks every `every` seconds. `connect` opens the line's connections, again whenever one of them was lost."""
 
-    def __init__(self, *, connect: Callable[[], Sequence[Hops]], replication: str, every: float) -> None:
-        self._connect, self._replication, self._every = connect, replication, every
-        self._lines: Sequence[Hops] = ()
-        self._generations: list[Generation] = []
-        self._barriers: dict[tuple[int, str], Barrier] = {}
-        self._open()
+    def __init__(self, *, connect: Callable[[], Hops], generation: int, replication: str, every: float) -> None:
+        self._connect, self._generation = connect, generation
+        self._replication, self._every = replication, every
+        self._hops: Hops | None = connect()
+        self._barriers: dict[str, Barrier] = {}
         self._stopping = threading.Event()
         self._turned = time.monotonic()
         self._good: float | None = None
@@ -99,44 +95,34 @@ class Watch:
 
     def turn(self) -> None:
         """One turn. Raises SourceRestarted; Unavailable, or a driver's error, when a server does not answer."""
-        if self._lines and generations.read(self._lines[0].report.query) != self._generations:
-            self.close()
-        if not self._lines:
-            self._open()
-        hops = self._lines[0]
+        if self._hops is None:
+            self._hops = self._connect()
+        hops = self._hops
         guard(hops, self._replication)
         for (retained,) in hops.oltp.execute(_RETAINED, [hops.line.slot]):
             metrics.RETAINED.set(retained or 0)
-        stands = _stands(hops)
-        for line in self._lines:
-            self._advance(line, stands, shown=line is hops)
+        self._advance(hops, _stands(hops))
 
-    def _open(self) -> None:
-        self._lines = self._connect()
-        self._generations = generations.read(self._lines[0].report.query)
-
-    def _advance(self, hops: Hops, stands: Stands, *, shown: bool) -> None:
+    def _advance(self, hops: Hops, stands: Stands) -> None:
         seen = barrier.look(hops, stands)
         for table in reported(hops.line.tables):
-            name = hops.report.generation, table.name
-            begun = self._barriers.pop(name, None)
+            begun = self._barriers.pop(table.name, None)
             if begun is None:
                 if (stand := stands.get(barrier.log_of(table))) is None:
                     continue
                 begun = barrier.begin(table, stand)
             reached, lack = barrier.advance(begun, seen)
             if lack is None:
-                stamp(hops.report, table.name, Stamp.COMPLETE, begun.at)
-                if shown:
-                    metrics.complete(table.name, begun.at.timestamp())
+                stamp(hops.report, self._generation, table.name, Stamp.COMPLETE, begun.at)
+                metrics.complete(table.name, begun.at.timestamp())
             else:
-                self._barriers[name] = reached
+                self._barriers[table.name] = reached
 
     def close(self) -> None:
         """Gives up the connections, and the barriers that were begun over them: another server may answer next."""
-        for line in self._lines:
-            line.close()
-        self._lines = ()
+        if self._hops is not None:
+            self._hops.close()
+        self._hops = None
         self._barriers.clear()
 
 

@@ -43,7 +43,8 @@ class World:
         self.heartbeat = HeartbeatWriter(connections.catalog_uri(settings), settings.catalog.database)
         self.heartbeat.start()
         self.watch = Watch(
-            connect=lambda: [self._hops()],
+            connect=self._hops,
+            generation=GENERATION,
             replication=connections.oltp_conninfo(settings, "cdc_reader"),
             every=0.1,
         )
@@ -61,8 +62,9 @@ class World:
         )
 
     def _hops(self) -> Hops:
+        reporting = self.settings.reporting.model_copy(update={"generation": GENERATION})
         catalog = self.settings.catalog.model_copy(update={"uri": self.catalog} if self.catalog else {})
-        hops = connections.hops(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
+        hops = connections.hops(self.settings.model_copy(update={"reporting": reporting, "catalog": catalog}))
         return replace(hops, line=replace(hops.line, tables=TABLES))
 
     def turn(self) -> None:

@@ -29,8 +29,19 @@ CREATE TABLE IF NOT EXISTS headrace.epoch (
     CONSTRAINT epoch_pkey PRIMARY KEY (epoch)
 );
 
+-- What `headrace verify --repair` has taken out of a generation: who, when, and the row as it was (JSON).
+CREATE TABLE IF NOT EXISTS headrace.repair (
+    repaired_at timestamptz NOT NULL,
+    repaired_by varchar(128) NOT NULL,
+    generation integer NOT NULL,
+    table_name varchar(63) NOT NULL,
+    row_key text NOT NULL,
+    old_row text NOT NULL
+);
+
 GRANT USAGE ON SCHEMA headrace TO reporting_writer, reporting_reader, reporting_retention;
 GRANT SELECT ON headrace.generation, headrace.epoch TO reporting_writer, reporting_reader, reporting_retention;
+GRANT SELECT, INSERT ON headrace.repair TO reporting_writer;
 -- What `headrace run watch` finds out: a failover that lost nothing, or the end of a history.
 GRANT UPDATE (timeline, ended_at, ended_because) ON headrace.epoch TO reporting_writer;
 

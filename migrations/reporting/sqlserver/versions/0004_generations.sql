@@ -35,7 +35,20 @@ CREATE TABLE [headrace].[epoch] (
 );
 GO
 
+-- What `headrace verify --repair` has taken out of a generation: who, when, and the row as it was (JSON).
+IF NOT EXISTS (SELECT 1 FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = N'headrace' AND TABLE_NAME = N'repair')
+CREATE TABLE [headrace].[repair] (
+    [repaired_at] DATETIME2(6) NOT NULL,
+    [repaired_by] NVARCHAR(128) NOT NULL,
+    [generation] INT NOT NULL,
+    [table_name] NVARCHAR(63) NOT NULL,
+    [row_key] NVARCHAR(MAX) NOT NULL,
+    [old_row] NVARCHAR(MAX) NOT NULL
+);
+GO
 GRANT SELECT ON SCHEMA::[headrace] TO [reporting_writer];
+GO
+GRANT INSERT ON [headrace].[repair] TO [reporting_writer];
 GO
 GRANT SELECT ON SCHEMA::[headrace] TO [reporting_reader];
 GO
