@@ -13,7 +13,7 @@ A `Sighting` is asked for in this order, so one look may bring a barrier over se
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -147,20 +147,37 @@ def cross(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) ->
 
     Raises Unavailable, naming the hop that is behind, when that has not happened after `deadline_s` seconds.
     """
-    end = time.monotonic() + deadline_s
-    begun = stands = sources(hops)
+    begun = sources(hops)
     barriers = [begin(table, begun[log_of(table)]) for table in reported(hops.line.tables)]
+    _pass(hops, barriers, lambda: sources(hops), deadline_s, on_wait)
+    return begun
+
+
+def land(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
+    """Return when everything that was in Kafka at the call has landed, whatever its table. Raises as `cross` does."""
+    seen, now = look(hops, {}), datetime.now(UTC)
+    barriers = [
+        Barrier(table=table, at=now, position=0, captured=_within(seen.captured, table.captured_topics))
+        for table in reported(hops.line.tables)
+    ]
+    _pass(hops, barriers, dict, deadline_s, on_wait)
+
+
+def _pass(
+    hops: Hops, barriers: Sequence[Barrier], stands: Callable[[], Stands], deadline_s: float, on_wait: OnWait
+) -> None:
+    end = time.monotonic() + deadline_s
     while True:
-        seen = look(hops, stands)
+        seen = look(hops, stands())
         steps = [advance(barrier, seen) for barrier in barriers]
         lack = next((lack for _, lack in steps if lack is not None), None)
         if lack is None:
-            return begun
+            return
         if time.monotonic() > end:
             raise Unavailable(f"the barrier was not passed in time: {lack}")
         on_wait(lack)
         time.sleep(POLL_S)
-        barriers, stands = [barrier for barrier, _ in steps], sources(hops)
+        barriers = [barrier for barrier, _ in steps]
 
 
 def look(hops: Hops, stands: Stands) -> Sighting:

@@ -1,5 +1,5 @@
-"""The moments between two effects of the archive and of retention, by name: whatever stops a process at one of them
-must leave everything in order. Nothing happens here; a test's process sets `on_reach` and kills itself."""
+"""The moments between two effects of the archive, of retention and of a rebuild, by name: whatever stops a process at
+one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach` and kills itself."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -30,6 +30,20 @@ class KillPoint(StrEnum):
     REPORT_ROWS_RETIRED = "the rows of the month have left reporting"
     TOMBSTONED = "the keys of the month have their tombstones"
     RETIREMENT_NOTED = "the manifest says that the month is gone"
+
+    # replay
+    GENERATION_BEGUN = "a new generation has its tables"
+    TOPICS_MADE = "it has its topics"
+    WORKERS_STARTED = "its workers run"
+    ARCHIVE_LANDED = "events that only the archive has are in it"
+    CAUGHT_UP = "it has landed what there was"
+    GENERATION_PROVEN = "it was found to equal the source"
+    VIEWS_TURNED = "readers would see it, were this committed"
+    GENERATION_SHOWN = "readers see it"
+    GENERATION_GIVEN_UP = "a generation is no longer fed"
+    WORKERS_GONE = "its workers have ended, its groups are gone"
+    TOPICS_GONE = "its topics are gone"
+    SCHEMA_GONE = "its tables are gone"
 
 
 def _nothing(_point: KillPoint) -> None:
