@@ -97,7 +97,6 @@ def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     migrate.migrate_catalog(settings)
     capture.make_topics(settings)
     fed = generations.fed(connections.known_generations(settings))
-    capture.make_own_topics(settings, fed)
     return _start_workers(folder, [*(name for number in fed for name in feeding(number)), *SHARED])
 
 

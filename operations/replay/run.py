@@ -63,7 +63,7 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
         dropping.finish(settings, folder, reporting, out)
         before = live(reporting.generations())
         new = _begin(settings, reporting, epoch)
-        capture.make_own_topics(settings, [new.number])
+        capture.make_topics(settings)
         reached(KillPoint.TOPICS_MADE)
         workers = workers_of(settings, folder, new.number, out)
         workers.start(max_rate)
