@@ -28,6 +28,8 @@ def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
     """Print what `apply` would do; raises PlanRefused, or SourceRestarted, when something stands in its way."""
     with connections.open_hops(settings) as hops:
         epoch = guard.look(hops, connections.oltp_conninfo(settings, "cdc_reader"))
+        if epoch is not None:
+            guard.require_raised(hops, epoch)
         line = replace(hops.line, epoch=epoch.number) if epoch else hops.line
     found = capture.plan(line, servers(settings))
     if json:
@@ -49,6 +51,7 @@ def apply(settings: Settings, say: Say) -> int:
     replication = connections.oltp_conninfo(settings, "cdc_reader")
     with connections.open_hops(settings) as hops:
         epoch = guard.guard(hops, replication) or begin(settings, hops)
+        guard.require_raised(hops, epoch)
         line = replace(hops.line, epoch=epoch.number)
     found = capture.plan(line, servers(settings))
     beats = capture.apply(found, servers(settings), lambda step: say(step.describe()))
