@@ -65,6 +65,19 @@ def landing(settings: Settings) -> Reporting:
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
 
 
+def generations(settings: Settings) -> list[tuple[int, int]]:
+    """Every generation of reporting that is being fed, in order, with the epoch from which on it reads."""
+    sql = "SELECT generation, epoch FROM headrace.generation ORDER BY generation"
+    if settings.reporting.adapter == "postgres":
+        with reporting(settings, "writer") as connection:
+            found = connection.execute(sql).fetchall()
+    else:
+        session = _odbc(settings, "writer")
+        found = session.execute(sql).fetchall()
+        session.close()
+    return [(number, epoch) for number, epoch in found] or [(settings.reporting.generation, 1)]
+
+
 def archive(settings: Settings, by: str) -> "Log":
     """The archive's log; `by` names who writes entries. Raises HeadraceError where no archive is set."""
     from sinks.archive.log import Log

@@ -1,5 +1,5 @@
-"""The moments between two effects of the archive and of retention, by name: whatever stops a process at one of them
-must leave everything in order. Nothing happens here; a test's process sets `on_reach` and kills itself."""
+"""The moments between two effects of the archive, of retention and of redriving, by name: whatever stops a process at
+one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach` and kills itself."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -30,6 +30,9 @@ class KillPoint(StrEnum):
     REPORT_ROWS_RETIRED = "the rows of the month have left reporting"
     TOMBSTONED = "the keys of the month have their tombstones"
     RETIREMENT_NOTED = "the manifest says that the month is gone"
+
+    # dead letters
+    REDRIVEN = "a dead letter was sent again, and nobody has written down what became of it"
 
 
 def _nothing(_point: KillPoint) -> None:
