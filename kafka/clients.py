@@ -114,6 +114,14 @@ def partitions(bootstrap: str, topics: Iterable[str]) -> list[TopicPartition]:
     return [TopicPartition(name, each.id) for name, answer in found.items() for each in answer.partitions]
 
 
+def present(bootstrap: str, topics: Iterable[str]) -> set[str]:
+    """Those of these topics that exist. Raises Unavailable when the brokers do not answer."""
+    try:
+        return set(topics).intersection(admin(bootstrap).list_topics(timeout=TIMEOUT).topics)
+    except KafkaException as error:
+        raise Unavailable(f"Kafka at {bootstrap} did not answer: {said(error)}") from None
+
+
 def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
     """The offset that the next record of each partition will get. Raises as `topic_ids` does."""
     return _offsets(bootstrap, topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]

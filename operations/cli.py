@@ -78,7 +78,7 @@ def migrate() -> None:
     settings = configuration.load()
     migrations.migrate_oltp(settings, on_event=say)
     migrations.migrate_catalog(settings, on_event=say)
-    migrations.migrate_reporting(settings, settings.reporting.generation, on_event=say)
+    migrations.migrate_reporting(settings, on_event=say)
 
 
 @connectors_app.command("plan")
@@ -113,11 +113,18 @@ def connectors_remove(
 
 
 @app.command()
-def run(worker: Worker) -> None:
+def run(
+    worker: Worker,
+    generation: Annotated[
+        int | None,
+        typer.Option(help="Which one to feed; by default HEADRACE_REPORTING__GENERATION.", min=1),
+    ] = None,
+) -> None:
     """Run one worker until SIGTERM, which finishes the batch in hand."""
     from operations import workers
 
-    workers.run(worker.value, configuration.load())
+    settings = configuration.load()
+    workers.run(worker.value, settings.of_generation(generation) if generation else settings)
 
 
 @app.command()

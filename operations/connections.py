@@ -2,7 +2,8 @@
 
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
 
@@ -13,11 +14,14 @@ from pymongo.database import Database
 
 from connectors.connect import Connect
 from connectors.line import Line
+from operations import generations
 from operations.barrier import Hops
 from operations.odbc import connection_string
 from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
+from schemas.generations import FIRST, group
+from schemas.tables import of_generation
 from sinks.port import Reporting
 from sinks.retiring import Retiring
 
@@ -91,33 +95,35 @@ def archive(settings: Settings, by: str) -> "Log":
 
 def retirings(settings: Settings) -> list[Retiring]:
     """Every generation of reporting that there is, in order: what ages must leave them all. They connect when they are
-    first used; the login is tried now. Raises HeadraceError when the settings' own generation isn't among them."""
+    first used; the login is tried now. Raises HeadraceError when one that readers see, or saw, isn't among them."""
     if settings.reporting.adapter == "postgres":
         from sinks import postgres_retiring_sql
         from sinks.postgres_retiring import PostgresRetiring
 
         with reporting(settings, "retention") as connection:
-            found = connection.execute(postgres_retiring_sql.generations()).fetchall()
+            schemas = connection.execute(postgres_retiring_sql.generations()).fetchall()
+            known = generations.read(lambda sql: connection.execute(sql.encode()).fetchall())
         conninfo = reporting_conninfo(settings, "retention")
-        return [PostgresRetiring(conninfo, number) for number in _generations(settings, found)]
+        return [PostgresRetiring(conninfo, number) for number in _open(known, schemas)]
     from sinks import sqlserver_retiring_sql
     from sinks.sqlserver_retiring import SqlServerRetiring
 
     session = _odbc(settings, "retention")
-    found = session.execute(sqlserver_retiring_sql.generations()).fetchall()
+    schemas = session.execute(sqlserver_retiring_sql.generations()).fetchall()
+    known = generations.read(lambda sql: session.execute(sql).fetchall())
     session.close()
     odbc = odbc_string(settings, "retention")
-    return [SqlServerRetiring(odbc, number) for number in _generations(settings, found)]
+    return [SqlServerRetiring(odbc, number) for number in _open(known, schemas)]
 
 
-def _generations(settings: Settings, schemas: Iterable[tuple[str]]) -> list[int]:
+def _open(known: Sequence[generations.Generation], schemas: Iterable[tuple[str]]) -> list[int]:
     matches = (re.fullmatch(r"reporting_g([1-9][0-9]*)", schema) for (schema,) in schemas)
     found = sorted(int(match[1]) for match in matches if match)
-    if settings.reporting.generation not in found:
-        raise HeadraceError(
-            f"generation {settings.reporting.generation} of reporting is not there, or not open to retention; "
-            "run `headrace migrate`"
-        )
+    for each in known:
+        if each.state in (generations.State.LIVE, generations.State.PREVIOUS) and each.number not in found:
+            raise HeadraceError(
+                f"generation {each.number} of reporting is not there, or not open to retention; run `headrace migrate`"
+            )
     return found
 
 
@@ -190,22 +196,28 @@ def _conninfo(host: str, port: int, database: str, user: str, password: str) -> 
     )
 
 
-def report(settings: Settings, role: ReportingRole = "writer") -> Report:
-    """The settings' generation of reporting. The reader sees nothing but the views in schema `report`."""
-    generation = settings.reporting.generation
+def report(settings: Settings, role: ReportingRole = "writer", generation: int | None = None) -> Report:
+    """A generation of reporting, by default the live one. The reader sees nothing but the views in schema `report`.
+
+    Raises HeadraceError where reporting has no live one.
+    """
+    at: Callable[[int], Report]
     if settings.reporting.adapter == "postgres":
-        return PostgresReport(reporting(settings, role), generation)
-    return SqlServerReport(_odbc(settings, role), generation)
+        at = partial(PostgresReport, reporting(settings, role))
+    else:
+        at = partial(SqlServerReport, _odbc(settings, role))
+    return at(generation or generations.live(generations.read(at(FIRST).query)).number)
 
 
-def hops(settings: Settings) -> Hops:
-    """The running line, to be asked how far it is."""
+def hops(settings: Settings, generation: int | None = None) -> Hops:
+    """The running line up to a generation of reporting, by default the live one, to be asked how far it is."""
+    found = report(settings, generation=generation)
     return Hops(
-        line=Line(),
+        line=Line(tables=of_generation(found.generation)),
         oltp=oltp(settings, "reporter_reader"),
         catalog=catalog(settings),
         connect=Connect(settings.connect.url),
         bootstrap=settings.kafka.bootstrap,
-        enrich_group=settings.enrich.group,
-        report=report(settings),
+        enrich_group=group(settings.enrich.group, found.generation),
+        report=found,
     )

@@ -19,9 +19,11 @@ from sqlalchemy.exc import InternalError
 from migrations.catalog import runner
 from migrations.connections import CONNECT_SECONDS, Server, connected, locked, one_line
 from migrations.errors import MigrationFailed
+from operations import generations
 from operations.months import month, months
 from operations.odbc import connection_string
 from operations.settings import Catalog, Oltp, Reporting, Settings
+from schemas.generations import schema as schema_of
 from schemas.tables import reported
 from sinks import postgres_sql, sqlserver_sql
 
@@ -78,14 +80,11 @@ def make_partitions(settings: Settings, first_day: date, last_day: date, on_even
 
 
 def migrate_reporting(settings: Settings, generation: int | None = None, on_event: OnEvent = _silent) -> list[str]:
-    """Migrate a generation of reporting (by default the settings'), set the roles' passwords, and give the readers
-    views of the tables that have none. Returns the revisions applied. Raises MigrationFailed.
+    """Migrate a generation of reporting, by default every one that is fed and in a new database the settings'; set the
+    roles' passwords, and give the readers views of the tables that have none. The first one in a database is live from
+    the start. Returns the revisions applied. Raises MigrationFailed.
     """
-    from migrations import chain
-
     at = settings.reporting
-    number = generation or at.generation
-    schema = f"reporting_g{number}"
     server = _reporting(at)
     passwords = {
         at.user("writer"): at.writer_password,
@@ -94,17 +93,38 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     }
     if at.adapter == "sqlserver":
         _prepare_sqlserver(at, server, passwords)
+    done: list[str] = []
     with connected(server) as connection:
         with locked(connection):
-            if at.adapter == "postgres":
-                connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            else:
-                connection.exec_driver_sql(f"IF SCHEMA_ID(N'{schema}') IS NULL EXEC (N'CREATE SCHEMA [{schema}]')")
-            applied = chain.upgrade(connection, f"reporting/{at.adapter}", schema=schema, generation=schema)
-            views = _create_views(connection, at.adapter, number)
+            numbers = [generation] if generation else _fed(connection) or [at.generation]
+        for number in numbers:
+            with locked(connection):
+                applied = _upgrade(connection, at.adapter, number)
+                views = _create_views(connection, at.adapter, number)
+            _report(f"reporting generation {number}", [*applied, *(f"view report.{view}" for view in views)], on_event)
+            done += applied
         if at.adapter == "postgres":
             _set_passwords(connection, passwords)
-    _report(f"reporting generation {number}", [*applied, *(f"view report.{view}" for view in views)], on_event)
+    return done
+
+
+def _fed(connection: Connection) -> list[int]:
+    if not connection.exec_driver_sql(generations.IS_THERE).scalar_one():
+        return []
+    return generations.fed(generations.read(lambda sql: connection.exec_driver_sql(sql).fetchall()))
+
+
+def _upgrade(connection: Connection, adapter: str, generation: int) -> list[str]:
+    """Bring one generation to the last revision; the first of a database becomes what its readers see."""
+    from migrations import chain
+
+    schema = schema_of(generation)
+    if adapter == "postgres":
+        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    else:
+        connection.exec_driver_sql(f"IF SCHEMA_ID(N'{schema}') IS NULL EXEC (N'CREATE SCHEMA [{schema}]')")
+    applied = chain.upgrade(connection, f"reporting/{adapter}", schema=schema, generation=schema)
+    connection.exec_driver_sql(generations.ADOPT.format(generation=generation))
     return applied
 
 

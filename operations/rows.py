@@ -13,6 +13,7 @@ from pymongo.database import Database
 
 from operations.compare import canonical
 from schemas.change import Key, Row, Value
+from schemas.generations import schema
 from schemas.tables import Column, Mode, Table
 from schemas.types import Json, Text, Uuid
 from sinks import postgres_sql, sqlserver_sql
@@ -30,7 +31,11 @@ class Rows(Protocol):
 
 
 class Report(Rows, Protocol):
-    """Reporting: one side of a comparison that also knows how far it has landed."""
+    """A generation of reporting: one side of a comparison that also knows how far it has landed."""
+
+    @property
+    def generation(self) -> int:
+        """Its number."""
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
@@ -73,17 +78,17 @@ class PostgresReport:
     """A generation of reporting, in Postgres."""
 
     def __init__(self, connection: psycopg.Connection[Any], generation: int) -> None:
-        self._connection, self._generation = connection, generation
+        self._connection, self.generation = connection, generation
 
     def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
         alive = "NOT _deleted" if table.mode is Mode.STATE else None
-        name = f"reporting_g{self._generation}.{table.name}"
+        name = f"{schema(self.generation)}.{table.name}"
         sql, parameters = query(table, name, table.all_columns, keys, expression=in_postgres, condition=alive)
         return (canonical(table, row) for row in stream(self._connection, sql, parameters))
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
-        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self._generation))}
+        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self.generation))}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -102,11 +107,11 @@ class SqlServerReport:
     """A generation of reporting, in SQL Server; `connection` is pyodbc's."""
 
     def __init__(self, connection: Any, generation: int) -> None:
-        self._connection, self._generation = connection, generation
+        self._connection, self.generation = connection, generation
 
     def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
         alive = "_deleted = 0" if table.mode is Mode.STATE else None
-        name = f"reporting_g{self._generation}.{table.name}"
+        name = f"{schema(self.generation)}.{table.name}"
         sql, parameters = query(table, name, table.all_columns, keys, expression=in_sqlserver, condition=alive)
         cursor = self._connection.cursor()
         cursor.execute(sql.replace("%s", "?"), parameters)
@@ -116,7 +121,7 @@ class SqlServerReport:
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
-        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self._generation))}
+        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self.generation))}
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -133,7 +138,7 @@ class SqlServerReport:
 
 def checkpoints(generation: int) -> str:
     """The query for how far each partition has landed. Quoted: CHECKPOINT is a statement of T-SQL."""
-    return f'SELECT "topic", "partition", "next_offset" FROM reporting_g{generation}."checkpoint"'
+    return f'SELECT "topic", "partition", "next_offset" FROM {schema(generation)}."checkpoint"'
 
 
 def query(  # noqa: PLR0913

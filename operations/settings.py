@@ -30,7 +30,10 @@ class Oltp(BaseModel):
 
 class Reporting(BaseModel):
     """The reporting database: SQL Server, or Postgres where there is none. `odbc` are further ODBC attributes,
-    such as `Encrypt=yes;TrustServerCertificate=no`. The migrations make the other roles; the migrator is yours."""
+    such as `Encrypt=yes;TrustServerCertificate=no`. The migrations make the other roles; the migrator is yours.
+
+    `generation` is the one that workers of this process feed; it names their schema, groups and topics.
+    """
 
     adapter: Literal["postgres", "sqlserver"] = "sqlserver"
     host: str
@@ -78,7 +81,8 @@ class Connect(BaseModel):
 
 
 class Enrich(BaseModel):
-    """The enrichment worker. Health and metrics are served on `http_host:http_port`; port 0 is a free one."""
+    """The enrichment worker. `group` is what its consumer group is called for generation 1. Health and metrics are
+    served on `http_host:http_port`; port 0 is a free one."""
 
     group: str = "headrace-enrich"
     http_host: str = "127.0.0.1"
@@ -87,7 +91,8 @@ class Enrich(BaseModel):
 
 
 class Sink(BaseModel):
-    """The reporting sink worker. `batch` is a number of records, `linger_ms` how long one may wait for more."""
+    """The reporting sink worker. `group` as above. `batch` is a number of records, `linger_ms` how long one may wait
+    for more."""
 
     group: str = "headrace-report"
     http_host: str = "127.0.0.1"
@@ -134,6 +139,10 @@ class Settings(BaseSettings):
     sink: Sink = Sink()
     archive: Archive = Archive()
     retention: Retention = Retention()
+
+    def of_generation(self, generation: int) -> "Settings":
+        """These settings, for workers that feed another generation of reporting."""
+        return self.model_copy(update={"reporting": self.reporting.model_copy(update={"generation": generation})})
 
 
 def env_file() -> Path:

@@ -121,9 +121,12 @@ def retired(table: Table, report: Report) -> Callable[[Row], bool]:
     return lambda row: aged(row) or (row[tenant], row[event]) in erased
 
 
-def verify(settings: Settings, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> Result:
-    """Compare every reported table. Raises Unavailable when the line does not catch up within `deadline_s`."""
-    hops = connections.hops(settings)
+def verify(
+    settings: Settings, *, deadline_s: float, on_wait: OnWait = lambda _: None, generation: int | None = None
+) -> Result:
+    """Compare every reported table with a generation of reporting, by default the live one. Raises Unavailable when the
+    line does not catch up within `deadline_s`."""
+    hops = connections.hops(settings, generation)
     catalog = CatalogSource(hops.catalog)
     postgres = EnrichedSource(PostgresSource(hops.oltp), catalog, now=lambda: catalog_time(hops))
     return compare(

@@ -9,6 +9,8 @@ import structlog
 
 from operations import connections
 from operations.settings import Settings
+from schemas import generations
+from schemas.tables import of_generation, reported
 
 
 def run(worker: str, settings: Settings) -> None:
@@ -25,13 +27,15 @@ def report(settings: Settings) -> None:
     from kafka.registry import Registry
     from sinks.worker import Pace, SinkWorker
 
-    bootstrap = settings.kafka.bootstrap
+    bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
+    tables = of_generation(generation)
     sink = SinkWorker(
         bootstrap=bootstrap,
-        group=settings.sink.group,
+        group=generations.group(settings.sink.group, generation),
         reporting=connections.landing(settings),
-        decoding=Decoding(Registry(settings.registry.url)),
+        decoding=Decoding(Registry(settings.registry.url), tables),
         dead_letters=DeadLetters(clients.producer(bootstrap), "report"),
+        tables=reported(tables),
         pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000),
     )
     _stop_on_signals(sink.stop)
@@ -68,9 +72,10 @@ def enrich(settings: Settings) -> None:
     from streams import app
     from streams.wiring import Wiring
 
+    generation = settings.reporting.generation
     app.run(
-        Wiring(bootstrap=settings.kafka.bootstrap, registry_url=settings.registry.url),
-        group=settings.enrich.group,
+        Wiring.of_generation(generation, settings.kafka.bootstrap, settings.registry.url),
+        group=generations.group(settings.enrich.group, generation),
         mongo_uri=connections.catalog_uri(settings),
         mongo_database=settings.catalog.database,
         http_host=settings.enrich.http_host,

@@ -5,9 +5,10 @@ Your own table is two migrations and one entry here (docs/your-tables.md). Nothi
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from schemas import generations
 from schemas.types import Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
 
 
@@ -44,7 +45,7 @@ class Table:
     from the readers' views. `ages_by` names the date column by which rows age, `retention` the part of the retention
     policy that says when: tables of one part leave together, a month at a time. `subjects` are where a person's id may
     stand, `subject_group` is what is one person's altogether, such as an order; `column.field` is a field of a JSON
-    column.
+    column. `generation` is the generation of reporting that the topic of an enriched table feeds.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Table:
     retention: str | None = None
     subjects: tuple[str, ...] = ()
     subject_group: str | None = None
+    generation: int = generations.FIRST
 
     @property
     def relation(self) -> str:
@@ -81,7 +83,9 @@ class Table:
         """The topics that the reporting sink reads this table from."""
         if not self.reported:
             return ()
-        return (f"reporting.{self.name}",) if self.enrichment else self.captured_topics
+        if self.enrichment:
+            return (generations.topic(f"reporting.{self.name}", self.generation),)
+        return self.captured_topics
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -270,3 +274,8 @@ TABLES: tuple[Table, ...] = (ORDERS, ORDER_LINES, PAYMENTS, EVENTS, PRODUCTS, PR
 def reported(tables: Iterable[Table] = TABLES) -> tuple[Table, ...]:
     """The tables that land in reporting."""
     return tuple(table for table in tables if table.reported)
+
+
+def of_generation(generation: int, tables: Iterable[Table] = TABLES) -> tuple[Table, ...]:
+    """The tables as one generation of reporting reads them: captured topics are shared, enriched ones its own."""
+    return tuple(replace(table, generation=generation) for table in tables)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from schemas.tables import TABLES, Mode, Source, Table
+from schemas import generations
+from schemas.tables import TABLES, Mode, Source, Table, of_generation
 
 DAY_MS = 86_400_000
 FOR_EVER = "-1"
@@ -39,13 +40,25 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
     found: list[Topic] = []
     for table in tables:
         config = _APPEND_ONLY if table.mode is Mode.EVENT else _COMPACTED
-        names = dict.fromkeys(table.captured_topics + table.landed_topics)
-        found += [Topic(name=name, partitions=table.partitions, config=config) for name in names]
-        if table.enrichment:
-            found.append(Topic(name=PENDING, partitions=table.partitions, config=_COMPACTED | _LONGER))
+        found += [Topic(name=name, partitions=table.partitions, config=config) for name in table.captured_topics]
+        found += _enrichment(table)
     found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY | _LONGER))
     found.append(Topic(name=DECISIONS, partitions=1, config=_APPEND_ONLY))
     beats = [f"__debezium-heartbeat.{source}.{PREFIX}" for source in (Source.POSTGRES, Source.MONGODB)]
     for name in [*beats, f"{PREFIX}.sales.heartbeat"]:
         found.append(Topic(name=name, partitions=1, config=_APPEND_ONLY | {"retention.ms": str(DAY_MS)}))
     return tuple(found)
+
+
+def own_topics(generation: int, tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
+    """The topics of this generation of reporting alone: what enrichment writes for it."""
+    return tuple(topic for table in of_generation(generation, tables) for topic in _enrichment(table))
+
+
+def _enrichment(table: Table) -> list[Topic]:
+    """The topics that the enrichment of `table` writes, none where it has none."""
+    if not table.enrichment:
+        return []
+    enriched = [Topic(name=name, partitions=table.partitions, config=_COMPACTED) for name in table.landed_topics]
+    pending = generations.topic(PENDING, table.generation)
+    return [*enriched, Topic(name=pending, partitions=table.partitions, config=_COMPACTED | _LONGER)]

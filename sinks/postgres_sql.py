@@ -6,6 +6,7 @@ follows sees it, so a race needs no retry. (The guard needs `_read`, which ON CO
 
 from collections.abc import Iterable
 
+from schemas import generations
 from schemas.tables import Mode, Table
 from sinks.cutoff import TENANT
 from sinks.staging import POSITION, READ, event_id, staged_columns, stored_columns
@@ -29,7 +30,7 @@ SESSION = (
 
 def schema(generation: int) -> str:
     """The schema of a generation."""
-    return f"reporting_g{generation}"
+    return generations.schema(generation)
 
 
 def target(table: Table, generation: int) -> str:

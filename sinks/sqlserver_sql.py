@@ -7,6 +7,7 @@ values must not land in it.
 
 from collections.abc import Iterable
 
+from schemas import generations
 from schemas.tables import Column, Mode, Table
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
 from sinks.cutoff import TENANT
@@ -36,7 +37,7 @@ _SYSTEM_TYPES = dict.fromkeys(POSITION, "BIGINT") | {
 
 def schema(generation: int) -> str:
     """The schema of a generation."""
-    return f"[reporting_g{generation}]"
+    return f"[{generations.schema(generation)}]"
 
 
 def target(table: Table, generation: int) -> str:

@@ -1,15 +1,16 @@
 """Which table is enriched, and between which topics: the only place of this room that names a table."""
 
 from dataclasses import dataclass
+from typing import Self
 
-from schemas import tables, topics
+from schemas import generations, tables, topics
 from schemas.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
     """One enrichment: `lines` (captured records of `table`) and `catalog` (those of `catalog_table`) in, `enriched`,
-    `pending` and `dead_letters` out. Tests and rebuilds give topics of their own."""
+    `pending` and `dead_letters` out. Tests give topics of their own."""
 
     bootstrap: str
     registry_url: str
@@ -20,3 +21,15 @@ class Wiring:
     enriched: str = tables.ORDER_LINES.landed_topics[0]
     pending: str = topics.PENDING
     dead_letters: str = topics.DEAD_LETTERS
+
+    @classmethod
+    def of_generation(cls, generation: int, bootstrap: str, registry_url: str) -> Self:
+        """The enrichment of a generation of reporting: it reads what all of them do, and writes topics of its own."""
+        (table,) = tables.of_generation(generation, [tables.ORDER_LINES])
+        return cls(
+            bootstrap=bootstrap,
+            registry_url=registry_url,
+            table=table,
+            enriched=table.landed_topics[0],
+            pending=generations.topic(topics.PENDING, generation),
+        )

@@ -29,7 +29,7 @@ from schemas.killpoints import KillPoint, reached
 from schemas.record import key_bytes
 from schemas.sums import Sum
 from schemas.tables import Table
-from schemas.topics import PENDING
+from schemas.topics import own_topics
 from sinks.archive.batch import Batch
 from sinks.archive.files import FileDamaged, read
 from sinks.archive.log import Superseded
@@ -180,9 +180,7 @@ class RowRetention:
                 failed.append(error)
 
         for table in self._tables:
-            topics = dict.fromkeys(
-                [*table.captured_topics, *table.landed_topics, *([PENDING] if table.enrichment else [])]
-            )
+            topics = self._topics(table)
             for key in self._keys(table, month):
                 for topic in topics:
                     while len(producer) >= QUEUED:
@@ -192,6 +190,13 @@ class RowRetention:
         if left or failed:
             reason = failed[0].str() if failed else f"no confirmation within {CONFIRM_S:.0f} s"
             raise Unavailable(f"tombstones of {month:%Y-%m} were not stored: {reason}; the next run sends them again")
+
+    def _topics(self, table: Table) -> list[str]:
+        """Where records of the table's keys are: as captured, and as enriched for each generation. One that is being
+        built has its topics in a moment, and then enriches nothing but the tombstone."""
+        own = [topic.name for number in self._stores.generations for topic in own_topics(number, [table])]
+        present = clients.present(self._stores.bootstrap, own)
+        return [*table.captured_topics, *(name for name in own if name in present)]
 
     def _keys(self, table: Table, month: date) -> Iterator[Key]:
         """The keys of what is archived of the month, but for tenants who are held now."""

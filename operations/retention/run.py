@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kafka.decoding import Decoding
 from kafka.registry import Registry
-from operations import connections
+from operations import connections, generations
 from operations.barrier import cross
 from operations.migrate import months_ahead
 from operations.retention import policy
@@ -107,15 +107,18 @@ def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: boo
     log.manifest()  # an archive that can't be read, before anything else is asked
     oltp = OltpRetention(connections.oltp(settings, "retention"))
     hops = connections.hops(settings)
+    numbers = generations.fed(generations.read(hops.report.query))
+    reports = [connections.report(settings, generation=number) for number in numbers]
     with oltp.lock(), spooling(log.store, settings.archive.spool) as spool:
         yield Stores(
             oltp=oltp,
             reporting=connections.retirings(settings),
+            generations=numbers,
             log=log,
             bootstrap=settings.kafka.bootstrap,
             decoding=Decoding(Registry(settings.registry.url)),
             barrier=lambda: cross(hops, deadline_s=BARRIER_S),
-            landed=hops.report.offsets,
+            landed=lambda: generations.least(report.offsets() for report in reports),
             spool=spool,
             codec=settings.archive.codec,
             policy=rules,

@@ -17,12 +17,14 @@ from sinks.retiring import Retiring
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     """The hot stores, the archive, and the moment and policy by which things are too old. `held` are tenants of whom
-    nothing is deleted; with `dry` nothing is deleted at all. `barrier` returns when everything committed has landed;
-    `landed` tells the first offset of each (topic, partition) that has not.
+    nothing is deleted; with `dry` nothing is deleted at all. `barrier` returns when everything committed has landed in
+    the live generation; `landed` tells the first offset of each (topic, partition) that one of `generations`, those
+    that are fed, has not landed.
     """
 
     oltp: OltpRetention
     reporting: Sequence[Retiring]
+    generations: Sequence[int]
     log: Log
     bootstrap: str
     decoding: Decoding

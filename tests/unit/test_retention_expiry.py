@@ -33,8 +33,8 @@ def let_go(
 ) -> list[tuple[Outcome, int]]:
     nobody: Any = None
     stores = Stores(
-        oltp=nobody, reporting=[], log=log, bootstrap="", decoding=nobody, barrier=nobody, landed=nobody, spool=spool,
-        codec="zstandard", policy=Policy(archive=keep), held=frozenset({HELD}),
+        oltp=nobody, reporting=[], generations=[], log=log, bootstrap="", decoding=nobody, barrier=nobody,
+        landed=nobody, spool=spool, codec="zstandard", policy=Policy(archive=keep), held=frozenset({HELD}),
         now=datetime(year, 9, 2, tzinfo=UTC), dry=dry,
     )  # fmt: skip
     return [(item.outcome, item.count) for item in expired(stores)]

@@ -3,7 +3,8 @@
 
 CREATE SCHEMA IF NOT EXISTS headrace;
 
--- building: being filled, not shown; live: the readers' views show it; previous: was live, and is still being fed.
+-- building: being filled, not shown; live: the readers' views show it; previous: was live, and is still being fed;
+-- dropped: gone, or being removed. A number is used once.
 CREATE TABLE IF NOT EXISTS headrace.generation (
     generation integer NOT NULL,
     state varchar(16) NOT NULL,
@@ -11,7 +12,7 @@ CREATE TABLE IF NOT EXISTS headrace.generation (
     began_at timestamptz NOT NULL DEFAULT now(),
     changed_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT generation_pkey PRIMARY KEY (generation),
-    CONSTRAINT generation_state CHECK (state IN ('building', 'live', 'previous'))
+    CONSTRAINT generation_state CHECK (state IN ('building', 'live', 'previous', 'dropped'))
 );
 
 -- Each history of the source (docs/decisions/0001-position.md): which cluster, and which of its timelines.

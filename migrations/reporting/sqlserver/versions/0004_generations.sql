@@ -5,7 +5,8 @@ IF NOT EXISTS (SELECT 1 FROM sys.schemas WHERE name = N'headrace')
     EXEC (N'CREATE SCHEMA [headrace]');
 GO
 
--- building: being filled, not shown; live: the readers' views show it; previous: was live, and is still being fed.
+-- building: being filled, not shown; live: the readers' views show it; previous: was live, and is still being fed;
+-- dropped: gone, or being removed. A number is used once.
 IF NOT EXISTS (SELECT 1 FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = N'headrace' AND TABLE_NAME = N'generation')
 CREATE TABLE [headrace].[generation] (
     [generation] INT NOT NULL,
@@ -14,7 +15,7 @@ CREATE TABLE [headrace].[generation] (
     [began_at] DATETIME2(6) NOT NULL CONSTRAINT [generation_began_at] DEFAULT SYSUTCDATETIME(),
     [changed_at] DATETIME2(6) NOT NULL CONSTRAINT [generation_changed_at] DEFAULT SYSUTCDATETIME(),
     CONSTRAINT [generation_pkey] PRIMARY KEY ([generation]),
-    CONSTRAINT [generation_state] CHECK ([state] IN (N'building', N'live', N'previous'))
+    CONSTRAINT [generation_state] CHECK ([state] IN (N'building', N'live', N'previous', N'dropped'))
 );
 GO
 
