@@ -69,17 +69,16 @@ def landing(settings: Settings) -> Reporting:
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
 
 
-def generations(settings: Settings) -> list[tuple[int, int]]:
-    """Every generation of reporting that is being fed, in order, with the epoch from which on it reads."""
-    sql = "SELECT generation, epoch FROM headrace.generation ORDER BY generation"
+def fed(settings: Settings) -> list[generations.Generation]:
+    """Every generation of reporting that workers feed, in order."""
     if settings.reporting.adapter == "postgres":
         with reporting(settings, "writer") as connection:
-            found = connection.execute(sql).fetchall()
+            known = generations.read(lambda sql: connection.execute(sql.encode()).fetchall())
     else:
         session = _odbc(settings, "writer")
-        found = session.execute(sql).fetchall()
+        known = generations.read(lambda sql: session.execute(sql).fetchall())
         session.close()
-    return [(number, epoch) for number, epoch in found] or [(settings.reporting.generation, 1)]
+    return [each for each in known if each.number in generations.fed(known)]
 
 
 def archive(settings: Settings, by: str) -> "Log":

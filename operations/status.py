@@ -18,12 +18,12 @@ from connectors.connect import Connect
 from connectors.line import Line
 from kafka import clients
 from operations import connections
+from operations.dlq.metrics import open_by_error
 from operations.invoked import command
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
 from schemas.tables import TABLES, Mode
-from schemas.topics import DEAD_LETTERS
 
 MEGABYTE = 1 << 20
 
@@ -145,7 +145,5 @@ def _archive(settings: Settings) -> Part:
 
 
 def _dead_letters(settings: Settings) -> Part:
-    bootstrap = settings.kafka.bootstrap
-    ends, starts = (ask(bootstrap, [DEAD_LETTERS]) for ask in (clients.end_offsets, clients.start_offsets))
-    dead = sum(ends.values()) - sum(starts.values())
-    return Part(found=dead, rows=[("", f"{dead:,}", f"`{command('dlq ls')}` lists them" if dead else "")])
+    dead = open_by_error(settings.kafka.bootstrap).total()
+    return Part(found=dead, rows=[("", f"{dead:,} open", f"`{command('dlq ls')}` lists them" if dead else "")])

@@ -24,7 +24,7 @@ from schemas.change import Change
 from schemas.errors import BadRecord
 from schemas.killpoints import KillPoint, reached
 from schemas.position import Position
-from schemas.tables import TABLES, Mode, Table
+from schemas.tables import Mode, Table
 from sinks.port import Batch, Poison, Reporting
 from streams.enrich import Enriched
 
@@ -40,25 +40,30 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """A generation of reporting; it holds nothing that was captured before `epoch`."""
+class Destination:
+    """A generation of reporting, its tables and their topics. It holds nothing that was captured before `epoch`."""
 
     number: int
     epoch: int
+    tables: Sequence[Table]
     reporting: Reporting
+
+    def reads(self, topic: str) -> bool:
+        """Whether what is in a topic ends in this generation."""
+        return any(topic in table.captured_topics + table.landed_topics for table in self.tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """Where records can go. The functions connect when they are first called: `enrich` is the enrichment with the
-    catalog as it is now, `archive` archives an event, `enter` puts a catalog entry into its topic again."""
+    """Where records can go; `decoding` knows the topics of all destinations. The functions connect when they are first
+    called: `enrich` is the enrichment with the catalog as it is now, `archive` archives an event, `enter` puts a
+    catalog entry into its topic again."""
 
     decoding: Decoding
-    generations: Sequence[Generation]
+    destinations: Sequence[Destination]
     enrich: Callable[[Change], Enriched]
     archive: Callable[[Change], Outcome]
     enter: Callable[[Record], Outcome]
-    tables: Sequence[Table] = TABLES
 
 
 def redrive(letters: Iterable[Letter], ways: Ways, journal: Journal, *, by: str) -> Iterator[tuple[Letter, Outcome]]:
@@ -113,11 +118,13 @@ def _archive(record: Record, ways: Ways) -> Outcome:
 
 
 def _land(record: Record, ways: Ways) -> Outcome:
-    table, only = table_of(record.topic, ways.tables), enriched_for(record.topic, ways.tables)
-    if table is None and only is None:
-        return Outcome(verdict=Verdict.DEAD_AGAIN, detail="no table in schemas/tables.py declares its topic")
+    concerned = [each for each in ways.destinations if each.reads(record.topic)]
+    if not concerned:
+        detail = "nobody reads its topic: no table declares it, or its generation was dropped; discard it"
+        return Outcome(verdict=Verdict.DEAD_AGAIN, detail=detail)
+    captured = next((table for table in concerned[0].tables if record.topic in table.captured_topics), None)
     try:
-        if table is not None and not table.reported:
+        if captured is not None and not captured.reported:
             return ways.enter(record)
         change = _change(record, ways)
     except BadRecord as error:
@@ -125,24 +132,21 @@ def _land(record: Record, ways: Ways) -> Outcome:
     if change is None:
         return _NOTHING
     waits = False
-    if table is not None and table.enrichment:  # captured, and not enriched yet
+    if captured is not None and captured.enrichment:
         change, wait = ways.enrich(change)
         waits = wait is not None
-    concerned = [each for each in ways.generations if only in (None, each.number)]
-    if not concerned:
-        return Outcome(verdict=Verdict.OUTDATED, detail=f"generation {only} is no more")
     return overall([_land_in(each, change, waits=waits) for each in concerned])
 
 
-def _land_in(generation: Generation, change: Change, *, waits: bool) -> Outcome:
-    if change.position.epoch < generation.epoch:
-        detail = f"generation {generation.number} holds nothing from before epoch {generation.epoch}"
+def _land_in(destination: Destination, change: Change, *, waits: bool) -> Outcome:
+    if change.position.epoch < destination.epoch:
+        detail = f"generation {destination.number} holds nothing from before epoch {destination.epoch}"
         return Outcome(verdict=Verdict.OUTDATED, detail=detail)
     try:
-        generation.reporting.land(Batch(changes=[change], checkpoints={}))
+        destination.reporting.land(Batch(changes=[change], checkpoints={}))
     except Poison as error:
         return Outcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
-    return stands(change, generation.reporting.standing(change.table, change.key), waits=waits)
+    return stands(change, destination.reporting.standing(change.table, change.key), waits=waits)
 
 
 def stands(change: Change, standing: Position | None, *, waits: bool = False) -> Outcome:
@@ -164,29 +168,4 @@ _NOTHING = Outcome(verdict=Verdict.OUTDATED, detail="a tombstone says nothing ab
 
 
 def _change(record: Record, ways: Ways) -> Change | None:
-    topic = canonical(record.topic, ways.tables)
-    return ways.decoding.change(topic, record.key, record.value, record.headers, record.offset)
-
-
-def table_of(captured_topic: str, tables: Iterable[Table]) -> Table | None:
-    """The table that is captured to a topic; None for an enriched topic, or one that no table declares."""
-    return next((table for table in tables if captured_topic in table.captured_topics), None)
-
-
-def canonical(topic: str, tables: Iterable[Table]) -> str:
-    """The name by which a topic's records are decoded: an enriched topic's is that of generation 1."""
-    return next((name for name in _enriched(tables) if topic.startswith(f"{name}.g")), topic)
-
-
-def enriched_for(topic: str, tables: Iterable[Table]) -> int | None:
-    """The generation that an enriched topic belongs to; None for a captured one, which all of them read."""
-    for name in _enriched(tables):
-        if topic == name:
-            return 1
-        if topic.startswith(f"{name}.g"):
-            return int(topic.removeprefix(f"{name}.g"))
-    return None
-
-
-def _enriched(tables: Iterable[Table]) -> list[str]:
-    return [name for table in tables if table.enrichment for name in table.landed_topics]
+    return ways.decoding.change(record.topic, record.key, record.value, record.headers, record.offset)

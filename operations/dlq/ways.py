@@ -11,17 +11,16 @@ from kafka.decoding import Decoding
 from kafka.registry import Registry
 from operations import connections
 from operations.dlq.decisions import Verdict
-from operations.dlq.redrive import Generation, Outcome, Ways
+from operations.dlq.redrive import Destination, Outcome, Ways
 from operations.settings import Settings
 from schemas import mongo
 from schemas.change import Change
 from schemas.errors import Unavailable
-from schemas.tables import PRICE_HISTORY
+from schemas.tables import PRICE_HISTORY, of_generation
 from sinks.archive.backfilling import add
 from sinks.archive.batch import Batch, spooling
 from sinks.archive.log import Log, Superseded
 from sinks.persistent import PersistentReporting
-from sinks.port import Reporting
 from streams.catalog import Catalog
 from streams.catalog_reader import CatalogReader, entry_reader
 from streams.enrich import Enrich, Enriched, enricher
@@ -38,7 +37,10 @@ def ways(settings: Settings) -> Iterator[Ways]:
     with ExitStack() as closing:
         registry = Registry(settings.registry.url)
         closing.callback(registry.close)
-        decoding = Decoding(registry)
+        found = destinations(settings)
+        for each in found:
+            closing.callback(each.reporting.close)
+        decoding = Decoding(registry, [table for each in found for table in each.tables])
 
         @cache
         def enrichment() -> tuple[Enrich, Catalog]:
@@ -61,23 +63,20 @@ def ways(settings: Settings) -> Iterator[Ways]:
         def enter(record: Record) -> Outcome:
             return enter_again(settings.kafka.bootstrap, decoding, record)
 
-        found = generations(settings)
-        for each in found:
-            closing.callback(each.reporting.close)
-        yield Ways(decoding=decoding, generations=found, enrich=enrich, archive=archive, enter=enter)
+        yield Ways(decoding=decoding, destinations=found, enrich=enrich, archive=archive, enter=enter)
 
 
-def generations(settings: Settings) -> list[Generation]:
-    """Every generation of reporting that is being fed; they connect now."""
+def destinations(settings: Settings) -> list[Destination]:
+    """Every generation of reporting that workers feed; the logins are tried now."""
     return [
-        Generation(number=number, epoch=epoch, reporting=PersistentReporting(_landing(settings, number), PATIENCE_S))
-        for number, epoch in connections.generations(settings)
+        Destination(
+            number=each.number,
+            epoch=each.epoch,
+            tables=of_generation(each.number),
+            reporting=PersistentReporting(connections.landing(settings.of_generation(each.number)), PATIENCE_S),
+        )
+        for each in connections.fed(settings)
     ]
-
-
-def _landing(settings: Settings, number: int) -> Reporting:
-    of_number = settings.reporting.model_copy(update={"generation": number})
-    return connections.landing(settings.model_copy(update={"reporting": of_number}))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 from archiving import Archiving, archiving
 from confluent_kafka.admin import NewTopic
 from landing import EPOCH, GENERATION, Landing, landing_line
+from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
 from bench.enrichment_world import World, now
@@ -23,7 +25,8 @@ from operations.cli import app
 from operations.dlq import ways as opening
 from operations.dlq.decisions import Journal, Verdict
 from operations.dlq.letters import Letter, letters
-from operations.dlq.redrive import Generation, Outcome, Ways, redrive
+from operations.dlq.metrics import OpenDeadLetters
+from operations.dlq.redrive import Destination, Outcome, Ways, redrive
 from operations.settings import Settings
 from schemas.change import Change
 from schemas.errors import BadRecord
@@ -48,14 +51,12 @@ class Desk:
         ).values():
             made.result()
         self.reporting = PostgresReporting(connections.reporting_conninfo(settings, "writer"), GENERATION)
-        generation = Generation(number=GENERATION, epoch=1, reporting=self.reporting)
+        destination = Destination(number=GENERATION, epoch=1, tables=tables, reporting=self.reporting)
 
-        def nowhere(*_: object) -> Outcome:
+        def nowhere(_: object) -> Any:
             raise AssertionError("this test has no such way")
 
-        self.ways = Ways(
-            decoding=decoding, generations=[generation], enrich=nowhere, archive=nowhere, enter=nowhere, tables=tables
-        )  # type: ignore[arg-type]
+        self.ways = Ways(decoding=decoding, destinations=[destination], enrich=nowhere, archive=nowhere, enter=nowhere)
         self.journal = Journal(self.bootstrap, topic=self.decisions)
 
     def refuse(self, record: Record, worker: str) -> None:
@@ -305,6 +306,10 @@ def test_the_command_lists_shows_redrives_and_discards_with_who_and_why(capture:
         assert done.exit_code == code, done.output
         return done.output
 
+    metrics = OpenDeadLetters(bootstrap)
+    metrics.refresh()
+    told = open_in_metrics("shop.sales.payments")
+    assert told >= 1
     assert origin in headrace("ls", "--json")
     shown = headrace("show", origin)
     assert "junk" in shown and "docs/runbook.md#" in shown and f"{name} is not understood" in shown
@@ -318,3 +323,10 @@ def test_the_command_lists_shows_redrives_and_discards_with_who_and_why(capture:
     *_, last = [each for each in Journal(bootstrap).read() if each.offset == offset]
     assert (last.verdict, last.by, last.detail) == (Verdict.DISCARDED, "ann", "a test's own")
     assert headrace("redrive", "--key", name) == "Nothing to do.\n"
+    metrics.refresh()
+    assert open_in_metrics("shop.sales.payments") == told - 1
+
+
+def open_in_metrics(topic: str) -> float:
+    found = REGISTRY.get_sample_value("headrace_dead_letters_open", {"topic": topic, "error": "BadRecord"})
+    return found or 0.0
