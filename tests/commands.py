@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from operations.cli import app
 
 
 def accepted(arguments: Sequence[str]) -> None:
-    """Parse `headrace ARGUMENTS` without running it. Raises click.UsageError for what `headrace` would refuse."""
+    """Parse `headrace ARGUMENTS` without running it. Raises what `headrace` would print of a mistake."""
     command, left, context = typer.main.get_command(app), list(arguments), None
-    while isinstance(command, click.Group):
-        context = click.Context(command, parent=context)
+    while isinstance(command, TyperGroup):
+        context = typer.Context(command, parent=context)
         name, found, left = command.resolve_command(context, left)
         assert found is not None, name
         command = found
