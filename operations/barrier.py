@@ -52,13 +52,21 @@ def cross(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) ->
     Raises Unavailable, naming the hop that is behind, when that has not happened after `deadline_s` seconds.
     """
     end = time.monotonic() + deadline_s
-    tables = reported(hops.line.tables)
-    direct = [topic for table in tables if not table.enrichment for topic in table.landed_topics]
-    enriched = [table for table in tables if table.enrichment]
-
     lsn, seconds = log_position(hops.oltp), hops.catalog.command("hello")["operationTime"].time
     _wait(end, on_wait, lambda: _behind_postgres(hops, lsn))
     _wait(end, on_wait, lambda: _behind_catalog(hops, seconds))
+    _land(hops, end, on_wait)
+
+
+def land(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
+    """As `cross`, for what is in Kafka at the call: steps 3 and 4 alone."""
+    _land(hops, time.monotonic() + deadline_s, on_wait)
+
+
+def _land(hops: Hops, end: float, on_wait: OnWait) -> None:
+    tables = reported(hops.line.tables)
+    direct = [topic for table in tables if not table.enrichment for topic in table.landed_topics]
+    enriched = [table for table in tables if table.enrichment]
     captured = clients.end_offsets(hops.bootstrap, direct)
     taken = clients.end_offsets(hops.bootstrap, [topic for table in enriched for topic in table.captured_topics])
     _wait(end, on_wait, lambda: behind("enrich", taken, committed(hops.bootstrap, hops.enrich_group, taken)))

@@ -1,6 +1,6 @@
 """`headrace connectors`: the plan and its application, wired from the settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import orjson
 from rich.console import Console
@@ -8,8 +8,10 @@ from rich.console import Console
 from connectors import admin, capture
 from connectors.capture import Servers
 from connectors.line import Line
+from kafka import clients
 from operations import connections
 from operations.settings import Settings
+from schemas.topics import own_topics
 
 Say = Callable[[str], None]
 
@@ -43,6 +45,14 @@ def make_topics(settings: Settings) -> None:
     wanted = Line().topics()
     seen = admin.seen_topics(settings.kafka.bootstrap, wanted)
     admin.create_topics(settings.kafka.bootstrap, [topic for topic in wanted if topic.name not in seen])
+
+
+def make_own_topics(settings: Settings, generations: Iterable[int]) -> None:
+    """Make the topics that enrichment writes for these generations of reporting, where they are not there yet."""
+    bootstrap = settings.kafka.bootstrap
+    wanted = [topic for number in generations for topic in own_topics(number)]
+    there = clients.present(bootstrap, [topic.name for topic in wanted])
+    admin.create_topics(bootstrap, [topic for topic in wanted if topic.name not in there])
 
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:

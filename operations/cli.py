@@ -15,6 +15,7 @@ import typer
 from operations import settings as configuration
 from operations.archive.cli import app as archive_app
 from operations.dlq.cli import app as dlq_app
+from operations.replay.cli import replay
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
 from schemas.errors import HeadraceError, Unavailable
 
@@ -35,6 +36,7 @@ app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(load_app, name="load")
 app.add_typer(retention_app, name="retention")
+app.command()(replay)
 
 
 class Worker(StrEnum):

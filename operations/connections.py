@@ -94,7 +94,7 @@ def archive(settings: Settings, by: str) -> "Log":
 
 def retirings(settings: Settings) -> list[Retiring]:
     """Every generation of reporting that there is, in order: what ages must leave them all. They connect when they are
-    first used; the login is tried now. Raises HeadraceError when one that readers see, or saw, isn't among them."""
+    first used; the login is tried now. Raises HeadraceError when one that is fed isn't among them."""
     if settings.reporting.adapter == "postgres":
         from sinks import postgres_retiring_sql
         from sinks.postgres_retiring import PostgresRetiring
@@ -118,10 +118,10 @@ def retirings(settings: Settings) -> list[Retiring]:
 def _open(known: Sequence[generations.Generation], schemas: Iterable[tuple[str]]) -> list[int]:
     matches = (re.fullmatch(r"reporting_g([1-9][0-9]*)", schema) for (schema,) in schemas)
     found = sorted(int(match[1]) for match in matches if match)
-    for each in known:
-        if each.state in (generations.State.LIVE, generations.State.PREVIOUS) and each.number not in found:
+    for number in generations.fed(known):
+        if number not in found:
             raise HeadraceError(
-                f"generation {each.number} of reporting is not there, or not open to retention; run `headrace migrate`"
+                f"generation {number} of reporting is not there, or not open to retention; run `headrace migrate`"
             )
     return found
 
@@ -206,6 +206,23 @@ def report(settings: Settings, role: ReportingRole = "writer", generation: int |
     else:
         at = partial(SqlServerReport, _odbc(settings, role))
     return at(generation or generations.live(generations.read(at(FIRST).query)).number)
+
+
+def known_generations(settings: Settings) -> list[generations.Generation]:
+    """Every generation of reporting that there is, or was."""
+    return generations.read(report(settings, generation=FIRST).query)
+
+
+def fed_generation(settings: Settings) -> generations.Generation:
+    """The settings' generation, for a worker that feeds it. Raises HeadraceError where there is none."""
+    number = settings.reporting.generation
+    for each in known_generations(settings):
+        if each.number == number and each.state is not generations.State.DROPPED:
+            return each
+    raise HeadraceError(
+        f"generation {number} of reporting is not fed: it was dropped, or never made; `headrace status` lists them. "
+        f"Check {PREFIX}REPORTING__GENERATION"
+    )
 
 
 def hops(settings: Settings, generation: int | None = None) -> Hops:

@@ -5,6 +5,7 @@ A number is used once: a worker of a generation that was given up must not wake 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -47,6 +48,20 @@ SELECT COUNT(*) FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'headrace' A
 def read(query: Query) -> list[Generation]:
     """All generations, in order, through a function that answers a query."""
     return [Generation(number=number, state=State(state), epoch=epoch) for number, state, epoch in query(READ)]
+
+
+def begin(generation: Generation) -> str:
+    """Adds one."""
+    return (
+        "INSERT INTO headrace.generation (generation, state, epoch) "
+        f"VALUES ({generation.number}, '{generation.state}', {generation.epoch})"
+    )
+
+
+def become(number: int, state: State, at: datetime) -> str:
+    """Changes the state of one at an instant (UTC)."""
+    changed = f"state = '{state}', changed_at = '{at.replace(tzinfo=None).isoformat(timespec='microseconds')}'"
+    return f"UPDATE headrace.generation SET {changed} WHERE generation = {number}"
 
 
 def fed(found: Sequence[Generation]) -> list[int]:

@@ -7,16 +7,18 @@ need is imported where it is used.
 import os
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from dotenv import dotenv_values
 from rich.console import Console
 
 from operations.invoked import command
 from operations.settings import PREFIX, Settings, adopt
 from schemas.errors import HeadraceError
+from schemas.generations import FIRST, group
 from stack import processes, supervisor
 from stack.folder import Folder, Ports, free_port
 from stack.probes import HttpAnswers
@@ -24,7 +26,9 @@ from stack.servers import Server
 from stack.supervisor import Stack
 
 Say = Callable[[str], None]
-WORKERS = ("enrich", "report", "archive")
+FEEDING, SHARED = ("enrich", "report"), ("archive",)
+WORKERS = (*FEEDING, *SHARED)  # of a line with one generation
+OF_GENERATION = "-g"  # in a worker's name, before the number (schemas.generations)
 READY_DEADLINE_S = 60.0
 POLL_S = 0.1
 TAIL_LINES = 8
@@ -82,7 +86,7 @@ def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
 
 def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     """All that can be done while Connect starts; returns the workers that were started."""
-    from operations import capture, migrate
+    from operations import capture, connections, generations, migrate
 
     stack.wait_for("postgres")
     settings = adopt(stack.environment())
@@ -92,7 +96,9 @@ def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     settings = adopt(stack.environment())
     migrate.migrate_catalog(settings)
     capture.make_topics(settings)
-    return _start_workers(folder)
+    fed = generations.fed(connections.known_generations(settings))
+    capture.make_own_topics(settings, fed)
+    return _start_workers(folder, [*(name for number in fed for name in feeding(number)), *SHARED])
 
 
 def exists(folder: Path) -> bool:
@@ -122,7 +128,7 @@ def up(folder: Path, out: Console) -> None:
 def say_left(folder: Path, out: Console) -> None:
     """Print which processes of `folder` still run, if any, and how to end them."""
     servers = [server.name for server in supervisor.status(folder) if server.running]
-    left = [*servers, *(worker for worker in WORKERS if worker in _running(folder))]
+    left = [*servers, *sorted(_running(folder))]
     if left:
         ends = f"`{command('status')}` shows them, `{command('down')}` stops them"
         out.print(f"Left running: {', '.join(left)}; {ends}.", markup=False, soft_wrap=True)
@@ -148,7 +154,7 @@ def workers(folder: Path) -> list[WorkerStatus]:
     if not exists(folder):
         return []
     where = Folder(folder.absolute())
-    return [_status_of(where, name) for name in WORKERS]
+    return [_status_of(where, name) for name in _known(where)]
 
 
 def _status_of(where: Folder, name: str) -> WorkerStatus:
@@ -164,8 +170,9 @@ def _status_of(where: Folder, name: str) -> WorkerStatus:
 
 def check_workers(folder: Path) -> None:
     """Raise HeadraceError, with the end of its log, for a worker that has ended."""
-    for name in WORKERS:
-        _check_worker(Folder(folder.absolute()), name)
+    where = Folder(folder.absolute())
+    for name in _known(where):
+        _check_worker(where, name)
 
 
 def _check_worker(where: Folder, name: str) -> None:
@@ -175,18 +182,62 @@ def _check_worker(where: Folder, name: str) -> None:
 
 def _running(folder: Path) -> set[str]:
     where = Folder(folder.absolute())
-    return {name for name in WORKERS if processes.find(where.pid_of(name)) is not None}
+    return {name for name in _known(where) if processes.find(where.pid_of(name)) is not None}
 
 
-def _start_workers(folder: Path) -> dict[str, Server]:
-    """Start the workers that are not running, and return these; `_wait_for_workers` tells when they are ready."""
+def _known(where: Folder) -> list[str]:
+    """The workers of a stack: those that it has started, and of a line that was never up those of the first."""
+    begun = [path.stem for path in where.run.glob("*.json") if path.stem.partition(OF_GENERATION)[0] in WORKERS]
+    return sorted(begun) or list(WORKERS)
+
+
+def feeding(generation: int) -> tuple[str, ...]:
+    """What the workers that feed a generation of reporting are called."""
+    return tuple(group(name, generation) for name in FEEDING)
+
+
+def serves(folder: Path, settings: Settings) -> bool:
+    """Whether the line that the settings name is the one of `folder`, so that its workers are processes here."""
+    where = Folder(folder.absolute())
+    known = dotenv_values(where.environment) if where.environment.exists() else {}
+    return known.get(f"{PREFIX}KAFKA__BOOTSTRAP") == settings.kafka.bootstrap
+
+
+def start_generation(folder: Path, generation: int, max_rate: float) -> bool:
+    """Start the workers that feed a generation, where they don't run, and wait until they are ready; returns whether
+    none of them ran. `max_rate` is how many records a second each takes at most, 0 for no limit. Raises HeadraceError
+    for one that ends."""
+    limit = (f"{PREFIX}REPORTING__MAX_RATE", str(max_rate))
+    started = _start_workers(folder, feeding(generation), limit)
+    _wait_for_workers(folder, started)
+    return len(started) == len(FEEDING)
+
+
+def check_generation(folder: Path, generation: int) -> None:
+    """Raise HeadraceError, with the end of its log, for a worker of this generation that has ended."""
+    where = Folder(folder.absolute())
+    for name in feeding(generation):
+        _check_worker(where, name)
+
+
+def stop_generation(folder: Path, generation: int) -> None:
+    """Stop the workers of a generation, and forget them."""
+    where = Folder(folder.absolute())
+    _stop(where, feeding(generation))
+    for name in feeding(generation):
+        where.pid_of(name).unlink(missing_ok=True)
+
+
+def _start_workers(folder: Path, names: Iterable[str], *env: tuple[str, str]) -> dict[str, Server]:
+    """Start those of these workers that are not running, and return these; `_wait_for_workers` tells when they are
+    ready."""
     where = Folder(folder.absolute())
     taken = set(Ports(where).current().values())
     started: dict[str, Server] = {}
-    for name in sorted(set(WORKERS) - _running(folder)):
+    for name in sorted(set(names) - _running(folder)):
         port = free_port(taken)
         taken.add(port)
-        started[name] = _declare(name, port)
+        started[name] = _declare(name, port, *env)
         where.log_of(name).unlink(missing_ok=True)
         processes.start(started[name], log=where.log_of(name), pid_file=where.pid_of(name))
     return started
@@ -208,19 +259,25 @@ def _wait_for_workers(folder: Path, workers: dict[str, Server]) -> None:
 def stop_workers(folder: Path, *, besides: Collection[str] = ()) -> None:
     """Ask the workers, but for those in `besides`, to finish their batch and end."""
     where = Folder(folder.absolute())
-    found = [processes.find(where.pid_of(name)) for name in WORKERS if name not in besides]
-    with ThreadPoolExecutor(len(WORKERS)) as pool:
+    _stop(where, [name for name in _known(where) if name not in besides])
+
+
+def _stop(where: Folder, names: Collection[str]) -> None:
+    found = [processes.find(where.pid_of(name)) for name in names]
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
         list(pool.map(lambda running: processes.stop(running, grace=STOP_GRACE_S), filter(None, found)))
 
 
-def _declare(name: str, port: int) -> Server:
-    setting = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE"}[name]
+def _declare(name: str, port: int, *env: tuple[str, str]) -> Server:
+    worker, _, number = name.partition(OF_GENERATION)
+    setting = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE"}[worker]
+    own = ("--generation", number or str(FIRST)) if worker in FEEDING else ()
     return Server(
         name=name,
-        command=(sys.executable, "-m", "operations", "run", name),
+        command=(sys.executable, "-m", "operations", "run", worker, *own),
         probe=HttpAnswers(port, "/readyz"),
         ports=(),
-        env=(*os.environ.items(), (f"{PREFIX}{setting}__HTTP_PORT", str(port))),
+        env=(*os.environ.items(), *env, (f"{PREFIX}{setting}__HTTP_PORT", str(port))),
         cwd=Path.cwd(),
     )
 

@@ -20,6 +20,7 @@ from migrations.catalog import runner
 from migrations.connections import CONNECT_SECONDS, Server, connected, locked, one_line
 from migrations.errors import MigrationFailed
 from operations import generations
+from operations.generations import Generation, State
 from operations.months import month, months
 from operations.odbc import connection_string
 from operations.settings import Catalog, Oltp, Reporting, Settings
@@ -85,7 +86,7 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     the start. Returns the revisions applied. Raises MigrationFailed.
     """
     at = settings.reporting
-    server = _reporting(at)
+    server = reporting_server(at)
     passwords = {
         at.user("writer"): at.writer_password,
         at.user("reader"): at.reader_password,
@@ -106,6 +107,21 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
         if at.adapter == "postgres":
             _set_passwords(connection, passwords)
     return done
+
+
+def begin_generation(settings: Settings, epoch: int | None = None) -> Generation:
+    """Add a generation of reporting, to be built: its row in `headrace.generation` and its tables, both or neither.
+
+    It reads nothing that was captured before `epoch`, by default the live one's. Raises MigrationFailed.
+    """
+    at = settings.reporting
+    with connected(reporting_server(at)) as connection, locked(connection):
+        known = generations.read(lambda sql: connection.exec_driver_sql(sql).fetchall())
+        number = max(each.number for each in known) + 1
+        begun = Generation(number=number, state=State.BUILDING, epoch=epoch or generations.live(known).epoch)
+        connection.exec_driver_sql(generations.begin(begun))
+        _upgrade(connection, at.adapter, number)
+    return begun
 
 
 def _fed(connection: Connection) -> list[int]:
@@ -159,7 +175,8 @@ def _source(oltp: Oltp) -> Server:
     )
 
 
-def _reporting(at: Reporting) -> Server:
+def reporting_server(at: Reporting) -> Server:
+    """Reporting, as its migrator reaches it."""
     odbc = None
     if at.adapter == "sqlserver":
         odbc = connection_string(at, at.migrator_user, at.migrator_password.get_secret_value())

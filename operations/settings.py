@@ -32,7 +32,8 @@ class Reporting(BaseModel):
     """The reporting database: SQL Server, or Postgres where there is none. `odbc` are further ODBC attributes,
     such as `Encrypt=yes;TrustServerCertificate=no`. The migrations make the other roles; the migrator is yours.
 
-    `generation` is the one that workers of this process feed; it names their schema, groups and topics.
+    `generation` is the one that workers of this process feed; it names their schema, groups and topics. `max_rate` is
+    how many records a second each of them takes at most, so that a rebuild leaves room for the live line; 0: no limit.
     """
 
     adapter: Literal["postgres", "sqlserver"] = "sqlserver"
@@ -40,6 +41,7 @@ class Reporting(BaseModel):
     port: int
     database: str = "reporting"
     generation: int = Field(default=1, ge=1)
+    max_rate: float = Field(default=0, ge=0)
     odbc: str = "Encrypt=yes"
     migrator_user: str = "reporting_migrator"
     migrator_password: SecretStr

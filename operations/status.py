@@ -19,10 +19,12 @@ from connectors.line import Line
 from kafka import clients
 from operations import connections
 from operations.dlq.metrics import open_by_error
+from operations.generations import State
 from operations.invoked import command
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
+from schemas.generations import schema
 from schemas.tables import TABLES, Mode
 
 MEGABYTE = 1 << 20
@@ -48,6 +50,7 @@ def show(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
         "servers": lambda: _servers(folder),
         "workers": lambda: _workers(folder),
         "connectors": lambda: _connectors(settings),
+        "generations": lambda: _generations(settings),
         "stages": lambda: _stages(settings),
         "archive": lambda: _archive(settings),
         "dead_letters": lambda: _dead_letters(settings),
@@ -120,6 +123,12 @@ def _connectors(settings: Settings) -> Part:
     ]
     stopped = [f"{name} {state}: {failure}" for name, state, failure in rows if state != "running"]
     return Part(found={name: asdict(each) for name, each in found.items()}, rows=rows, wrong=", ".join(stopped) or None)
+
+
+def _generations(settings: Settings) -> Part:
+    found = [each for each in connections.known_generations(settings) if each.state is not State.DROPPED]
+    rows = [(schema(each.number), str(each.state), f"from epoch {each.epoch} on") for each in found]
+    return Part(found=[asdict(each) for each in found], rows=rows)
 
 
 def _stages(settings: Settings) -> Part:

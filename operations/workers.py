@@ -28,7 +28,7 @@ def report(settings: Settings) -> None:
     from sinks.worker import Pace, SinkWorker
 
     bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
-    tables = of_generation(generation)
+    fed, tables = connections.fed_generation(settings), of_generation(generation)
     sink = SinkWorker(
         bootstrap=bootstrap,
         group=generations.group(settings.sink.group, generation),
@@ -36,7 +36,8 @@ def report(settings: Settings) -> None:
         decoding=Decoding(Registry(settings.registry.url), tables),
         dead_letters=DeadLetters(clients.producer(bootstrap), "report"),
         tables=reported(tables),
-        pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000),
+        epoch=fed.epoch,
+        pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate),
     )
     _stop_on_signals(sink.stop)
     sink.run(settings.sink.http_port, settings.sink.http_host)
@@ -71,6 +72,7 @@ def enrich(settings: Settings) -> None:
     """The Faust app."""
     from streams import app
     from streams.wiring import Wiring
+    from streams.worker import Pace
 
     generation = settings.reporting.generation
     app.run(
@@ -81,6 +83,7 @@ def enrich(settings: Settings) -> None:
         http_host=settings.enrich.http_host,
         http_port=settings.enrich.http_port,
         state_dir=settings.enrich.state_dir,
+        pace=Pace(rate=settings.reporting.max_rate),
     )
 
 

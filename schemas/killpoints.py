@@ -1,5 +1,6 @@
-"""The moments between two effects of the archive, of retention and of redriving, by name: whatever stops a process at
-one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach` and kills itself."""
+"""The moments between two effects of the archive, of retention, of a rebuild and of redriving, by name: whatever stops
+a process at one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach` and
+kills itself."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -33,6 +34,20 @@ class KillPoint(StrEnum):
 
     # dead letters
     REDRIVEN = "a dead letter was sent again, and nobody has written down what became of it"
+
+    # replay
+    GENERATION_BEGUN = "a new generation has its tables"
+    TOPICS_MADE = "it has its topics"
+    WORKERS_STARTED = "its workers run"
+    ARCHIVE_LANDED = "events that only the archive has are in it"
+    CAUGHT_UP = "it has landed what there was"
+    GENERATION_PROVEN = "it was found to equal the source"
+    VIEWS_TURNED = "readers would see it, were this committed"
+    GENERATION_SHOWN = "readers see it"
+    GENERATION_GIVEN_UP = "a generation is no longer fed"
+    WORKERS_GONE = "its workers have ended, its groups are gone"
+    TOPICS_GONE = "its topics are gone"
+    SCHEMA_GONE = "its tables are gone"
 
 
 def _nothing(_point: KillPoint) -> None:

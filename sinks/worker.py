@@ -17,6 +17,7 @@ from confluent_kafka import Message, TopicPartition
 from kafka.dead_letters import DeadLetters, record
 from kafka.decoding import Decoding
 from kafka.serving import Serving
+from kafka.throttle import Throttle
 from schemas.change import Change
 from schemas.errors import BadRecord
 from schemas.tables import Table, reported
@@ -35,15 +36,18 @@ _Item = tuple[Message, Change]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """`batch` is the most records a transaction takes; `linger` the seconds that a first record waits for more;
-    `patience` the seconds for which a database that does not answer is tried again."""
+    `patience` the seconds for which a database that does not answer is tried again; `rate` the most records a second,
+    0 for no limit."""
 
     batch: int = 10_000
     linger: float = 0.1
     patience: float = 60.0
+    rate: float = 0
 
 
 class SinkWorker:
-    """Lands `tables` from their topics. Workers of one `group` share the partitions.
+    """Lands `tables` from their topics, but for what was captured before `epoch`. Workers of one `group` share the
+    partitions.
 
     `turn` is one turn of the loop. It raises what ends the worker: Fenced, Fatal, Unavailable.
     """
@@ -57,18 +61,22 @@ class SinkWorker:
         decoding: Decoding,
         dead_letters: DeadLetters,
         tables: Iterable[Table] = reported(),
+        epoch: int = 1,
         pace: Pace = Pace(),
     ) -> None:
         self._reporting = PersistentReporting(reporting, pace.patience)
         self._decoding, self._dead_letters = decoding, dead_letters
         self._topics = [topic for table in tables for topic in table.landed_topics]
+        self._epoch = epoch
         self._pace = pace
+        self._throttle = Throttle(pace.rate)
         self._claims = Claims(bootstrap, self._reporting)
         self._fetcher = Fetcher(bootstrap, group, pace.patience)
         self._consumer = self._fetcher.consumer
         self._claims.subscribe(self._consumer, self._topics)
         self._stopping = threading.Event()
         self._turned = time.monotonic()
+        self._rest = 0.0
         self._told: set[Partition] = set()
 
     def run(self, http_port: int | None = None, http_host: str = "127.0.0.1") -> None:
@@ -84,6 +92,7 @@ class SinkWorker:
             gc.set_threshold(200_000, 20, 100)
             while not self._stopping.is_set():
                 self.turn()
+                self._stopping.wait(self._rest)
         finally:
             if serving:
                 serving.close()
@@ -113,12 +122,13 @@ class SinkWorker:
 
     def turn(self, wait: float = 1.0) -> Landed | None:
         """Fetches, decodes and lands one batch. None when nothing came within `wait` seconds."""
-        messages = self._fetcher.fetch(wait, most=self._pace.batch, linger=self._pace.linger)
+        messages = self._fetcher.fetch(wait, most=self._throttle.most(self._pace.batch), linger=self._pace.linger)
         items, checkpoints = self._decode(messages)
         self._dead_letters.confirm()
         landed = self._land(items, checkpoints) if checkpoints else None
         self._claims.moved(checkpoints)
         self._turned = time.monotonic()
+        self._rest = self._throttle.pause(len(messages), self._turned)
         self._tell(messages, checkpoints)
         return landed
 
@@ -130,7 +140,7 @@ class SinkWorker:
         for message in records:
             try:
                 change = change_of(message.topic(), message.key(), message.value(), message.headers(), message.offset())
-                if change is not None:
+                if change is not None and change.position.epoch >= self._epoch:
                     items.append((message, change))
             except BadRecord as error:
                 self._refuse(message, error)

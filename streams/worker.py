@@ -13,6 +13,7 @@ from kafka import clients
 from kafka.dead_letters import DeadLetters
 from kafka.decoding import Decoding
 from kafka.registry import Registry
+from kafka.throttle import Throttle
 from schemas.errors import HeadraceError, Unavailable
 from streams import metrics
 from streams.batches import Batch, BatchApp, NoTables
@@ -31,7 +32,8 @@ _SEE = "see docs/runbook.md#enrichment-stopped"
 class Pace:
     """Times in seconds. `start`: how long until the worker must have read the catalog and hold an assignment;
     `stuck`: how long its loop may stand still; `session`: how soon Kafka gives a dead worker's partitions away;
-    `patience`: how long the schema registry is asked again. `batch`: records at most that one fetch brings."""
+    `patience`: how long the schema registry is asked again. `batch`: records at most that one fetch brings; `rate`:
+    records a second at most, 0 for no limit."""
 
     start: float = 120.0
     stuck: float = 90.0
@@ -41,6 +43,7 @@ class Pace:
     look: float = 0.1
     stop: float = 30.0
     batch: int = 2_000
+    rate: float = 0
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -115,7 +118,7 @@ class Worker:
         self.catalog.arrived.clear()
 
     def _wire(self) -> None:
-        app, engine = self._app, self.engine
+        app, engine, throttle = self._app, self.engine, Throttle(self._pace.rate)
 
         async def enrich(stream: Any) -> None:
             # noack: nothing is acked by Faust, whatever happens here.
@@ -123,6 +126,7 @@ class Worker:
                 batch: Batch = event.value
                 try:
                     await engine.take(batch.assignment, batch.partition, batch.records)
+                    await asyncio.sleep(throttle.pause(len(batch.records), time.monotonic()))
                 except Exception as error:
                     self._fail(error)
                     await asyncio.Event().wait()  # nothing more is taken; raised here, Faust would log it once more
@@ -260,7 +264,7 @@ def faust_app(wiring: Wiring, group: str, pace: Pace, folder: Path) -> BatchApp:
         agent_supervisor="mode.CrashingSupervisor",
         TableManager=NoTables,
         consumer_auto_offset_reset="earliest",
-        broker_max_poll_records=pace.batch,
+        broker_max_poll_records=Throttle(pace.rate).most(pace.batch),
         broker_session_timeout=pace.session,
         broker_heartbeat_interval=pace.session / 3,
         stream_buffer_maxsize=4,

@@ -703,10 +703,14 @@ def test_retention_reaches_every_generation_that_there_is(migrated: Settings, lo
         each.close()
 
 
-def test_a_generation_that_retention_cannot_reach_is_named(migrated: Settings) -> None:
-    missing = migrated.model_copy(update={"reporting": migrated.reporting.model_copy(update={"generation": 98})})
+def test_a_generation_that_retention_cannot_reach_is_named(migrated: Settings, login: Connect) -> None:
+    owner = login("reporting_migrator")
+    owner.execute("INSERT INTO headrace.generation (generation, state, epoch) VALUES (98, 'previous', 1)")
+    owner.commit()
     with pytest.raises(HeadraceError, match=r"generation 98 of reporting.*headrace migrate"):
-        connections.retirings(missing)
+        connections.retirings(migrated)
+    owner.execute("DELETE FROM headrace.generation WHERE generation = 98")
+    owner.commit()
 
 
 # The catalog

@@ -1,0 +1,71 @@
+"""What a rebuild decides: how far a generation is, and what only the archive can give it."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from operations.replay.archived import captured_since, change, hot, lacking
+from operations.replay.progress import Pace, Passed, pace, passed
+from schemas.tables import EVENTS, ORDERS
+from sinks.archive.reading import Selection
+from sinks.cutoff import Cutoff
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+DATUM = {
+    "tenant_id": "t", "event_day": NOON.date(), "event_id": "e", "aggregate_type": "order", "aggregate_id": "o",
+    "event_type": "OrderPlaced", "schema_version": 1, "payload": "{}", "occurred_at": NOON, "traceparent": None,
+    "_topic": "shop.events.order", "_partition": 0, "_offset": 12, "_epoch": 1,
+}  # fmt: skip
+BACKFILLED = {"_partition": -1, "_offset": -1, "_epoch": 0}
+
+
+def test_what_kafka_has_let_go_counts_neither_as_done_nor_as_to_do():
+    starts, ends = {("t", 0): 100, ("t", 1): 0}, {("t", 0): 150, ("t", 1): 10}
+    assert passed("t", starts, ends, {}) == Passed(topic="t", done=0, total=60)
+    assert passed("t", starts, ends, {("t", 0): 120, ("t", 1): 10}) == Passed(topic="t", done=30, total=60)
+
+
+def test_records_that_come_while_one_looks_are_not_done_before_they_are_there():
+    assert passed("t", {("t", 0): 0}, {("t", 0): 5}, {("t", 0): 7}).behind == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "now", "expected"),
+    [
+        (0, 50, Pace(rate=5.0, left_s=10.0)),
+        (40, 60, Pace(rate=2.0, left_s=20.0)),
+        (40, 40, Pace(rate=0.0, left_s=None)),
+        (0, 100, Pace(rate=10.0, left_s=0.0)),
+    ],
+)
+def test_time_left_is_what_is_behind_at_the_rate_so_far(first, now, expected):
+    at = Passed(topic="t", done=first, total=100)
+    assert pace(at, replace(at, done=now), seconds=10.0) == expected
+
+
+def test_an_event_is_landed_from_the_archive_where_kafka_begins_behind_it_or_never_had_it():
+    assert not lacking({("shop.events.order", 0): 12})(DATUM)
+    assert lacking({("shop.events.order", 0): 13})(DATUM)
+    assert lacking({})(DATUM), "its topic is gone"
+    assert lacking({("shop.events.order", 0): 0})(DATUM | BACKFILLED)
+
+
+def test_what_has_aged_out_is_not_even_read_unless_somebody_is_held():
+    assert hot(None) == Selection()
+    assert hot(Cutoff("events", date(2026, 9, 1))) == Selection(since=date(2026, 9, 1))
+    assert hot(Cutoff("events", date(2026, 9, 1), frozenset({"t"}))) == Selection()
+
+
+def test_events_of_a_future_that_the_source_has_left_stay_out():
+    assert captured_since(DATUM, 1)
+    assert not captured_since(DATUM, 2)
+    assert captured_since(DATUM | BACKFILLED, 2), "read at the source, not captured"
+
+
+def test_an_archived_event_is_the_change_that_capture_made():
+    made = change(EVENTS, DATUM)
+    assert made.key == ("t", NOON.date(), "e")
+    assert made.row is not None and len(made.row) == len(EVENTS.columns)
+    assert (made.position.epoch, made.position.offset, made.source_time) == (1, 12, NOON)
+    assert ORDERS.mode is not made.table.mode
