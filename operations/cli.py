@@ -17,6 +17,7 @@ from operations.archive.cli import app as archive_app
 from operations.dlq.cli import app as dlq_app
 from operations.replay.cli import replay
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
+from operations.verify_cli import verify
 from schemas.errors import HeadraceError, Unavailable
 
 DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})  # whose errors are a server's
@@ -31,6 +32,7 @@ app = typer.Typer(
 connectors_app = typer.Typer(no_args_is_help=True, help="Make Kafka Connect, topics and publication match the tables.")
 load_app = typer.Typer(no_args_is_help=True, help="Trade: the pretend back end that writes orders.")
 retention_app = typer.Typer(no_args_is_help=True, help="What is too old: shown, and deleted where the archive has it.")
+app.command()(verify)
 app.add_typer(archive_app, name="archive")
 app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
@@ -127,23 +129,6 @@ def run(
 
     settings = configuration.load()
     workers.run(worker.value, settings.of_generation(generation) if generation else settings)
-
-
-@app.command()
-def verify(
-    json: Json = False,
-    deadline: Annotated[float, typer.Option(help="Seconds that the line may take to catch up.", min=0)] = 60.0,
-) -> None:
-    """Compare every row of Postgres and MongoDB with reporting. Exit 0 equal, 1 different, 2 could not be decided."""
-    from operations import verify as verification
-
-    try:
-        result = verification.verify(configuration.load(), deadline_s=deadline)
-    except HeadraceError as error:  # whatever kept it from looking, it is no difference
-        raise Unavailable(str(error)) from None
-    verification.show(result, out, json=json)
-    if not result.equal:
-        raise typer.Exit(WRONG if result.different else UNDECIDED)
 
 
 Hold = Annotated[

@@ -1,29 +1,46 @@
-"""Two sorted streams of rows to their differences. Opens nothing, so that every case is a one-line test."""
+"""Rows of both sides to their differences. Opens nothing, so that every case is a one-line test."""
 
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from heapq import merge
-from itertools import groupby
-from operator import itemgetter
 
+from operations.scope import key_of
 from schemas.change import Key, Row, Value
+from schemas.position import Position
 from schemas.tables import Table
 from schemas.types import Json
 
-SOURCE, REPORT = "source", "report"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a row of reporting has landed: its position, its change's commit time at the source, whether that was a
+    delete; and the topic and partition whose record at this offset has its key, where one has."""
+
+    position: Position
+    source_time: datetime
+    deleted: bool
+    record: tuple[str, int] | None = None
+
+    def __str__(self) -> str:
+        at = self.position
+        where = f" of {self.record[0]}[{self.record[1]}]" if self.record else ""
+        log = ", log {:X}/{:X}".format(*divmod(at.log[1], 1 << 32)) if at.log[1] else ""
+        done = "deleted" if self.deleted else "landed"
+        return f"{done} at epoch {at.epoch}, offset {at.offset}{where}{log}, committed {self.source_time.isoformat()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One key whose rows differ. A row that is missing in reporting has no `report`, an unexpected one no `source`."""
+    """One key whose rows differ. A row that is missing in reporting has no `report`, an unexpected one no `source`.
+    `place` is where reporting's row has landed, once somebody has looked."""
 
     table: Table
     key: Key
     source: Row | None
     report: Row | None
+    place: Place | None = None
 
     @property
     def fields(self) -> dict[str, tuple[Value, Value]]:
@@ -34,6 +51,9 @@ class Difference:
         return {column.name: (left, right) for column, left, right in pairs if left != right}
 
     def __str__(self) -> str:
+        return self._what() + (f" [{self.place}]" if self.place else "")
+
+    def _what(self) -> str:
         key = ", ".join(f"{name}={value}" for name, value in zip(self.table.key, self.key, strict=True))
         if self.report is None:
             return f"{self.table.name} ({key}): missing in reporting"
@@ -45,33 +65,15 @@ class Difference:
         return f"{self.table.name} ({key}): " + "; ".join(fields)
 
 
-@dataclass(slots=True)
-class Counts:
-    """How many rows were seen on each side."""
-
-    source: int = 0
-    report: int = 0
-
-
-def differences(
-    table: Table, source: Iterable[Row], report: Iterable[Row], counts: Counts | None = None
-) -> Iterator[Difference]:
-    """What differs between canonical rows of both sides, each sorted by `table.key`; memory stays flat."""
-    names = [column.name for column in table.all_columns]
-    key = [names.index(name) for name in table.key]
-
-    def keyed(side: str, side_rows: Iterable[Row]) -> Iterator[tuple[Key, str, Row]]:
-        return ((tuple(row[index] for index in key), side, row) for row in side_rows)
-
-    both = merge(keyed(SOURCE, source), keyed(REPORT, report), key=itemgetter(0))
-    for found, entries in groupby(both, key=itemgetter(0)):
-        rows = {side: row for _, side, row in entries}
-        left, right = rows.get(SOURCE), rows.get(REPORT)
-        if counts is not None:
-            counts.source += left is not None
-            counts.report += right is not None
+def differences(table: Table, source: Iterable[Row], report: Iterable[Row]) -> Iterator[Difference]:
+    """What differs between canonical rows of both sides, in the order of their keys."""
+    key = key_of(table)
+    there = {key(row): row for row in source}
+    here = {key(row): row for row in report}
+    for each in sorted(there.keys() | here.keys()):
+        left, right = there.get(each), here.get(each)
         if left != right:
-            yield Difference(table=table, key=found, source=left, report=right)
+            yield Difference(table=table, key=each, source=left, report=right)
 
 
 def canonical(table: Table, row: Iterable[Value]) -> Row:
@@ -82,10 +84,13 @@ def canonical(table: Table, row: Iterable[Value]) -> Row:
     )
 
 
+def utc(at: datetime) -> datetime:
+    """An instant in UTC: SQL Server's datetime2 has no zone, and holds that."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
 def _plain(value: Value) -> Value:
-    if isinstance(value, datetime):  # SQL Server's datetime2 has no zone; it holds UTC
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value
+    return utc(value) if isinstance(value, datetime) else value
 
 
 def _json(value: Value) -> Value:

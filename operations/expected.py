@@ -1,51 +1,78 @@
 """What an enriched table must hold: the source's rows through the pure join, with the catalog read from MongoDB."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import cast
 
 from operations.compare import canonical
-from operations.rows import Rows
+from operations.rows import CatalogSource, Hashed, PostgresSource, parts_of, sums_of
+from operations.scope import Group, Scope, group_of
 from schemas.change import Change, Key, Op, Row
 from schemas.position import Position
+from schemas.sums import SEPARATOR, Sum, compared_text, text_hash
 from schemas.tables import PRICE_HISTORY, Table
 from schemas.values import microseconds
 from streams.asof import Entry
 from streams.catalog import Catalog
-from streams.enrich import enricher
+from streams.enrich import NEEDED, enricher
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EnrichedSource:
-    """A source side that adds the enrichment's columns to an enriched table's rows, and leaves other tables alone.
+    """The source of enriched tables. Postgres makes the text of what a row has there, and the enrichment's columns are
+    added here, by the pure join.
 
-    The catalog is read anew for each table, so that a price change between two readings is seen. `now` is MongoDB's
+    The catalog is read anew for sums and for rows, so that a price change between the two is seen. `now` is MongoDB's
     time: a line that is priced later than that can't be decided yet.
     """
 
-    def __init__(self, source: Rows, catalog: Rows, now: Callable[[], datetime]) -> None:
+    def __init__(self, source: PostgresSource, catalog: CatalogSource, now: Callable[[], datetime]) -> None:
         self._source, self._catalog, self._now = source, catalog, now
+        self._known = Catalog()
 
-    def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
-        """See `Rows.read`."""
-        rows = self._source.read(table, keys)
-        if not table.enrichment:
-            return rows
-        return self._enriched(table, rows, self._read_catalog())
+    def sums(self, table: Table, scope: Scope) -> dict[Group, Sum]:
+        """See `Side.sums`."""
+        self._known = self._read_catalog()
+        return sums_of(self._hashed(table, scope))
 
-    def _enriched(self, table: Table, rows: Iterator[Row], catalog: Catalog) -> Iterator[Row]:
+    def parts(self, table: Table, scope: Scope, bounds: Sequence[Key]) -> list[Sum]:
+        """See `Side.parts`."""
+        return parts_of(self._hashed(table, scope), bounds)
+
+    def bounds(self, table: Table, scope: Scope, step: int) -> list[Key]:
+        """See `Side.bounds`."""
+        return self._source.bounds(table, scope, step)
+
+    def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
+        """See `Side.hashes`."""
+        return {key: hashed for _, key, hashed in self._hashed(table, scope)}
+
+    def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
+        """See `Side.rows`."""
+        self._known = self._read_catalog()
         enrich = enricher(table)
-        for row in rows:
-            change = Change(table=table, key=(), op=Op.READ, position=Position(0, 0), source_time=_EPOCH, row=row)
-            yield canonical(table, enrich(change, catalog).change.row or ())
+        for row in self._source.rows(table, scope):
+            yield canonical(table, enrich(_read(table, row), self._known).change.row or ())
+
+    def _hashed(self, table: Table, scope: Scope) -> Iterator[Hashed]:
+        """Of each row its group, key and hash. Postgres is asked for no more than key, date and what the join needs."""
+        asked = dict.fromkeys([*table.key, *([table.ages_by] if table.ages_by else []), *NEEDED])
+        narrow = replace(table, columns=tuple(map(table.column, asked)), enrichment=())
+        enrich, group = enricher(narrow), group_of(narrow)
+        added, text = len(narrow.columns), compared_text(table.enrichment)
+        for *values, given in self._source.texts(table, scope, list(asked)):
+            row = tuple(values)
+            enriched = (enrich(_read(narrow, row), self._known).change.row or ())[added:]
+            yield group(row), row[: len(table.key)], text_hash(f"{given}{SEPARATOR}{text(enriched)}")
 
     def _read_catalog(self) -> Catalog:
         catalog = Catalog(slack=timedelta(0))
         now = self._now()
         names = [column.name for column in PRICE_HISTORY.columns]
-        for row in self._catalog.read(PRICE_HISTORY):
+        for row in self._catalog.rows(PRICE_HISTORY, Scope()):
             field = dict(zip(names, row, strict=True))
             entry = Entry(
                 valid_from=microseconds(cast(datetime, field["valid_from"])),
@@ -56,3 +83,7 @@ class EnrichedSource:
             catalog.add((str(field["tenant_id"]), str(field["sku"])), entry)
         catalog.heartbeat(now)
         return catalog
+
+
+def _read(table: Table, row: Row) -> Change:
+    return Change(table=table, key=(), op=Op.READ, position=Position(0, 0), source_time=_EPOCH, row=row)

@@ -1,36 +1,56 @@
-"""The rows that verification compares, read from the databases themselves and never from our own counters.
+"""The two sides that verification compares, read from the databases themselves and never from our own counters.
 
-Each reader yields canonical rows sorted by the table's key: all of them, or those of the keys asked for.
+Each is asked in operations/queries.py's words for sums of hashes, for hashes, and for the rows of a few keys.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 import psycopg
 from bson import Decimal128
-from pymongo.database import Database
+from pymongo.database import Database as Catalog
 
-from operations.compare import canonical
+from operations.compare import Place, canonical, utc
+from operations.queries import Relation, in_postgres, in_source, in_sqlserver
+from operations.scope import Group, Scope, group_of, key_of, within
 from schemas.change import Key, Row, Value
 from schemas.generations import schema
-from schemas.tables import Column, Mode, Table
-from schemas.types import Json, Text, Uuid
-from sinks import postgres_sql, sqlserver_sql
-from sinks.cutoff import Cutoff, cutoffs_of
+from schemas.position import Position
+from schemas.sums import HASH_DIGITS, Sum, compared_text, text_hash
+from schemas.tables import Table
+from sinks import postgres_sql, sqlserver_sql, sqlserver_sums_sql
+from sinks.cutoff import TENANT, Cutoff, cutoffs_of
 
 CHUNK = 5_000
+KEYS_AT_ONCE = 200  # SQL Server takes 2,100 parameters
 ERASED = "SELECT tenant_id, event_id FROM retention.erased_event"
 
-
-class Rows(Protocol):
-    """One side of a comparison."""
-
-    def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
-        """The rows of `table`, sorted by key; only those of `keys` where given. Deleted rows aren't there."""
+Hashed = tuple[Group, Key, int]  # a row's group, key and hash
 
 
-class Report(Rows, Protocol):
+class Side(Protocol):
+    """One side of a comparison. Deleted rows aren't there."""
+
+    def sums(self, table: Table, scope: Scope) -> dict[Group, Sum]:
+        """The sum of each group's rows; a group without rows isn't there."""
+
+    def parts(self, table: Table, scope: Scope, bounds: Sequence[Key]) -> list[Sum]:
+        """The sum of each of `scope.parts(bounds)`."""
+
+    def bounds(self, table: Table, scope: Scope, step: int) -> list[Key]:
+        """The key of every `step`-th row, in order."""
+
+    def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
+        """Each row's hash."""
+
+    def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
+        """The canonical rows, in any order."""
+
+
+class Report(Side, Protocol):
     """A generation of reporting: one side of a comparison that also knows how far it has landed."""
 
     @property
@@ -39,6 +59,9 @@ class Report(Rows, Protocol):
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
+
+    def places(self, table: Table, keys: Sequence[Key]) -> dict[Key, Place]:
+        """Where the rows of these keys have landed, deleted ones included; no events."""
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
@@ -50,41 +73,80 @@ class Report(Rows, Protocol):
         """The events of erased persons: (tenant, event id)."""
 
 
-class PostgresSource:
+class Database:
+    """A side that sums by itself: `relation` names a table there, `ask` runs a query of few rows, `stream` one of many,
+    `hash_of` reads a hash."""
+
+    def __init__(
+        self,
+        relation: Callable[[Table], Relation],
+        ask: Callable[[str, Sequence[Value]], Iterable[Sequence[Any]]],
+        stream: Callable[[str, Sequence[Value]], Iterator[Sequence[Any]]],
+        hash_of: Callable[[Any], int] = int,
+    ) -> None:
+        self._relation, self._ask, self._stream, self._hash_of = relation, ask, stream, hash_of
+
+    def sums(self, table: Table, scope: Scope) -> dict[Group, Sum]:
+        """See `Side.sums`."""
+        found = self._ask(*self._relation(table).sums(scope))
+        return {(tenant, first): Sum(count, int(total)) for tenant, first, count, total in found}
+
+    def parts(self, table: Table, scope: Scope, bounds: Sequence[Key]) -> list[Sum]:
+        """See `Side.parts`."""
+        found = self._ask(*self._relation(table).parts(scope, bounds))
+        sums = {part: Sum(count, int(total)) for part, count, total in found}
+        return [sums.get(part, Sum()) for part in range(len(bounds) + 1)]
+
+    def bounds(self, table: Table, scope: Scope, step: int) -> list[Key]:
+        """See `Side.bounds`."""
+        return [tuple(key) for key in self._ask(*self._relation(table).bounds(scope, step))]
+
+    def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
+        """See `Side.hashes`."""
+        found = self._stream(*self._relation(table).hashes(scope))
+        return {tuple(key): self._hash_of(hashed) for *key, hashed in found}
+
+    def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
+        """See `Side.rows`."""
+        return (canonical(table, row) for row in self._stream(*self._relation(table).rows(scope)))
+
+    def places(self, table: Table, keys: Sequence[Key]) -> dict[Key, Place]:
+        """See `Report.places`."""
+        found: dict[Key, Place] = {}
+        for some in batches(keys):
+            for *key, epoch, offset, version, commit, change, deleted, at in self._ask(
+                *self._relation(table).places(Scope(keys=some))
+            ):
+                position = Position(epoch, offset, version, (commit, change))
+                found[tuple(key)] = Place(position=position, source_time=utc(at), deleted=bool(deleted))
+        return found
+
+    def texts(self, table: Table, scope: Scope, columns: Sequence[str]) -> Iterator[Sequence[Any]]:
+        """Of each row the values of `columns`, then its canonical text."""
+        return self._stream(*self._relation(table).texts(scope, columns))
+
+
+class PostgresSource(Database):
     """The OLTP tables, through the role `reporter_reader`."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self._connection = connection
-
-    def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
-        sql, parameters = query(table, f"{table.schema}.{table.relation}", table.columns, keys, expression=in_oltp)
-        return (canonical(table, row) for row in stream(self._connection, sql, parameters))
-
-
-class CatalogSource:
-    """The MongoDB collections."""
-
-    def __init__(self, database: Database[dict[str, Any]]) -> None:
-        self._database = database
-
-    def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
-        names = [column.name for column in table.columns]
-        wanted = {} if keys is None else {"_id": {"$in": [dict(zip(table.key, key, strict=True)) for key in keys]}}
-        documents = self._database[table.relation].find(wanted).sort([(name, 1) for name in table.key])
-        return (canonical(table, [_from_bson(document.get(name)) for name in names]) for document in documents)
+        super().__init__(
+            in_source,
+            lambda sql, parameters: connection.execute(sql.encode(), parameters),
+            lambda sql, parameters: stream(connection, sql, parameters),
+        )
 
 
-class PostgresReport:
+class PostgresReport(Database):
     """A generation of reporting, in Postgres."""
 
     def __init__(self, connection: psycopg.Connection[Any], generation: int) -> None:
+        super().__init__(
+            lambda table: in_postgres(table, generation),
+            lambda sql, parameters: connection.execute(sql.encode(), parameters),
+            lambda sql, parameters: stream(connection, sql, parameters),
+        )
         self._connection, self.generation = connection, generation
-
-    def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
-        alive = "NOT _deleted" if table.mode is Mode.STATE else None
-        name = f"{schema(self.generation)}.{table.name}"
-        sql, parameters = query(table, name, table.all_columns, keys, expression=in_postgres, condition=alive)
-        return (canonical(table, row) for row in stream(self._connection, sql, parameters))
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
@@ -103,21 +165,18 @@ class PostgresReport:
         return {(tenant, event) for tenant, event in self.query(ERASED)}
 
 
-class SqlServerReport:
+class SqlServerReport(Database):
     """A generation of reporting, in SQL Server; `connection` is pyodbc's."""
 
     def __init__(self, connection: Any, generation: int) -> None:
+        knows_utf8 = connection.execute(sqlserver_sums_sql.KNOWS_UTF8).fetchval() is not None
+        super().__init__(
+            lambda table: in_sqlserver(table, generation, knows_utf8=knows_utf8),
+            self._in_turn,
+            self._in_turn,
+            lambda digest: int(digest.hex()[:HASH_DIGITS], 16),
+        )
         self._connection, self.generation = connection, generation
-
-    def read(self, table: Table, keys: Sequence[Key] | None = None) -> Iterator[Row]:
-        alive = "_deleted = 0" if table.mode is Mode.STATE else None
-        name = f"{schema(self.generation)}.{table.name}"
-        sql, parameters = query(table, name, table.all_columns, keys, expression=in_sqlserver, condition=alive)
-        cursor = self._connection.cursor()
-        cursor.execute(sql.replace("%s", "?"), parameters)
-        while batch := cursor.fetchmany(CHUNK):
-            for row in batch:
-                yield canonical(table, row)
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """The next offset of each (topic, partition) that has landed."""
@@ -135,48 +194,80 @@ class SqlServerReport:
         """See `Report.erased`."""
         return {(tenant, event) for tenant, event in self.query(ERASED)}
 
+    def _in_turn(self, sql: str, parameters: Sequence[Value]) -> Iterator[Sequence[Any]]:
+        cursor = self._connection.cursor()
+        cursor.execute(sql.replace("%s", "?").replace("%%", "%"), parameters)
+        while batch := cursor.fetchmany(CHUNK):
+            yield from batch
+
+
+class CatalogSource:
+    """The MongoDB collections, whose documents are summed here."""
+
+    def __init__(self, database: Catalog[dict[str, Any]]) -> None:
+        self._database = database
+
+    def sums(self, table: Table, scope: Scope) -> dict[Group, Sum]:
+        """See `Side.sums`."""
+        return sums_of(self._hashed(table, scope))
+
+    def parts(self, table: Table, scope: Scope, bounds: Sequence[Key]) -> list[Sum]:
+        """See `Side.parts`."""
+        return parts_of(self._hashed(table, scope), bounds)
+
+    def bounds(self, table: Table, scope: Scope, step: int) -> list[Key]:
+        """See `Side.bounds`."""
+        return sorted(self.hashes(table, scope))[step - 1 :: step]
+
+    def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
+        """See `Side.hashes`."""
+        return {key: hashed for _, key, hashed in self._hashed(table, scope)}
+
+    def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
+        """See `Side.rows`."""
+        names = [column.name for column in table.columns]
+        wanted: dict[str, Any] = {}
+        if scope.tenants is not None:
+            wanted[TENANT] = {"$in": list(scope.tenants)}
+        if scope.keys is not None:
+            wanted["_id"] = {"$in": [dict(zip(table.key, key, strict=True)) for key in scope.keys]}
+        documents = self._database[table.relation].find(wanted)
+        rows = (canonical(table, [_from_bson(document.get(name)) for name in names]) for document in documents)
+        return filter(within(table, scope), rows)
+
+    def _hashed(self, table: Table, scope: Scope) -> Iterator[Hashed]:
+        group, key, text = group_of(table), key_of(table), compared_text(table.columns)
+        return ((group(row), key(row), text_hash(text(row))) for row in self.rows(table, scope))
+
+
+def sums_of(hashed: Iterable[Hashed]) -> dict[Group, Sum]:
+    """The sum of each group, of hashes that were made here."""
+    counts: Counter[Group] = Counter()
+    totals: Counter[Group] = Counter()
+    for group, _, each in hashed:
+        counts[group] += 1
+        totals[group] += each
+    return {group: Sum(count, totals[group]) for group, count in counts.items()}
+
+
+def parts_of(hashed: Iterable[Hashed], bounds: Sequence[Key]) -> list[Sum]:
+    """The sum of each part of what is cut after each of `bounds`, of hashes that were made here."""
+    counts, totals = [0] * (len(bounds) + 1), [0] * (len(bounds) + 1)
+    for _, key, each in hashed:
+        part = bisect_left(bounds, key)
+        counts[part] += 1
+        totals[part] += each
+    return list(map(Sum, counts, totals))
+
+
+def batches(keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
+    """As many keys at once as a query takes."""
+    return (tuple(keys[start : start + KEYS_AT_ONCE]) for start in range(0, len(keys), KEYS_AT_ONCE))
+
 
 def checkpoints(generation: int) -> str:
     """The query for how far each partition has landed. Quoted: CHECKPOINT is a statement of T-SQL."""
     return f'SELECT "topic", "partition", "next_offset" FROM {schema(generation)}."checkpoint"'
-
-
-def query(  # noqa: PLR0913
-    table: Table,
-    name: str,
-    columns: Sequence[Column],
-    keys: Sequence[Key] | None,
-    *,
-    expression: Callable[[Column], str],
-    condition: str | None = None,
-) -> tuple[str, list[Value]]:
-    """A SELECT of `columns` in the order of the table's key, and its parameters (as `%s`)."""
-    key = [expression(table.column(column)) for column in table.key]
-    conditions = [condition] if condition else []
-    parameters: list[Value] = []
-    if keys is not None:
-        one = " AND ".join(f"{column} = %s" for column in key)
-        conditions.append("(" + " OR ".join([f"({one})"] * len(keys)) + ")")
-        parameters = [value for each in keys for value in each]
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {', '.join(map(expression, columns))} FROM {name}{where} ORDER BY {', '.join(key)}", parameters
-
-
-def in_oltp(column: Column) -> str:
-    """As `in_postgres`; the outbox stores an event's instant alone, from which reporting derives the day."""
-    return "(occurred_at AT TIME ZONE 'UTC')::date" if column.name == "event_day" else in_postgres(column)
-
-
-def in_postgres(column: Column) -> str:
-    """A column as verification reads it: text in code-point order, documents and ids as text."""
-    if isinstance(column.type, Text):
-        return f'"{column.name}" COLLATE "C"'
-    return f'"{column.name}"::text COLLATE "C"' if isinstance(column.type, Json | Uuid) else f'"{column.name}"'
-
-
-def in_sqlserver(column: Column) -> str:
-    """As `in_postgres`; the migrations gave these columns a binary collation already."""
-    return f'"{column.name}"'
 
 
 def stream(connection: psycopg.Connection[Any], sql: str, parameters: Sequence[Any]) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """Counts with sums of hashes: how two stores are shown to hold the same rows without moving them.
 
-Every store computes the same numbers by itself: Postgres (sales.event_sums, sales.row_sums), reporting in its own
-dialect, and the archive's reader here. Sums, because XOR would cancel a pair.
+Every store computes the same numbers by itself: Postgres (sales.event_sums, sales.row_sums), each database that is
+compared in its own dialect (sinks/*_sums_sql.py), and the archive's reader here. Sums, because XOR would cancel a pair.
 """
 
 import hashlib
@@ -12,8 +12,10 @@ from decimal import Decimal
 
 from schemas.change import Row, Value
 from schemas.tables import Column
-from schemas.values import days, microseconds
+from schemas.types import Numeric, Text, Type
+from schemas.values import WIDE, days, microseconds
 
+SEPARATOR = "\x1f"
 HASH_DIGITS = 15  # hexadecimal: 60 bits, so that every database holds one hash in a signed 64-bit integer
 
 
@@ -51,9 +53,42 @@ def row_text(columns: Sequence[Column]) -> Callable[[Row], str]:
     order = sorted(range(len(columns)), key=lambda index: columns[index].name)
 
     def text(row: Row) -> str:
-        return "\x1f".join([_text(row[index]) for index in order])
+        return SEPARATOR.join([_text(row[index]) for index in order])
 
     return text
+
+
+def compared_text(columns: Sequence[Column]) -> Callable[[Row], str]:
+    """A function from a row (in the order of `columns`) to the text whose hash verification sums: the same in
+    sinks/postgres_sums_sql.py and sinks/sqlserver_sums_sql.py.
+
+    As `row_text`, but in the order of the columns, so that an enrichment's texts follow its row's; and U+001F within a
+    text is doubled, so that no two rows share one. Where the same value may have two texts (JSON, a decimal of another
+    scale), different hashes mean no more than that the rows must be compared; the same hash means the same row.
+    """
+    fields = [_field(column.type) for column in columns]
+
+    def text(row: Row) -> str:
+        return SEPARATOR.join([field(value) for field, value in zip(fields, row, strict=True)])
+
+    return text
+
+
+def _field(type_: Type) -> Callable[[Value], str]:
+    match type_:
+        case Text():
+            return lambda value: "~" if value is None else f"={str(value).replace(SEPARATOR, SEPARATOR * 2)}"
+        case Numeric(scale=scale):
+            return lambda value: _text(_to_scale(value, scale) if isinstance(value, Decimal) else value)
+    return _text
+
+
+def _to_scale(value: Decimal, scale: int) -> Decimal:
+    """The value with `scale` places, as a column of a database has it; MongoDB keeps those that were written."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent <= -scale:
+        return value
+    return value.quantize(Decimal(1).scaleb(-scale), context=WIDE)
 
 
 def _text(value: Value) -> str:

@@ -19,7 +19,7 @@ Convert = Callable[[Any], Value]
 # (https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-toasted-values).
 TOAST_PLACEHOLDER = "__debezium_unavailable_value"
 
-_WIDE = Context(prec=80)  # the default 28 digits are fewer than SQL's 38
+WIDE = Context(prec=80)  # the default 28 digits are fewer than SQL's 38
 _EPOCH_DAY = date(1970, 1, 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,7 +82,7 @@ def _numeric(precision: int, scale: int) -> Convert:
             raise BadRecord(f"expected a decimal({precision},{scale}), got {raw}")
         if raw.as_tuple().exponent == -scale:
             return raw  # type: ignore[no-any-return]  # as it comes from Postgres
-        exact = raw.quantize(quantum, context=_WIDE)
+        exact = raw.quantize(quantum, context=WIDE)
         if exact != raw:
             raise BadRecord(f"expected at most {scale} decimal places, got {raw}")
         return exact  # type: ignore[no-any-return]

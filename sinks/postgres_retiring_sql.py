@@ -7,6 +7,7 @@ batch then goes through the primary key and asks the condition again, as a row m
 from schemas.tables import Table
 from sinks.cutoff import TENANT
 from sinks.postgres_sql import target
+from sinks.postgres_sums_sql import text_hash
 from sinks.staging import event_id
 
 NUMBER = "_n"
@@ -145,7 +146,7 @@ def deleted() -> str:
 
 
 def _hash(column: str) -> str:
-    return f"""('x' || left(md5("{column}"), 15))::bit(60)::bigint"""
+    return text_hash(f'"{column}"')
 
 
 def _list(table: Table) -> str:

@@ -8,6 +8,7 @@ from schemas.tables import Table
 from sinks.cutoff import TENANT
 from sinks.retiring import BATCH
 from sinks.sqlserver_sql import KEY_COLLATION, column_type, join, target
+from sinks.sqlserver_sums_sql import total
 from sinks.staging import event_id
 
 NUMBER = "_n"
@@ -50,7 +51,7 @@ VALUES (?, CAST(? AS DATE), ?, SYSUTCDATETIME());"""
 def event_sums(table: Table, generation: int) -> str:
     """Day, tenant, count and sum of the hashes. Parameters: before, held tenants."""
     return f"""\
-SELECT e.[day], e.[tenant], COUNT_BIG(*), {_sum("e.[hash]")}
+SELECT e.[day], e.[tenant], COUNT_BIG(*), {total("e.[hash]")}
 FROM (
     SELECT [{table.ages_by}] AS [day], [{TENANT}] AS [tenant], {_hash(event_id(table))} AS [hash]
     FROM {target(table, generation)}
@@ -93,7 +94,7 @@ WHERE [{TENANT}] IN ({_LISTED}) AND [{table.ages_by}] = CAST(? AS DATE);"""
 def gone_sums(table: Table) -> str:
     """Tenant, count and sum of the hashes of what is listed as gone."""
     return f"""\
-SELECT e.[tenant], COUNT_BIG(*), {_sum("e.[hash]")}
+SELECT e.[tenant], COUNT_BIG(*), {total("e.[hash]")}
 FROM (SELECT [{TENANT}] AS [tenant], {_hash(event_id(table))} AS [hash] FROM [#gone_{table.name}]) AS e
 GROUP BY e.[tenant];"""
 
@@ -187,12 +188,6 @@ def deleted() -> str:
 
 def _hash(column: str) -> str:
     return f"HASHBYTES('MD5', CONVERT(VARCHAR(36), [{column}]))"
-
-
-def _sum(digest: str) -> str:
-    """The sum of the digests' first 60 bits: seven bytes and the upper half of the eighth."""
-    bits = f"CAST(SUBSTRING({digest}, 1, 7) AS BIGINT) * 16 + CAST(SUBSTRING({digest}, 8, 1) AS INT) / 16"
-    return f"SUM(CAST({bits} AS DECIMAL(38, 0)))"
 
 
 def _list(table: Table) -> str:

@@ -51,13 +51,16 @@ class Enriched(NamedTuple):
 
 Enrich = Callable[[Change, Catalog], Enriched]
 
+NEEDED = ("tenant_id", "sku", "priced_at")
+"""The columns that name a line's product and its instant: all that its enrichment depends on."""
+
 _NOTHING_KNOWN: Row = (None, None, None, 0, Status.PENDING.value)
 
 
 def enricher(table: Table) -> Enrich:
-    """The enrichment of `table`, whose columns name the product (tenant_id, sku) and the instant (priced_at)."""
+    """The enrichment of `table`, which has the columns in NEEDED."""
     names = [column.name for column in table.columns]
-    tenant, sku, priced = (names.index(name) for name in ("tenant_id", "sku", "priced_at"))
+    tenant, sku, priced = (names.index(name) for name in NEEDED)
 
     def enrich(change: Change, catalog: Catalog) -> Enriched:
         row = change.row

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from kafka import clients
 from operations import connections
-from operations.rows import in_oltp, stream
+from operations.queries import in_source
+from operations.rows import stream
 from operations.settings import Settings
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.backfilling import Backfilled
@@ -70,7 +71,7 @@ def outbox(connection: psycopg.Connection[Any], table: Table, day: date) -> Iter
     names = [column.name for column in table.columns]
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     sql = (
-        f"SELECT {', '.join(map(in_oltp, table.columns))} FROM {table.schema}.{table.relation} "
+        f"SELECT {', '.join(map(in_source(table).expression, table.columns))} FROM {table.schema}.{table.relation} "
         "WHERE occurred_at >= %s AND occurred_at < %s"
     )
     for row in stream(connection, sql, [start, start + timedelta(days=1)]):

@@ -16,11 +16,12 @@ from psycopg.types.json import Jsonb
 
 from operations.months import months
 from operations.retention.errors import Busy
-from operations.rows import in_postgres, stream
+from operations.rows import stream
 from schemas.change import Row
 from schemas.errors import HeadraceError, Unavailable, Unproven
 from schemas.sums import Sum
 from schemas.tables import Table
+from sinks.postgres_sums_sql import plain
 
 UNPROVEN = "HR001"
 LOCK = "hashtextextended('headrace retention', 0)"
@@ -136,9 +137,9 @@ class OltpRetention:
 
         They are streamed, so read them to the end.
         """
-        key = ", ".join(in_postgres(table.column(name)) for name in table.key)
+        key = ", ".join(plain(table.column(name)) for name in table.key)
         sql = (
-            f"SELECT {', '.join(map(in_postgres, table.columns))} FROM {table.schema}.{table.relation} "
+            f"SELECT {', '.join(map(plain, table.columns))} FROM {table.schema}.{table.relation} "
             f"WHERE {_in_month(table)} ORDER BY {key}"
         )
         for row in self._stream(sql, [month, month, list(held)]):

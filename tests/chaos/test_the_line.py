@@ -128,7 +128,7 @@ def test_a_table_of_your_own_takes_what_the_page_says(line: Line):
         sales.execute(refund, ["after", None])
     result = line.verify()
     assert result["equal"]
-    assert result["tables"]["refunds"] == {"source": 2, "report": 2, "different": [], "unsettled": []}
+    assert (result["tables"]["refunds"]["source"], result["tables"]["refunds"]["report"]) == (2, 2)
     with line.psql("reporting", "reporting_reader", "HEADRACE_REPORTING__READER_PASSWORD") as reporting:
         seen = reporting.execute(
             "SELECT refund_id, amount, refunded_at::text FROM report.refunds ORDER BY 1"

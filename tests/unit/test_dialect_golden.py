@@ -5,6 +5,8 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 
@@ -12,8 +14,11 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from operations.queries import Relation, in_postgres, in_source, in_sqlserver
+from operations.scope import Scope
 from schemas.tables import EVENTS, ORDERS, Mode, Table, reported
 from sinks import postgres_retiring_sql, postgres_sql, sqlserver_retiring_sql, sqlserver_sql
+from sinks.cutoff import Cutoff
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GENERATION = 1
@@ -21,6 +26,7 @@ DIALECTS: dict[str, tuple[ModuleType, str]] = {
     "postgres": (postgres_sql, "postgres"),
     "sqlserver": (sqlserver_sql, "tsql"),
 }
+LOOKING: dict[str, Callable[..., Relation]] = {"postgres": in_postgres, "sqlserver": in_sqlserver}
 RETIRING = {"postgres": postgres_retiring_sql, "sqlserver": sqlserver_retiring_sql}
 
 
@@ -84,6 +90,27 @@ def events(sql: ModuleType, table: Table) -> dict[str, str]:
     return found
 
 
+def looking(dialect: str, table: Table) -> dict[str, str]:
+    """Everything that verification asks about one table."""
+    utf8 = {"knows_utf8": True} if dialect == "sqlserver" else {}
+    asked = {"reporting": LOOKING[dialect](table, GENERATION, **utf8)}
+    if dialect == "postgres":
+        asked["source"] = in_source(table)
+    first, last = (tuple(f"{end} {name}" for name in table.key) for end in ("first", "last"))
+    month = date(2026, 11, 1)
+    some = Scope(tenants=("t", "u"), months=(month, None), cutoff=Cutoff("part", month, frozenset({"held"})))
+    found = {}
+    for name, relation in asked.items():
+        found |= {
+            f"{name}: sums": relation.sums(Scope(since=month))[0],
+            f"{name}: parts": relation.parts(replace(some, after=first, upto=last), [first, last])[0],
+            f"{name}: bounds": relation.bounds(some, 100)[0],
+            f"{name}: hashes": relation.hashes(some)[0],
+            f"{name}: rows": relation.rows(Scope(keys=(first, last)))[0],
+        }
+    return found
+
+
 def cutoffs(landing: ModuleType, sql: ModuleType) -> dict[str, str]:
     """Everything that is said about what all generations share."""
     if sql is postgres_retiring_sql:
@@ -114,6 +141,8 @@ FILES = {
         ("retiring_orders", retiring(RETIRING[dialect], ORDERS)),
         ("retiring_events", retiring(RETIRING[dialect], EVENTS)),
         ("cutoff", cutoffs(sql, RETIRING[dialect])),
+        ("looking_orders", looking(dialect, ORDERS)),
+        ("looking_events", looking(dialect, EVENTS)),
     ]
 }
 
@@ -128,7 +157,9 @@ def _everything() -> list[tuple[str, str, str]]:
         (dialect, f"{table.name}: {name}", text)
         for dialect, (sql, _) in DIALECTS.items()
         for table in reported()
-        for name, text in (statements(sql, table) | checkpoints(sql) | aged(dialect, table)).items()
+        for name, text in (
+            statements(sql, table) | checkpoints(sql) | aged(dialect, table) | looking(dialect, table)
+        ).items()
     ]
 
 
@@ -142,7 +173,7 @@ def aged(dialect: str, table: Table) -> dict[str, str]:
 )
 def test_every_statement_parses_in_its_dialect(dialect: str, name: str, text: str) -> None:
     text = re.sub(r"^OUTPUT .*$", "", text, flags=re.MULTILINE)  # sqlglot does not know it in a DELETE
-    parsed = sqlglot.parse(text.replace("%s", "NULL"), read=DIALECTS[dialect][1])
+    parsed = sqlglot.parse(text.replace("%s", "NULL").replace("%%", "%"), read=DIALECTS[dialect][1])
     assert parsed
     understood = [each for each in parsed if each is not None and not isinstance(each, exp.Command)]
     assert understood or name.endswith(("load", "load list", "clear stage", "lock cutoffs")), (

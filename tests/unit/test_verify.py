@@ -5,7 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from operations.verify import compare
+from operations.comparing import Sides, compare
+from operations.rows import parts_of, sums_of
+from operations.scope import group_of, key_of, within
+from schemas.sums import compared_text, text_hash
 from schemas.tables import EVENTS, ORDER_LINES, Column, Source, Table
 from schemas.types import Date, Integer, Text
 from sinks.cutoff import Cutoff
@@ -14,17 +17,21 @@ PAIRS = Table(
     name="pairs",
     source=Source.POSTGRES,
     schema="sales",
-    key=("id",),
-    columns=(Column(name="id", type=Text()), Column(name="value", type=Integer())),
+    key=("tenant_id",),
+    columns=(Column(name="tenant_id", type=Text()), Column(name="value", type=Integer())),
 )
 
 
 class Side:
-    """Rows that change each time they are read: the last version stays. So do the cutoffs of a report."""
+    """Rows that have changed at each barrier but the first: the last version stays. So do the cutoffs of a report, each
+    time they are asked for."""
 
     def __init__(self, *versions, cutoffs=({},), erased=()):
         self.versions = list(versions)
         self.known, self.gone = list(cutoffs), set(erased)
+
+    def change(self):
+        self.versions = self.versions[1:] or self.versions
 
     def cutoffs(self):
         return self.known.pop(0) if len(self.known) > 1 else self.known[0]
@@ -32,15 +39,39 @@ class Side:
     def erased(self):
         return self.gone
 
-    def read(self, table, keys=None):
-        rows = self.versions.pop(0) if len(self.versions) > 1 else self.versions[0]
-        key = len(table.key)
-        return iter(row for row in rows if keys is None or row[:key] in keys)
+    def rows(self, table, scope):
+        return filter(within(table, scope), self.versions[0])
+
+    def sums(self, table, scope):
+        return sums_of(self.hashed(table, scope))
+
+    def hashes(self, table, scope):
+        return {key: each for _, key, each in self.hashed(table, scope)}
+
+    def bounds(self, table, scope, step):
+        return sorted(self.hashes(table, scope))[step - 1 :: step]
+
+    def parts(self, table, scope, bounds):
+        return parts_of(self.hashed(table, scope), bounds)
+
+    def hashed(self, table, scope):
+        group, key, text = group_of(table), key_of(table), compared_text(table.all_columns)
+        return [(group(row), key(row), text_hash(text(row))) for row in self.rows(table, scope)]
 
 
 def verify(source, report, table=PAIRS, deadline_s=0.0):
     barriers = []
-    (found,) = compare([table], lambda _: source, report, lambda: barriers.append(1), deadline_s).tables
+
+    def barrier():
+        if barriers:
+            source.change()
+            report.change()
+        barriers.append(1)
+        return {}
+
+    (found,) = compare(
+        [table], Sides(source=lambda _: source, report=report, barrier=barrier), deadline_s=deadline_s
+    ).tables
     return found, len(barriers)
 
 
@@ -56,7 +87,7 @@ def test_what_lands_behind_the_barrier_is_no_difference():
 
 def test_a_row_that_stood_still_and_differs_is_a_difference():
     found, _ = verify(Side([("a", 2), ("b", 1)]), Side([("a", 1), ("b", 1)]))
-    assert [str(each) for each in found.different] == ["pairs (id=a): value is 2 in the source, 1 in reporting"]
+    assert [str(each) for each in found.different] == ["pairs (tenant_id=a): value is 2 in the source, 1 in reporting"]
     assert not found.unsettled
 
 

@@ -1,0 +1,82 @@
+"""The `headrace verify` command. What it does is imported when it runs, as in operations/cli.py."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from operations import settings as configuration
+from operations.terminal import UNDECIDED, WRONG, Json, err, out
+from schemas.errors import HeadraceError, Unavailable
+
+if TYPE_CHECKING:
+    from schemas.tables import Table
+
+
+def _month(text: str) -> date:
+    """A month as 2026-11, or a day in it."""
+    try:
+        return date.fromisoformat(f"{text}-01" if len(text) == len("2026-11") else text).replace(day=1)
+    except ValueError:
+        raise typer.BadParameter(f"expected a month such as 2026-11, got {text!r}") from None
+
+
+Tables = Annotated[list[str] | None, typer.Option("--table", metavar="NAME", help="Only this table; repeatable.")]
+Tenants = Annotated[list[str] | None, typer.Option("--tenant", metavar="NAME", help="Only this tenant; repeatable.")]
+Months = Annotated[
+    list[date] | None,
+    typer.Option("--month", metavar="YYYY-MM", parser=_month, help="Only rows of this month; repeatable."),
+]
+Since = Annotated[
+    date | None, typer.Option(metavar="YYYY-MM", parser=_month, help="Only rows of this month and of later ones.")
+]
+Generation = Annotated[int | None, typer.Option(help="Which generation of reporting; by default the live one.", min=1)]
+
+
+def verify(  # noqa: PLR0913, PLR0917  # its options
+    table: Tables = None,
+    tenant: Tenants = None,
+    month: Months = None,
+    since: Since = None,
+    generation: Generation = None,
+    deadline: Annotated[float, typer.Option(help="Seconds that the line may take to catch up.", min=0)] = 60.0,
+    json: Json = False,
+) -> None:
+    """Compare every row of Postgres and MongoDB with reporting. Exit 0 equal, 1 different, 2 could not be decided."""
+    from operations import verify as verification
+
+    try:
+        selection = verification.select(table or [], tenants=tenant or [], months=month or [], since=since)
+        with _progress(len(selection.tables)) as on_table:
+            result = verification.verify(
+                configuration.load(),
+                deadline_s=deadline,
+                on_table=on_table,
+                generation=generation,
+                selection=selection,
+            )
+    except HeadraceError as error:  # whatever kept it from looking, it is no difference
+        raise Unavailable(str(error)) from None
+    verification.show(result, out, json=json)
+    if not result.equal:
+        raise typer.Exit(WRONG if result.different else UNDECIDED)
+
+
+@contextmanager
+def _progress(tables: int) -> Iterator[Callable[["Table"], None]]:
+    """A bar on a terminal, which moves when a table is begun."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("waits for the line", total=tables)
+        begun = 0
+
+        def on_table(table: "Table") -> None:
+            nonlocal begun
+            bar.update(task, completed=begun, description=table.name)
+            begun += 1
+
+        yield on_table
