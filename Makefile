@@ -64,7 +64,7 @@ wipe:
 	@umask 077 && sh deploy/compose/env.sh .env > .env.new && mv .env.new .env
 
 compose-up: .env
-	docker compose up --build --detach --wait enrich report archive
+	docker compose up --build --detach --wait enrich report archive watch
 	@echo "The line runs; make compose-demo trades on it. Status: docker compose run --rm --no-deps connectors status"
 
 compose-demo: compose-up

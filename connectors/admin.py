@@ -141,10 +141,26 @@ def signal_snapshot(connection: Connection, relations: Iterable[str]) -> None:
     """
     wanted = list(relations)
     if wanted:
-        connection.execute(
-            sql.SQL("INSERT INTO {} (id, type, data) VALUES (%s, 'execute-snapshot', %s)").format(_identifier(SIGNALS)),
-            [f"headrace-{uuid.uuid4()}", json.dumps({"data-collections": wanted, "type": "incremental"})],
-        )
+        _signal(connection, {"data-collections": wanted})
+
+
+def signal_rows(connection: Connection, relation: str, condition: str) -> None:
+    """Ask Debezium to read the rows of one table again that meet an SQL condition: no more than fit into one chunk.
+
+    Chunks are cut by the tenant, not by the primary key: Debezium 3.7 compares an instant in a key with text, which
+    Postgres refuses, and passes the table over.
+    """
+    chosen = {"data-collection": relation, "filter": condition}
+    _signal(
+        connection, {"data-collections": [relation], "additional-conditions": [chosen], "surrogate-key": "tenant_id"}
+    )
+
+
+def _signal(connection: Connection, wanted: Mapping[str, Any]) -> None:
+    connection.execute(
+        sql.SQL("INSERT INTO {} (id, type, data) VALUES (%s, 'execute-snapshot', %s)").format(_identifier(SIGNALS)),
+        [f"headrace-{uuid.uuid4()}", json.dumps({"type": "incremental", **wanted}, ensure_ascii=False)],
+    )
 
 
 def drop_capture(connection: Connection, line: Line) -> None:

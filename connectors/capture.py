@@ -196,7 +196,7 @@ def remove(
         names = admin.seen_topics(servers.bootstrap, [topic for topic in line.topics() if topic.name in written])
         admin.delete_topics(servers.bootstrap, names)
         on_step(
-            f"{len(names)} captured topics: deleted; raise HEADRACE_EPOCH before capture is applied again "
+            f"{len(names)} captured topics: deleted; raise the epoch before capture is applied again "
             "(docs/runbook.md#topic-replaced)"
         )
 

@@ -28,7 +28,8 @@ class Line:
     """What one line captures, and under which names.
 
     Values that start with `${env:` are read by Connect from its own environment: no secret is in a configuration.
-    `database`, `user` and `password` are those of the source; `uri` that of MongoDB, `catalog` its database.
+    `database`, `user` and `password` are those of the source; `uri` that of MongoDB, `catalog` its database. `epoch` is
+    the history of the source that capture reads, stamped on every record: `headrace.epoch` says which.
     """
 
     tables: tuple[Table, ...] = TABLES
@@ -39,7 +40,7 @@ class Line:
     password: str = "${env:HEADRACE_CDC_READER_PASSWORD}"  # noqa: S105  # a reference
     uri: str = "${env:HEADRACE_CATALOG_URI}"
     catalog: str = "catalog"
-    epoch: str = "${env:HEADRACE_EPOCH}"
+    epoch: int = 1
 
     @property
     def slot(self) -> str:
@@ -117,7 +118,7 @@ class Line:
             "slot": self.slot,
             "uri": self.uri,
             "catalog": self.catalog,
-            "epoch": self.epoch,
+            "epoch": str(self.epoch),
             "relations": ",".join(map(re.escape, self.relations)),
             "collections": ",".join(map(re.escape, self.collections)),
             "outbox_fields": ",".join(self._outbox_fields()),

@@ -1,18 +1,20 @@
 """A barrier turns "everything up to now" into something that can be checked, hop by hop.
 
-It asks the slot, Connect, Kafka and the checkpoints, never a counter of ours:
+It asks the slot, Connect, Kafka and the checkpoints, never a counter of ours. One table's barrier:
 
-1. Note where the sources stand: Postgres' log position L, MongoDB's cluster time T.
-2. Wait until the slot's confirmed_flush_lsn has reached L: it moves only with offsets that Connect has committed,
-   so every change up to L is in Kafka. Connect's committed offset tells the same of T.
-3. Take the end offsets of the captured topics.
-4. Wait until reporting's checkpoints have reached them; where enrichment stands between, wait for its group's
-   committed offsets first, and take the end offsets of its topics after that.
+1. Note where the source stands: its clock, then its log's position (Postgres' LSN, MongoDB's cluster time).
+2. It is captured when the slot's confirmed_flush_lsn has reached that position: it moves only with offsets that Connect
+   has committed, so every change up to it is in Kafka. Connect's committed offset tells the same of MongoDB.
+3. Take the end offsets of the table's captured topics.
+4. It is passed when reporting's checkpoints have reached them; where enrichment stands between, its group's committed
+   offsets must have reached them first, and the end offsets of its topic are taken after that.
+
+A `Sighting` is asked for in this order, so one look may bring a barrier over several hops. `advance` opens nothing.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +27,7 @@ from connectors.line import Line
 from kafka import clients
 from operations.rows import Report
 from schemas.errors import Unavailable
-from schemas.tables import Source, reported
+from schemas.tables import Source, Table, reported
 
 Offsets = Mapping[tuple[str, int], int]
 OnWait = Callable[[str], None]
@@ -45,33 +47,85 @@ class Hops:
     enrich_group: str
     report: Report
 
-
-def cross(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
-    """Return when everything committed before the call has landed.
-
-    Raises Unavailable, naming the hop that is behind, when that has not happened after `deadline_s` seconds.
-    """
-    end = time.monotonic() + deadline_s
-    lsn, seconds = log_position(hops.oltp), hops.catalog.command("hello")["operationTime"].time
-    _wait(end, on_wait, lambda: _behind_postgres(hops, lsn))
-    _wait(end, on_wait, lambda: _behind_catalog(hops, seconds))
-    _land(hops, end, on_wait)
+    def close(self) -> None:
+        """Closes the connections to the databases."""
+        self.oltp.close()
+        self.catalog.client.close()
+        self.report.close()
 
 
-def land(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
-    """As `cross`, for what is in Kafka at the call: steps 3 and 4 alone."""
-    _land(hops, time.monotonic() + deadline_s, on_wait)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """Where a source stands: `at` by its own clock, read before `position`, where its log ends; and up to where its log
+    is in Kafka (`captured`; None where nobody knows, and `unknown` says why). `unit` is that of a position."""
+
+    at: datetime
+    position: int
+    captured: int | None
+    unit: str
+    unknown: str
+
+    def behind(self, position: int) -> str | None:
+        """What capture lacks to have reached `position`; None when it lacks nothing."""
+        if self.captured is None:
+            return self.unknown
+        return None if self.captured >= position else f"capture is {position - self.captured} {self.unit}"
 
 
-def _land(hops: Hops, end: float, on_wait: OnWait) -> None:
-    tables = reported(hops.line.tables)
-    direct = [topic for table in tables if not table.enrichment for topic in table.landed_topics]
-    enriched = [table for table in tables if table.enrichment]
-    captured = clients.end_offsets(hops.bootstrap, direct)
-    taken = clients.end_offsets(hops.bootstrap, [topic for table in enriched for topic in table.captured_topics])
-    _wait(end, on_wait, lambda: behind("enrich", taken, committed(hops.bootstrap, hops.enrich_group, taken)))
-    emitted = clients.end_offsets(hops.bootstrap, [topic for table in enriched for topic in table.landed_topics])
-    _wait(end, on_wait, lambda: behind("reporting", captured | emitted, hops.report.offsets()))
+Stands = Mapping[Source, Stand]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What one look along the line has found, in the order in which it was asked: where the sources stand, the end
+    offsets of the captured topics, what enrichment has committed of them, the end offsets of its own topics, and the
+    checkpoints. A source that did not answer has no stand."""
+
+    stands: Stands
+    captured: Offsets
+    taken: Offsets
+    emitted: Offsets
+    landed: Offsets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barrier:
+    """One table's barrier: begun `at` that moment of the source's clock, when its log ended at `position`. Then the
+    offsets to be reached, once they are known."""
+
+    table: Table
+    at: datetime
+    position: int
+    captured: Offsets | None = None
+    emitted: Offsets | None = None
+
+
+def log_of(table: Table) -> Source:
+    """The source whose log carries a table."""
+    return Source.MONGODB if table.source is Source.MONGODB else Source.POSTGRES
+
+
+def begin(table: Table, stand: Stand) -> Barrier:
+    """A barrier where the source of `table` stands now."""
+    return Barrier(table=table, at=stand.at, position=stand.position)
+
+
+def advance(barrier: Barrier, seen: Sighting) -> tuple[Barrier, str | None]:
+    """The barrier as far as this look brings it, and what it still lacks: None when it is passed."""
+    table = barrier.table
+    if barrier.captured is None:
+        stand = seen.stands.get(log_of(table))
+        lack = f"{log_of(table)} did not answer" if stand is None else stand.behind(barrier.position)
+        if lack is not None:
+            return barrier, lack
+        barrier = replace(barrier, captured=_within(seen.captured, table.captured_topics))
+    if barrier.emitted is None:
+        lack = behind("enrich", barrier.captured or {}, seen.taken) if table.enrichment else None
+        if lack is not None:
+            return barrier, lack
+        emitted = _within(seen.emitted, table.landed_topics) if table.enrichment else barrier.captured
+        barrier = replace(barrier, emitted=emitted)
+    return barrier, behind("reporting", barrier.emitted or {}, seen.landed)
 
 
 def behind(hop: str, ends: Offsets, reached: Offsets) -> str | None:
@@ -83,25 +137,105 @@ def behind(hop: str, ends: Offsets, reached: Offsets) -> str | None:
     return f"{hop} is {sum(missing.values())} records behind, {records} of them in {topic}[{partition}]"
 
 
-def _wait(end: float, on_wait: OnWait, lacking: Callable[[], str | None]) -> None:
-    while (lack := lacking()) is not None:
+def _within(offsets: Offsets, topics: Iterable[str]) -> Offsets:
+    wanted = frozenset(topics)
+    return {at: offset for at, offset in offsets.items() if at[0] in wanted}
+
+
+def cross(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> Stands:
+    """Return when everything committed before the call has landed, whatever its table; and where the sources stood.
+
+    Raises Unavailable, naming the hop that is behind, when that has not happened after `deadline_s` seconds.
+    """
+    begun = sources(hops)
+    barriers = [begin(table, begun[log_of(table)]) for table in reported(hops.line.tables)]
+    _pass(hops, barriers, lambda: sources(hops), deadline_s, on_wait)
+    return begun
+
+
+def land(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
+    """Return when everything that was in Kafka at the call has landed, whatever its table. Raises as `cross` does."""
+    seen, now = look(hops, {}), datetime.now(UTC)
+    barriers = [
+        Barrier(table=table, at=now, position=0, captured=_within(seen.captured, table.captured_topics))
+        for table in reported(hops.line.tables)
+    ]
+    _pass(hops, barriers, dict, deadline_s, on_wait)
+
+
+def _pass(
+    hops: Hops, barriers: Sequence[Barrier], stands: Callable[[], Stands], deadline_s: float, on_wait: OnWait
+) -> None:
+    end = time.monotonic() + deadline_s
+    while True:
+        seen = look(hops, stands())
+        steps = [advance(barrier, seen) for barrier in barriers]
+        lack = next((lack for _, lack in steps if lack is not None), None)
+        if lack is None:
+            return
         if time.monotonic() > end:
             raise Unavailable(f"the barrier was not passed in time: {lack}")
         on_wait(lack)
         time.sleep(POLL_S)
+        barriers = [barrier for barrier, _ in steps]
 
 
-def log_position(oltp: psycopg.Connection[Any]) -> int:
-    """Where Postgres' log ends now, in bytes."""
-    (position,) = oltp.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").fetchall()[0]
-    return int(position)
+def look(hops: Hops, stands: Stands) -> Sighting:
+    """One look along the line, from `stands`, which were asked for just before, to the checkpoints.
+
+    Raises Unavailable when Kafka does not answer, the driver's error when reporting does not.
+    """
+    tables = reported(hops.line.tables)
+    enriched = [table for table in tables if table.enrichment]
+    captured = clients.end_offsets(hops.bootstrap, [topic for table in tables for topic in table.captured_topics])
+    lines = _within(captured, (topic for table in enriched for topic in table.captured_topics))
+    return Sighting(
+        stands=stands,
+        captured=captured,
+        taken=committed(hops.bootstrap, hops.enrich_group, lines),
+        emitted=clients.end_offsets(hops.bootstrap, [topic for table in enriched for topic in table.landed_topics]),
+        landed=hops.report.offsets(),
+    )
 
 
-def confirmed_position(oltp: psycopg.Connection[Any], slot: str) -> int | None:
-    """Up to where everything in the log is in Kafka, in bytes; None where there is no such slot."""
-    sql = "SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = %s"
-    found = oltp.execute(sql, [slot]).fetchall()
-    return int(found[0][0]) if found and found[0][0] is not None else None
+def sources(hops: Hops) -> Stands:
+    """Where both sources stand. Raises Unavailable when Connect does not answer, the driver's error when a source
+    does not."""
+    return {Source.POSTGRES: postgres(hops), Source.MONGODB: catalog(hops)}
+
+
+def postgres(hops: Hops) -> Stand:
+    """Where Postgres stands. What anybody could see at `at` was logged before `position`, also by a transaction that
+    did not wait for the disk."""
+    found = hops.oltp.execute(
+        "SELECT clock_timestamp(), pg_current_wal_insert_lsn() - '0/0'::pg_lsn, "
+        "(SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = %s)",
+        [hops.line.slot],
+    ).fetchall()
+    ((at, position, captured),) = found
+    return Stand(
+        at=at,
+        position=int(position),
+        captured=None if captured is None else int(captured),
+        unit="bytes of log behind Postgres",
+        unknown=f"replication slot {hops.line.slot} does not exist; see docs/runbook.md#slot-missing",
+    )
+
+
+def catalog(hops: Hops) -> Stand:
+    """Where MongoDB stands, in seconds of its cluster time. Connect commits a source offset only when the records
+    before it are in Kafka. One of a later second is past everything in the seconds before; heartbeats see to it that
+    there will be one."""
+    hello = hops.catalog.command("hello")
+    offsets = hops.connect.offsets(hops.line.connector(Source.MONGODB))
+    reached = [int(each["offset"]["sec"]) for each in offsets if "sec" in each["offset"]]
+    return Stand(
+        at=hello["localTime"].replace(tzinfo=UTC),
+        position=hello["operationTime"].time,
+        captured=min(reached) - 1 if reached else None,
+        unit="s behind MongoDB",
+        unknown="capture of MongoDB has not begun",
+    )
 
 
 def catalog_time(hops: Hops) -> datetime:
@@ -112,6 +246,8 @@ def catalog_time(hops: Hops) -> datetime:
 
 def committed(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, int], int]:
     """The offsets that a consumer group has committed of the partitions in `wanted`; none when nobody answers."""
+    if not wanted:
+        return {}
     asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*at) for at in wanted])
     admin = clients.admin(bootstrap)
     (future,) = admin.list_consumer_group_offsets([asked], request_timeout=clients.TIMEOUT).values()
@@ -120,18 +256,3 @@ def committed(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, in
     except (KafkaException, TimeoutError):  # its coordinator moves, or the group has never been
         return {}
     return {(each.topic, each.partition): max(0, each.offset) for each in found}
-
-
-def _behind_postgres(hops: Hops, lsn: int) -> str | None:
-    confirmed = confirmed_position(hops.oltp, hops.line.slot)
-    if confirmed is None:
-        return f"replication slot {hops.line.slot} does not exist; see docs/runbook.md#slot-missing"
-    return None if confirmed >= lsn else f"capture is {lsn - confirmed} bytes of log behind Postgres"
-
-
-def _behind_catalog(hops: Hops, seconds: int) -> str | None:
-    """Connect commits a source offset only when the records before it are in Kafka. One of a later second than the
-    cluster time is past everything in it; heartbeats see to it that there will be one."""
-    offsets = hops.connect.offsets(hops.line.connector(Source.MONGODB))
-    reached = [int(each["offset"]["sec"]) for each in offsets if "sec" in each["offset"]]
-    return None if reached and min(reached) > seconds else "capture is behind MongoDB"

@@ -15,12 +15,11 @@ import typer
 from operations import settings as configuration
 from operations.archive.cli import app as archive_app
 from operations.dlq.cli import app as dlq_app
+from operations.epoch.cli import app as epoch_app
 from operations.replay.cli import replay
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
 from operations.verify_cli import verify
 from schemas.errors import HeadraceError, Unavailable
-
-DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})  # whose errors are a server's
 
 app = typer.Typer(
     help="Streams orders, payments and events from Postgres into reporting, and proves that the report is right.",
@@ -36,6 +35,7 @@ app.command()(verify)
 app.add_typer(archive_app, name="archive")
 app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(epoch_app, name="epoch")
 app.add_typer(load_app, name="load")
 app.add_typer(retention_app, name="retention")
 app.command()(replay)
@@ -47,6 +47,7 @@ class Worker(StrEnum):
     ENRICH = "enrich"
     REPORT = "report"
     ARCHIVE = "archive"
+    WATCH = "watch"
 
 
 @app.command()
@@ -221,7 +222,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in DRIVERS:
+        from operations.connections import of_a_server
+
+        if not of_a_server(error):
             raise
         err.print(f"headrace: a server went away or refused: {' '.join(str(error).split())}", style="red", markup=False)
         sys.exit(UNDECIDED)

@@ -10,9 +10,9 @@ What has aged out of reporting, or was erased there, is left out on both sides: 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from operations.compare import Difference, differences
@@ -90,55 +90,81 @@ def compare(
     `deadline_s` seconds while it is not settled. `on_table` hears of each table that is begun."""
     began = time.monotonic()
     through = sides.barrier()
-    results = []
+    narrowed = {}
     for table in tables:
         on_table(table)
-        results.append(_compare_table(table, sides, began + deadline_s, scope))
+        cutoff = sides.report.cutoffs().get(table.retention or "")
+        narrowed[table] = narrow(table, sides.source(table), sides.report, replace(scope, cutoff=cutoff))
+    settled = settle({table: found.keys for table, found in narrowed.items()}, sides, began + deadline_s)
+    results = [
+        TableResult(
+            table=table,
+            source=found.source,
+            report=found.report,
+            tenants=found.tenants,
+            different=settled[table].different,
+            unsettled=settled[table].unsettled,
+            unread=len(found.keys) - settled[table].read,
+        )
+        for table, found in narrowed.items()
+    ]
     return Result(tables=results, seconds=time.monotonic() - began, through=through)
 
 
-def _compare_table(table: Table, sides: Sides, end: float, scope: Scope) -> TableResult:
-    scope = replace(scope, cutoff=sides.report.cutoffs().get(table.retention or ""))
-    narrowed = narrow(table, sides.source(table), sides.report, scope)
-    different: list[Difference] = []
-    unsettled: list[Difference] = []
-    keys = narrowed.keys
-    while keys and not different:
-        differ, waiting = settle(table, sides, keys[:MOST_KEYS], end)
-        different += differ
-        unsettled += waiting
-        keys = keys[MOST_KEYS:]
-    return TableResult(
-        table=table,
-        source=narrowed.source,
-        report=narrowed.report,
-        tenants=narrowed.tenants,
-        different=different,
-        unsettled=unsettled,
-        unread=len(keys),
-    )
+@dataclass(slots=True)
+class Settled:
+    """What became of keys that differed once: the first `read` of them have been looked at again."""
+
+    different: list[Difference] = field(default_factory=list)
+    unsettled: list[Difference] = field(default_factory=list)
+    read: int = 0
 
 
-def settle(table: Table, sides: Sides, keys: Sequence[Key], end: float) -> tuple[list[Difference], list[Difference]]:
+def settle(keys: Mapping[Table, Sequence[Key]], sides: Sides, end: float) -> Mapping[Table, Settled]:
     """Of rows that may still be on their way: what differs while its source row stood still, and what could not be
-    decided until `end` (as `time.monotonic` has it)."""
-    source, place = sides.source(table), key_of(table)
-    stood: dict[Key, Row | None] = {place(row): row for row in _read(table, keys, source)}
-    different: list[Difference] = []
-    suspects: list[Difference] = []
+    decided until `end` (as `time.monotonic` has it). All tables share their barriers. Of so many keys that they are
+    read in turns, the last ones are not, once something differs."""
+    settled = {table: Settled() for table in keys}
+    while left := {
+        table: some
+        for table, each in keys.items()
+        if not settled[table].different and (some := each[settled[table].read :][:MOST_KEYS])
+    }:
+        for table, some in left.items():
+            settled[table].read += len(some)
+        for table, (different, unsettled) in _settle(left, sides, end).items():
+            settled[table].different += different
+            settled[table].unsettled += unsettled
+    return settled
+
+
+def _settle(
+    keys: Mapping[Table, Sequence[Key]], sides: Sides, end: float
+) -> Mapping[Table, tuple[list[Difference], list[Difference]]]:
+    stood = {table: _by_key(table, _read(table, some, sides.source(table))) for table, some in keys.items()}
+    different: dict[Table, list[Difference]] = {table: [] for table in keys}
+    suspects: dict[Table, list[Difference]] = {}
     again = True
     while again:
         sides.barrier()
-        found, suspects = differing(table, sides, keys), []
-        # Asked after the rows were read: whatever they show of retention's work, its cutoff was there before.
-        left = retired(table, sides.report)
-        for each in found:
-            settled = each.source == stood.get(each.key) and not waits(each)
-            if not left(each.source or each.report or ()):
-                (different if settled else suspects).append(each)
-        keys, stood = [suspect.key for suspect in suspects], {suspect.key: suspect.source for suspect in suspects}
-        again = bool(suspects) and time.monotonic() < end
-    return different, suspects
+        suspects = {table: [] for table in keys}
+        for table, some in keys.items():
+            found = differing(table, sides, some)
+            # Asked after the rows were read: whatever they show of retention's work, its cutoff was there before.
+            left = retired(table, sides.report)
+            for each in found:
+                stood_still = each.source == stood[table].get(each.key) and not waits(each)
+                if not left(each.source or each.report or ()):
+                    (different if stood_still else suspects)[table].append(each)
+        keys = {table: [each.key for each in found] for table, found in suspects.items() if found}
+        stood = {table: {each.key: each.source for each in suspects[table]} for table in keys}
+        again = bool(keys) and time.monotonic() < end
+    return {table: (found, suspects.get(table, [])) for table, found in different.items()}
+
+
+def _by_key(table: Table, rows: Iterable[Row]) -> dict[Key, Row | None]:
+    place = key_of(table)
+    return {place(row): row for row in rows}
 
 
 def differing(table: Table, sides: Sides, keys: Sequence[Key]) -> list[Difference]:

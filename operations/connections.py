@@ -2,7 +2,8 @@
 
 import re
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
@@ -28,8 +29,14 @@ from sinks.retiring import Retiring
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
     from sinks.archive.log import Log
 
+DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})
 OltpRole = Literal["migrator", "app_writer", "cdc_reader", "reporter_reader", "retention"]
 CONNECT_TIMEOUT_S = 10
+
+
+def of_a_server(error: Exception) -> bool:
+    """Whether it is a database driver's error: a server went away, or refused."""
+    return type(error).__module__.partition(".")[0] in DRIVERS
 
 
 def oltp_conninfo(settings: Settings, role: OltpRole) -> str:
@@ -237,3 +244,13 @@ def hops(settings: Settings, generation: int | None = None) -> Hops:
         enrich_group=group(settings.enrich.group, found.generation),
         report=found,
     )
+
+
+@contextmanager
+def open_hops(settings: Settings, generation: int | None = None) -> Iterator[Hops]:
+    """As `hops`, its connections closed at the end."""
+    found = hops(settings, generation)
+    try:
+        yield found
+    finally:
+        found.close()

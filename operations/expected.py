@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import cast
 
 from operations.compare import canonical
@@ -18,6 +19,7 @@ from streams.asof import Entry
 from streams.catalog import Catalog
 from streams.enrich import NEEDED, enricher
 
+TEXTS = 100_000  # of catalog entries, which many lines share
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -62,7 +64,7 @@ class EnrichedSource:
         asked = dict.fromkeys([*table.key, *([table.ages_by] if table.ages_by else []), *NEEDED])
         narrow = replace(table, columns=tuple(map(table.column, asked)), enrichment=())
         enrich, group = enricher(narrow), group_of(narrow)
-        added, text = len(narrow.columns), compared_text(table.enrichment)
+        added, text = len(narrow.columns), lru_cache(TEXTS)(compared_text(table.enrichment))
         for *values, given in self._source.texts(table, scope, list(asked)):
             row = tuple(values)
             enriched = (enrich(_read(narrow, row), self._known).change.row or ())[added:]

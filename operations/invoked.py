@@ -1,13 +1,17 @@
-"""How this command was called, for hints that can be copied: after `make up` it is in no PATH."""
+"""How this command was called, and by whom: for hints that can be copied, and for what is kept of who did what."""
 
 import shlex
 import shutil
+import socket
 import sys
 from pathlib import Path
 
+import psutil
+
 
 def command(arguments: str) -> str:
-    """`headrace <arguments>` as the caller would type it here: `.venv/bin/headrace status`."""
+    """`headrace <arguments>` as the caller would type it here: `.venv/bin/headrace status`, as after `make up` it is in
+    no PATH."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{shlex.quote(_from_here(Path(sys.executable)))} -m operations {arguments}"
@@ -15,6 +19,11 @@ def command(arguments: str) -> str:
     if found is None or not called.exists() or not called.samefile(found):
         return f"{shlex.quote(_from_here(called))} {arguments}"
     return f"{called.name} {arguments}"
+
+
+def who() -> str:
+    """Who has called this command: `user@host`."""
+    return f"{psutil.Process().username()}@{socket.gethostname()}"
 
 
 def _from_here(path: Path) -> str:

@@ -247,10 +247,12 @@ def _create_views(connection: Connection, adapter: str, generation: int) -> list
     looked_at = {number for definition in views.values() for number in re.findall(r"reporting_g(\d+)", definition)}
     if looked_at - {str(generation)}:
         return []
-    missing = [table for table in reported() if table.name not in views]
-    for table in missing:
-        connection.exec_driver_sql(dialect.create_view(table, generation))
-    return [table.name for table in missing]
+    wanted = {table.name: dialect.create_view(table, generation) for table in reported()}
+    wanted["freshness"] = dialect.create_freshness_view(generation)
+    missing = [name for name in wanted if name not in views]
+    for name in missing:
+        connection.exec_driver_sql(wanted[name])
+    return missing
 
 
 def _report(what: str, applied: list[str], on_event: OnEvent) -> None:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import psycopg
@@ -26,6 +27,7 @@ from sinks.cutoff import TENANT, Cutoff, cutoffs_of
 
 CHUNK = 5_000
 KEYS_AT_ONCE = 200  # SQL Server takes 2,100 parameters
+INSTANT = "%Y-%m-%d %H:%M:%S.%f"
 ERASED = "SELECT tenant_id, event_id FROM retention.erased_event"
 
 Hashed = tuple[Group, Key, int]  # a row's group, key and hash
@@ -63,8 +65,18 @@ class Report(Side, Protocol):
     def places(self, table: Table, keys: Sequence[Key]) -> dict[Key, Place]:
         """Where the rows of these keys have landed, deleted ones included; no events."""
 
+    def stored(self, table: Table, key: Key) -> Row | None:
+        """The row as it is stored, documents by their own text."""
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Runs a small statement, a transaction of its own, with `%s` for each parameter; the number of rows changed.
+        Instants are given, and stored, in UTC."""
+
+    def close(self) -> None:
+        """Closes the connection."""
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
         """Part of the retention policy → what has aged out of it."""
@@ -109,6 +121,12 @@ class Database:
     def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
         """See `Side.rows`."""
         return (canonical(table, row) for row in self._stream(*self._relation(table).rows(scope)))
+
+    def stored(self, table: Table, key: Key) -> Row | None:
+        """See `Report.stored`."""
+        place = key_of(table)
+        found = (tuple(row) for row in self._ask(*self._relation(table).rows(Scope(keys=(key,)))))
+        return next((row for row in found if place(row) == key), None)
 
     def places(self, table: Table, keys: Sequence[Key]) -> dict[Key, Place]:
         """See `Report.places`."""
@@ -156,6 +174,14 @@ class PostgresReport(Database):
         """All rows of a small query."""
         return self._connection.execute(sql.encode()).fetchall()
 
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """See `Report.execute`."""
+        return self._connection.execute(sql.encode(), parameters).rowcount
+
+    def close(self) -> None:
+        """See `Report.close`."""
+        self._connection.close()
+
     def cutoffs(self) -> Mapping[str, Cutoff]:
         """See `Report.cutoffs`."""
         return cutoffs_of(self.query(postgres_sql.read_cutoffs()))
@@ -185,6 +211,16 @@ class SqlServerReport(Database):
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small query."""
         return [tuple(row) for row in self._connection.execute(sql).fetchall()]
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> int:
+        """See `Report.execute`."""
+        # As text: the driver may bind an instant without its microseconds.
+        given = [f"{one.astimezone(UTC):{INSTANT}}" if isinstance(one, datetime) else one for one in parameters]
+        return int(self._connection.execute(sql.replace("%s", "?"), given).rowcount)
+
+    def close(self) -> None:
+        """See `Report.close`."""
+        self._connection.close()
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
         """See `Report.cutoffs`."""

@@ -103,6 +103,13 @@ class Sink(BaseModel):
     linger_ms: int = Field(default=100, ge=0)
 
 
+class Verify(BaseModel):
+    """`headrace verify --follow`. Metrics are served on `http_host:http_port`; port 0 is a free one."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+
+
 class Archive(BaseModel):
     """The archive and its worker. `url` is a folder, or a bucket such as `s3://bucket/headrace` (fsspec's own settings,
     AWS_ACCESS_KEY_ID for one, say how it is reached; `endpoint` is for an S3 that isn't Amazon's). Open files are
@@ -118,6 +125,14 @@ class Archive(BaseModel):
     roll_seconds: float = Field(default=900.0, gt=0)
     codec: Literal["zstandard", "deflate"] = "zstandard"
     spool: Path | None = None
+
+
+class Watch(BaseModel):
+    """The worker that crosses barriers and looks whether the source's history goes on, every `seconds`."""
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    seconds: float = Field(default=1.0, gt=0)
 
 
 class Retention(BaseModel):
@@ -140,7 +155,9 @@ class Settings(BaseSettings):
     enrich: Enrich = Enrich()
     sink: Sink = Sink()
     archive: Archive = Archive()
+    watch: Watch = Watch()
     retention: Retention = Retention()
+    verify: Verify = Verify()
 
     def of_generation(self, generation: int) -> "Settings":
         """These settings, for workers that feed another generation of reporting."""

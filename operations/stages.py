@@ -8,10 +8,9 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from kafka import clients
 from operations import barrier
-from operations.barrier import Hops, Offsets
-from schemas.tables import reported
+from operations.barrier import Hops
+from schemas.tables import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,32 +44,22 @@ class Stages:
 
     def __init__(self, hops: Hops) -> None:
         self._hops = hops
-        self._tables = reported(hops.line.tables)
+        self._lines = {topic for table in hops.line.tables if table.enrichment for topic in table.captured_topics}
         self._curves = {name: Curve() for name in ("captured", "enriched", "landed")}
 
     def sample(self) -> list[Stage]:
         """The stages now. Raises Unavailable when Kafka or a database does not answer."""
-        captured = self._ends([topic for table in self._tables for topic in table.captured_topics])
-        lines = [topic for table in self._tables if table.enrichment for topic in table.captured_topics]
-        wanted = {at: end for at, end in captured.items() if at[0] in lines}
-        taken = barrier.committed(self._hops.bootstrap, self._hops.enrich_group, wanted)
-        emitted = self._ends([topic for table in self._tables for topic in table.landed_topics])
-        landed = self._hops.report.offsets()
-        lsn = barrier.log_position(self._hops.oltp)
-        confirmed = barrier.confirmed_position(self._hops.oltp, self._hops.line.slot) or 0
+        stand = barrier.postgres(self._hops)
+        seen = barrier.look(self._hops, {Source.POSTGRES: stand})
+        lines = {at: end for at, end in seen.captured.items() if at[0] in self._lines}
+        expected = {at: end for at, end in seen.captured.items() if at not in lines} | dict(seen.emitted)
+        landed = sum(seen.landed.get(at, 0) for at in expected)
         return [
-            self._stage("captured", sum(captured.values()), lsn, confirmed, "bytes"),
-            self._stage("enriched", sum(taken.values()), sum(wanted.values()), sum(taken.values())),
-            self._stage("landed", _within(landed, emitted), sum(emitted.values()), _within(landed, emitted)),
+            self._stage("captured", sum(seen.captured.values()), stand.position, stand.captured or 0, "bytes"),
+            self._stage("enriched", sum(seen.taken.values()), sum(lines.values()), sum(seen.taken.values())),
+            self._stage("landed", landed, sum(expected.values()), landed),
         ]
 
     def _stage(self, name: str, records: int, produced: int, reached: int, unit: str = "records") -> Stage:
         lag = self._curves[name].lag(time.monotonic(), produced, reached)
         return Stage(name=name, records=records, behind=max(0, produced - reached), unit=unit, lag_s=lag)
-
-    def _ends(self, topics: list[str]) -> dict[tuple[str, int], int]:
-        return clients.end_offsets(self._hops.bootstrap, topics)
-
-
-def _within(reached: Offsets, ends: Offsets) -> int:
-    return sum(reached.get(at, 0) for at in ends)

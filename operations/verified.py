@@ -31,6 +31,16 @@ def show(result: Result, out: Console, *, json: bool) -> None:
     out.print(f"{verdict}, every row compared in {result.seconds:.1f} s")
 
 
+def in_one_line(result: Result, *, json: bool) -> str:
+    """What one turn of `--follow` has found, with the first differences behind it."""
+    if json:
+        return orjson.dumps(_plain(result)).decode()
+    through = max(result.through.values())
+    lines = [f"{through:%H:%M:%S}  {line(each)}" for each in result.tables]
+    lines += [f"          {found}" for each in result.tables for found in each.different[:SHOWN]]
+    return "\n".join(lines)
+
+
 def line(table: TableResult) -> str:
     """One table's comparison in one line."""
     verdict = f"{len(table.different)} different, {len(table.unsettled)} unsettled"

@@ -13,6 +13,7 @@ from operations.barrier import Hops, OnWait, catalog_time, cross
 from operations.comparing import EVERYTHING, Result, Sides, compare
 from operations.expected import EnrichedSource
 from operations.places import placed
+from operations.repair import beyond_repair, repair
 from operations.rows import CatalogSource, PostgresSource, Side
 from operations.scope import Scope
 from operations.settings import Settings
@@ -20,7 +21,7 @@ from operations.verified import show
 from schemas.errors import HeadraceError
 from schemas.tables import Source, Table, reported
 
-__all__ = ["EVERY_ROW", "Selection", "select", "show", "sides_of", "verify"]
+__all__ = ["EVERY_ROW", "Selection", "beyond_repair", "look", "select", "show", "sides_of", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +62,30 @@ def verify(  # noqa: PLR0913
     on_table: Callable[[Table], None] = lambda _: None,
     generation: int | None = None,
     selection: Selection = EVERY_ROW,
+    repair_by: str | None = None,
 ) -> Result:
     """Compare what is selected with a generation of reporting, by default the live one. `on_table` hears of each table
-    that is begun.
+    that is begun. What differs is mended (operations/repair.py) in the name of `repair_by`, where one is given.
 
     Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
     """
-    hops = connections.hops(settings, generation)
+    with connections.open_hops(settings, generation) as hops:
+        result = look(hops, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
+        if repair_by is None or not result.different:
+            return result
+        sides = sides_of(hops, deadline_s=deadline_s, on_wait=on_wait)
+        return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)
+
+
+def look(
+    hops: Hops,
+    selection: Selection,
+    *,
+    deadline_s: float,
+    on_wait: OnWait = lambda _: None,
+    on_table: Callable[[Table], None] = lambda _: None,
+) -> Result:
+    """As `verify`, along a line that is open already, and without a repair."""
     result = compare(
         [table for table in reported(hops.line.tables) if not selection.tables or table.name in selection.tables],
         sides_of(hops, deadline_s=deadline_s, on_wait=on_wait),
@@ -93,9 +111,7 @@ def sides_of(hops: Hops, *, deadline_s: float, on_wait: OnWait) -> Sides:
         return enriched if table.enrichment else postgres
 
     def barrier() -> dict[Source, datetime]:
-        ((now,),) = hops.oltp.execute("SELECT clock_timestamp()").fetchall()
-        begun = {Source.POSTGRES: now, Source.MONGODB: catalog_time(hops)}
-        cross(hops, deadline_s=deadline_s, on_wait=on_wait)
-        return begun
+        stands = cross(hops, deadline_s=deadline_s, on_wait=on_wait)
+        return {source: stand.at for source, stand in stands.items()}
 
     return Sides(source=source, report=hops.report, barrier=barrier)

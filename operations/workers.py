@@ -14,9 +14,9 @@ from schemas.tables import of_generation, reported
 
 
 def run(worker: str, settings: Settings) -> None:
-    """Run `enrich`, `report` or `archive` until SIGTERM or SIGINT. Raises HeadraceError when it can't go on."""
+    """Run a worker until SIGTERM or SIGINT. Raises HeadraceError when it can't go on."""
     log_as_lines()
-    {"enrich": enrich, "report": report, "archive": archive}[worker](settings)
+    {"enrich": enrich, "report": report, "archive": archive, "watch": watch}[worker](settings)
 
 
 def report(settings: Settings) -> None:
@@ -89,6 +89,20 @@ def enrich(settings: Settings) -> None:
     )
 
 
+def watch(settings: Settings) -> None:
+    """What looks after the line: freshness for readers, and the source's history."""
+    from operations.watch.worker import Watch
+
+    worker = Watch(
+        connect=lambda: connections.hops(settings, settings.reporting.generation),
+        generation=settings.reporting.generation,
+        replication=connections.oltp_conninfo(settings, "cdc_reader"),
+        every=settings.watch.seconds,
+    )
+    _stop_on_signals(worker.stop)
+    worker.run(settings.watch.http_port, settings.watch.http_host)
+
+
 def _stop_on_signals(stop: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop())
@@ -115,5 +129,5 @@ def log_as_lines() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    for ours in ("headrace", "sink", "archive"):
+    for ours in ("headrace", "sink", "archive", "watch"):
         logging.getLogger(ours).setLevel(logging.INFO)

@@ -1,6 +1,6 @@
-"""The moments between two effects of the archive, of retention, of a rebuild and of redriving, by name: whatever stops
-a process at one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach` and
-kills itself."""
+"""The moments between two effects of the archive, of retention, of a rebuild, of a new epoch and of redriving, by name:
+whatever stops a process at one of them must leave everything in order. Nothing happens here; a test's process sets
+`on_reach` and kills itself."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -34,6 +34,11 @@ class KillPoint(StrEnum):
 
     # dead letters
     REDRIVEN = "a dead letter was sent again, and nobody has written down what became of it"
+
+    # raising the epoch
+    EPOCH_BEGUN = "capture is stopped, and the next epoch is noted"
+    CAPTURE_REMOVED = "connectors, offsets and slot are gone"
+    CAPTURED_ANEW = "capture streams under the new epoch"
 
     # replay
     GENERATION_BEGUN = "a new generation has its tables"

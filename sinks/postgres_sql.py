@@ -140,6 +140,21 @@ def create_view(table: Table, generation: int) -> str:
     return f'CREATE VIEW report."{table.name}" AS\nSELECT {columns}\nFROM {target(table, generation)}{where}'
 
 
+def drop_freshness_view() -> str:
+    """Drops the readers' view of how fresh each table is, where there is one."""
+    return "DROP VIEW IF EXISTS report.freshness"
+
+
+def create_freshness_view(generation: int) -> str:
+    """The readers' view of how fresh each table is (docs/freshness.md); the lag is that of the moment of reading."""
+    return f"""\
+CREATE VIEW report.freshness AS
+SELECT table_name, complete_through,
+    CAST(EXTRACT(EPOCH FROM statement_timestamp() - complete_through) AS decimal(19, 3)) AS lag_seconds,
+    passed_at, verified_through, verified_at
+FROM {schema(generation)}.freshness"""
+
+
 def _assignment(name: str) -> str:
     if name.startswith("_log"):
         return f'"{name}" = CASE WHEN {KEEPS_LOG} THEN t."{name}" ELSE s."{name}" END'

@@ -170,6 +170,22 @@ def create_view(table: Table, generation: int) -> str:
     return f"CREATE VIEW [report].[{table.name}] AS\nSELECT {columns}\nFROM {target(table, generation)}{where};"
 
 
+def drop_freshness_view() -> str:
+    """Drops the readers' view of how fresh each table is, where there is one."""
+    return "DROP VIEW IF EXISTS [report].[freshness];"
+
+
+def create_freshness_view(generation: int) -> str:
+    """The readers' view of how fresh each table is (docs/freshness.md); the lag is that of the moment of reading. It
+    must stand alone in its batch."""
+    return f"""\
+CREATE VIEW [report].[freshness] AS
+SELECT [table_name], [complete_through],
+    CAST(DATEDIFF_BIG(MILLISECOND, [complete_through], SYSUTCDATETIME()) / 1000.0 AS DECIMAL(19, 3)) AS [lag_seconds],
+    [passed_at], [verified_through], [verified_at]
+FROM {schema(generation)}.[freshness];"""
+
+
 def _json_type(column: Column | None, name: str) -> str:
     return _SYSTEM_TYPES[name] if column is None else column_type(column.type)
 

@@ -5,7 +5,6 @@ had to change shows as a difference in every server that uses it.
 """
 
 import hashlib
-import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -16,8 +15,6 @@ from stack import postgres as pg
 from stack.errors import StackError
 from stack.folder import LOOPBACK, Folder
 from stack.probes import CatalogAnswers, HttpAnswers, KafkaAnswers, PostgresAnswers, Probe
-
-EPOCH = "HEADRACE_EPOCH"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +28,6 @@ class Layout:
     ports: Mapping[str, int]
     passwords: Mapping[str, str]
     jit: bool
-    epoch: int = 1
-
-
-def chosen_epoch(folder: Folder) -> int:
-    """The epoch that Connect stamps on records: HEADRACE_EPOCH in the environment, else the stack's last one, else 1.
-
-    Raises StackError for one that goes back: every change under it would lose against what has landed.
-    """
-    known = dict(line.split("=", 1) for line in _lines(folder.environment) if "=" in line)
-    last = int(known.get(EPOCH, "1"))
-    said = os.environ.get(EPOCH, str(last))
-    if not said.isdecimal() or int(said) < max(last, 1):
-        raise StackError(f"{EPOCH} is {said!r}; this stack's is {last}, and it may only be raised")
-    return int(said)
 
 
 CATALOG_EVENTS = "100000"  # change events that the catalog keeps: hours of heartbeats
@@ -255,7 +238,6 @@ def connect(layout: Layout) -> Server:
             ("HEADRACE_OLTP_DATABASE", "shop"),
             ("HEADRACE_CATALOG_URI", catalog_uri(layout.ports)),
             ("HEADRACE_REGISTRY_CONVERTER_URL", registry_url(layout.ports) + "/apis/registry/v2"),
-            (EPOCH, str(layout.epoch)),
         ),
         ports=("connect",),
         probe=HttpAnswers(port, "/connectors", expect=("kafka_cluster_id", layout.folder.identity())),
@@ -297,7 +279,7 @@ def registry_url(ports: Mapping[str, int]) -> str:
     return f"http://{LOOPBACK}:{ports['registry']}"
 
 
-def environment(ports: Mapping[str, int], passwords: Mapping[str, str], epoch: int = 1) -> dict[str, str]:
+def environment(ports: Mapping[str, int], passwords: Mapping[str, str]) -> dict[str, str]:
     """The settings with which every `headrace` command finds this stack (operations/settings.py)."""
     postgres_port = str(ports["postgres"])
     return {
@@ -323,7 +305,6 @@ def environment(ports: Mapping[str, int], passwords: Mapping[str, str], epoch: i
         "HEADRACE_REGISTRY__URL": registry_url(ports) + "/apis/ccompat/v7",
         "HEADRACE_REGISTRY__CONVERTER_URL": registry_url(ports) + "/apis/registry/v2",
         "HEADRACE_CONNECT__URL": f"http://{LOOPBACK}:{ports['connect']}",
-        EPOCH: str(epoch),
     }
 
 
@@ -367,10 +348,6 @@ def _java(layout: Layout, *, heap: str, big_heap: str) -> tuple[str, ...]:
 def _java_environment(layout: Layout) -> tuple[tuple[str, str], ...]:
     # Fixed, not inherited: a caller's JAVA_TOOL_OPTIONS or PATH must not change what a server is.
     return (("PATH", "/usr/bin:/bin"), ("HOME", str(layout.folder.root)), ("LANG", "C.UTF-8"))
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def _properties(values: Mapping[str, object]) -> str:

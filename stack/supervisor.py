@@ -24,7 +24,7 @@ from pathlib import Path
 from stack import java, postgres, processes
 from stack.errors import StackError
 from stack.folder import Folder, Ports, is_free, load_passwords, write_private
-from stack.servers import SERVERS, STOP_ORDER, Layout, Server, chosen_epoch, environment
+from stack.servers import SERVERS, STOP_ORDER, Layout, Server, environment
 
 OnEvent = Callable[[str, str, float], None]
 
@@ -95,7 +95,7 @@ class Stack:
         layout = self._layout
         # On a laptop somebody looks on: files are published within seconds, not a quarter of an hour.
         archive = {"HEADRACE_ARCHIVE__URL": str(layout.folder.archive), "HEADRACE_ARCHIVE__ROLL_SECONDS": "5"}
-        return environment(self._ports.current(), layout.passwords, layout.epoch) | archive
+        return environment(self._ports.current(), layout.passwords) | archive
 
     def _launch(self) -> None:
         for thread in self._threads:
@@ -238,7 +238,6 @@ def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) ->
             ports=ports.current(),
             passwords=load_passwords(where),
             jit=jit,
-            epoch=chosen_epoch(where),
         )
         stack = Stack(layout, ports, on_event)
         try:

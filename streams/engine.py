@@ -166,6 +166,8 @@ class Engine:
             self._refuse(record, error)
             return
         if change is None:
+            # Retention's tombstone: a rebuild that reads the line before compaction takes it would keep it for ever.
+            self.outlet.send(self.wiring.enriched, record.partition, record.key, None, record.headers)
             return
         enriched = self._enrich(change, self.catalog)
         self._emit(record, enriched)

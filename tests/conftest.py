@@ -19,7 +19,7 @@ OLIST = ROOT.parent / "shared" / "data" / "olist"
 SQLSERVER = os.environ.get("HEADRACE_TEST_SQLSERVER")
 
 # Selected by the setting, and said in the header: there is no SQL Server that a test could start.
-collect_ignore = [] if SQLSERVER else ["integration/test_migrations_sqlserver.py"]
+collect_ignore_glob = [] if SQLSERVER else ["integration/test_*_sqlserver.py"]
 
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")

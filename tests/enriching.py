@@ -10,15 +10,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
+from confluent_kafka.admin import NewTopic
 
 from bench.enrich_worker import command
-from bench.enrichment_world import World
+from bench.enrichment_world import PARTITIONS, World
 from kafka import clients
+from schemas import generations
 from streams.wiring import Wiring
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +79,21 @@ class Field(World):
         worker = Worker(self.wiring, self.group, **options)
         self.workers.append(worker)
         return worker
+
+    @contextmanager
+    def another_generation(self) -> Iterator[Wiring]:
+        """A worker on the same lines and catalog that writes topics of its own, as a rebuild's does."""
+        own = {name: generations.topic(getattr(self.wiring, name), 2) for name in ("enriched", "pending")}
+        topics = [NewTopic(name, PARTITIONS, 1) for name in own.values()]
+        for future in clients.admin(self.wiring.bootstrap).create_topics(topics).values():
+            future.result(20)
+        wiring = replace(self.wiring, **own)
+        worker = Worker(wiring, generations.group(self.group, 2))
+        self.workers.append(worker)
+        yield wiring
+        worker.close()
+        for future in clients.admin(self.wiring.bootstrap).delete_topics(list(own.values())).values():
+            future.result(20)
 
     def eventually(self, check: Callable[[], Any], deadline_s: float = DEADLINE_S, *, pause_s: float = 0.1) -> Any:
         """What `check` returns as soon as that is true; fails with the last value seen and the workers' last lines."""

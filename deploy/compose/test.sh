@@ -9,4 +9,4 @@ docker compose exec -T sqlserver sh -c 'SQLCMDPASSWORD="$MSSQL_SA_PASSWORD" /opt
   -S 127.0.0.1 -U sa -Q "IF DB_ID(N'\''tests'\'') IS NULL CREATE DATABASE [tests]"'
 driver=$(.venv/bin/python -c 'from operations import odbc; print(odbc.driver())')
 export HEADRACE_TEST_SQLSERVER="DRIVER=$driver;SERVER=127.0.0.1,11433;DATABASE=tests;UID=sa;PWD=$SQLSERVER_SA_PASSWORD;Encrypt=yes;TrustServerCertificate=yes"
-.venv/bin/pytest tests/contract tests/integration/test_migrations_sqlserver.py tests/chaos/test_compose_commands.py
+.venv/bin/pytest tests/contract tests/integration/test_*_sqlserver.py tests/chaos/test_compose_commands.py

@@ -2,29 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
 
 from schemas.errors import HeadraceError
 from schemas.generations import schema
-from schemas.tables import Table
+from schemas.tables import reported
 from sinks import postgres_errors, postgres_sql, sqlserver_errors, sqlserver_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """`take_lock` gives 1 where this session now is the only one to replay. `patience` is how many milliseconds the
-    statements after it wait for a lock. `hold` keeps everybody from landing in a generation until the transaction ends.
-    `classify` tells what a driver's error means."""
+    statements after it wait for a lock. `hold` keeps everybody from landing in a generation until the transaction ends;
+    `turn` are the statements that make readers see one. `classify` tells what a driver's error means."""
 
     take_lock: str
     patience: Callable[[int], str]
     hold: Callable[[int], str]
-    drop_view: Callable[[Table], str]
-    create_view: Callable[[Table, int], str]
+    turn: Callable[[int], list[str]]
     classify: Callable[[BaseException], HeadraceError]
-
-    def turn(self, table: Table, generation: int) -> tuple[str, str]:
-        """What makes readers see a table of another generation. Not CREATE OR REPLACE: columns may have changed."""
-        return self.drop_view(table), self.create_view(table, generation)
 
 
 def tables_of(generation: int) -> str:
@@ -47,12 +44,19 @@ def drop_schema(generation: int) -> str:
     return f"DROP SCHEMA {schema(generation)}"
 
 
+def _turn(sql: ModuleType, generation: int) -> list[str]:
+    """Not CREATE OR REPLACE: columns may have changed, and Babelfish has no CREATE OR ALTER."""
+    statements = []
+    for table in reported():
+        statements += [sql.drop_view(table), sql.create_view(table, generation)]
+    return [*statements, sql.drop_freshness_view(), sql.create_freshness_view(generation)]
+
+
 POSTGRES = Dialect(
     take_lock="SELECT CAST(pg_try_advisory_lock(hashtextextended('headrace replay', 0)) AS int)",
     patience=lambda milliseconds: f"SET LOCAL lock_timeout = {milliseconds}",
     hold=lambda generation: f"LOCK TABLE {schema(generation)}.checkpoint IN EXCLUSIVE MODE",
-    drop_view=postgres_sql.drop_view,
-    create_view=postgres_sql.create_view,
+    turn=partial(_turn, postgres_sql),
     classify=postgres_errors.classify,  # type: ignore[arg-type]  # psycopg's own
 )
 SQLSERVER = Dialect(
@@ -64,7 +68,6 @@ EXEC @taken = sp_getapplock @Resource = N'headrace replay', @LockMode = N'Exclus
 SELECT CASE WHEN @taken >= 0 THEN 1 ELSE 0 END;""",
     patience=lambda milliseconds: f"SET LOCK_TIMEOUT {milliseconds};",
     hold=lambda generation: f"SELECT COUNT(*) FROM [{schema(generation)}].[checkpoint] WITH (TABLOCKX, HOLDLOCK);",
-    drop_view=sqlserver_sql.drop_view,
-    create_view=sqlserver_sql.create_view,
+    turn=partial(_turn, sqlserver_sql),
     classify=lambda error: sqlserver_errors.classify(error.args),
 )

@@ -29,7 +29,6 @@ from operations.settings import Settings
 from schemas.errors import Unavailable
 from schemas.generations import schema
 from schemas.killpoints import KillPoint, reached
-from schemas.tables import reported
 from sinks.port import Transient
 
 HOLD_MS = 30_000  # for the batch that is being landed
@@ -48,7 +47,8 @@ class Reporting:
     def lock(self) -> None:
         """Raises Unavailable where another replay is at work."""
         with self._connection.begin():
-            if not self._connection.exec_driver_sql(self._dialect.take_lock).scalar_one():
+            taken = self._connection.exec_driver_sql(self._dialect.take_lock)
+            if not (taken.returns_rows and taken.scalar_one()):  # Babelfish answers a refusal with a message first
                 raise Unavailable("another `headrace replay` is at work on this database; wait until it has ended")
 
     def generations(self) -> list[Generation]:
@@ -93,9 +93,8 @@ class Reporting:
         run(dialect.hold(instead_of))  # 1
         settle()  # 2
         run(dialect.patience(VIEW_MS))
-        for table in reported():  # 3
-            for statement in dialect.turn(table, number):
-                run(statement)
+        for statement in dialect.turn(number):  # 3
+            run(statement)
         now = datetime.now(UTC)  # 4
         run(generations.become(instead_of, State.PREVIOUS, now))
         run(generations.become(number, State.LIVE, now))

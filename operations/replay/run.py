@@ -23,6 +23,7 @@ from rich.console import Console
 from kafka import clients
 from operations import barrier, capture, connections, migrate, verify
 from operations.barrier import Hops
+from operations.freshness import Stamp, stamp
 from operations.generations import Generation, State, live
 from operations.invoked import command
 from operations.replay import archived, dropping
@@ -39,7 +40,7 @@ CLOSE = 1_000  # records behind, all topics together: from here on a barrier is 
 VERIFY_S = 300.0
 SETTLE_S = 15.0  # for which the live generation stands still: its workers wait for 30 s before they try again
 SHOW_S = 120.0
-ROLLBACK_S = 20.0
+ROLLBACK_S = 10.0
 
 
 class NotEqual(HeadraceError):
@@ -62,17 +63,17 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
         dropping.finish(settings, folder, reporting, out)
         before = live(reporting.generations())
         new = _begin(settings, reporting, epoch)
-        capture.make_own_topics(settings, [new.number])
+        capture.make_topics(settings)
         reached(KillPoint.TOPICS_MADE)
         workers = workers_of(settings, folder, new.number, out)
         workers.start(max_rate)
         reached(KillPoint.WORKERS_STARTED)
         out.print(f"generation {new.number} is being built beside {before.number}, which readers see", markup=False)
-        hops = connections.hops(settings, new.number)
-        _fill(settings, new, hops, workers, out)
-        _prove(settings, new, workers, out)
-        workers.unlimit()
-        show(reporting, hops, new, before, SHOW_S)
+        with connections.open_hops(settings, new.number) as hops:
+            _fill(settings, new, hops, workers, out)
+            _prove(settings, new, hops, workers, out)
+            workers.unlimit()
+            show(reporting, hops, new, before, SHOW_S)
         reached(KillPoint.GENERATION_SHOWN)
         _say_shown(new, before, out)
 
@@ -97,7 +98,8 @@ def rollback(settings: Settings, out: Console) -> None:
                 f"the source is in epoch {shown.epoch}. See docs/runbook.md#rollback-refused"
             )
         try:
-            show(reporting, connections.hops(settings, previous.number), previous, shown, ROLLBACK_S)
+            with connections.open_hops(settings, previous.number) as hops:
+                show(reporting, hops, previous, shown, ROLLBACK_S)
         except Unavailable as error:
             raise RollbackRefused(
                 f"generation {previous.number}: {error}. See docs/runbook.md#rollback-refused"
@@ -175,7 +177,8 @@ def _behind(topics: Sequence[Passed]) -> int:
     return sum(each.behind for each in topics)
 
 
-def _prove(settings: Settings, new: Generation, workers: Workers, out: Console) -> None:
+def _prove(settings: Settings, new: Generation, hops: Hops, workers: Workers, out: Console) -> None:
+    """Verify it; what is proven is complete, too, so readers who turn to it find it as fresh as that."""
     result = verify.verify(settings, generation=new.number, deadline_s=VERIFY_S, on_wait=lambda _: workers.check())
     verify.show(result, out, json=False)
     if result.different:
@@ -185,6 +188,10 @@ def _prove(settings: Settings, new: Generation, workers: Workers, out: Console) 
         )
     if not result.equal:
         raise Unavailable(f"whether generation {new.number} equals the source could not be decided; run it again")
+    for each in result.tables:
+        through = result.through[barrier.log_of(each.table)]
+        stamp(hops.report, new.number, each.table.name, Stamp.COMPLETE, through)
+        stamp(hops.report, new.number, each.table.name, Stamp.VERIFIED, through)
     reached(KillPoint.GENERATION_PROVEN)
 
 

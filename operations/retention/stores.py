@@ -28,7 +28,7 @@ class Stores:
     log: Log
     bootstrap: str
     decoding: Decoding
-    barrier: Callable[[], None]
+    barrier: Callable[[], object]
     landed: Callable[[], Mapping[tuple[str, int], int]]
     spool: Path
     codec: Codec

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,17 @@ class Line:
         assert process.returncode == expect, f"headrace {' '.join(arguments)} → {process.returncode}\n{out}\n{err}"
         assert "Traceback" not in out + err
         return out + err
+
+    @contextmanager
+    def busy(self, *arguments: str) -> Iterator[None]:
+        """A command that runs meanwhile, and is ended."""
+        process = self.start(*arguments)
+        try:
+            yield
+            assert process.poll() is None, process.communicate()
+        finally:
+            process.terminate()
+            process.communicate(timeout=COMMAND_S)
 
     def verify(self, expect: int = 0) -> dict:
         out = self.run("verify", "--json", expect=expect)

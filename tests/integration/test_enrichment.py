@@ -229,3 +229,43 @@ def test_a_topic_that_is_missing_is_named_in_one_line(field):
     (line,) = worker.log().splitlines()
     assert field.wiring.pending in line
     assert "headrace connectors apply" in line
+
+
+def test_another_generation_gives_the_same_bytes_whatever_the_catalog_has_become(field):
+    """Lines of each kind: long decided, decided late, changed since, deleted, one with no product yet."""
+    priced = now()
+    field.price(LAMP, ago(days=3), "10.0000", "old lamp")
+    field.put(field.line(LAMP, "o1", ago(days=2)))
+    field.put(field.line(LAMP, "o2", priced))
+    field.put(field.line(VASE, "late", priced))
+    field.put(field.line(LAMP, "gone", priced))
+    field.put(field.line(LAMP, "o1", ago(days=2), quantity=3), op="u")
+    field.put(field.line(LAMP, "gone", priced), op="d")
+    field.price(VASE, priced - timedelta(minutes=1), "20.0000", "vase")
+    field.beat(priced + timedelta(seconds=3))
+    field.flush()
+    field.start()
+    field.eventually(field.has(o1="enriched", o2="enriched", late="enriched", gone=None))
+
+    field.price(LAMP, priced + timedelta(seconds=1), "99.0000", "another lamp")
+    field.price(VASE, priced + timedelta(seconds=1), "0.0100", "another vase")
+    field.beat(priced + timedelta(seconds=9))
+    field.flush()
+    with field.another_generation() as second:
+        field.eventually(lambda: newest(field, second.enriched) == newest(field, field.wiring.enriched))
+
+
+def test_what_retention_has_let_go_leaves_the_enriched_topic_too(field):
+    row = field.line(LAMP, "o1", ago(days=2))
+    field.price(LAMP, ago(days=3))
+    field.beat(now())
+    field.put(row)
+    field.raw(field.lines.key(row), None)
+    field.flush()
+    field.start()
+    field.eventually(lambda: newest(field, field.wiring.enriched) == {field.lines.key(row): None})
+
+
+def newest(field, topic):
+    """The last value of each key, byte for byte."""
+    return {each.key: each.value for each in field.read(topic)}

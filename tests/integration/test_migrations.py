@@ -26,6 +26,7 @@ from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, TABLES, Source, reported
 from sinks.cutoff import Cutoff
+from tests.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
 
 FOLDER = Path(migrations.__file__).parent
 OLTP_CHAIN = sorted(path.stem for path in (FOLDER / "oltp" / "versions").glob("*.sql"))
@@ -520,6 +521,9 @@ WITHIN = (  # what the functions above are made of
         ("reporting_writer", "UPDATE reporting_g1.orders SET _offset = 1"),
         ("reporting_writer", "CREATE TEMPORARY TABLE stage (LIKE reporting_g1.orders)"),
         ("reporting_writer", "SELECT FROM retention.cutoff, retention.erased_event"),
+        ("reporting_writer", "UPDATE reporting_g1.freshness SET complete_through = now()"),
+        ("reporting_writer", "UPDATE headrace.epoch SET timeline = 2, ended_at = now(), ended_because = 'gone'"),
+        ("reporting_reader", "SELECT FROM report.freshness, headrace.epoch, headrace.generation"),
         *[("reporting_reader", f"SELECT FROM report.{table.name}") for table in reported()],
         *[("reporting_retention", f"DELETE FROM reporting_g1.{table.name} WHERE true") for table in reported()],
         ("reporting_retention", "SELECT FROM reporting_g1.checkpoint"),
@@ -567,6 +571,10 @@ def test_a_role_may_do_its_work(role: str, statement: str, login: Connect) -> No
         ("reporting_writer", "TRUNCATE reporting_g1.orders"),
         ("reporting_writer", "DELETE FROM reporting_g1.orders"),
         ("reporting_writer", "SELECT FROM report.orders"),
+        ("reporting_writer", "UPDATE headrace.epoch SET epoch = 2"),
+        ("reporting_writer", "INSERT INTO headrace.epoch VALUES (2, 'r', 'me', now(), 1, 1)"),
+        ("reporting_writer", "UPDATE headrace.generation SET state = 'live'"),
+        ("reporting_retention", "DELETE FROM reporting_g1.freshness"),
         ("reporting_writer", "CREATE TABLE reporting_g1.mine (id int)"),
         ("reporting_writer", "UPDATE reporting_g1.schema_version SET version_num = '0'"),
         ("reporting_writer", "CREATE VIEW report.mine AS SELECT 1"),
@@ -688,6 +696,14 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
     )
     assert {name for (name,) in found} == {table.name for table in reported()}
     login("reporting_writer").execute("SELECT FROM reporting_g2.orders")
+
+
+def test_epochs_follow_each_other(migrated: Settings) -> None:
+    epochs_follow_each_other(migrated)
+
+
+def test_freshness_is_read_as_it_was_stamped(migrated: Settings) -> None:
+    freshness_is_read_as_it_was_stamped(migrated)
 
 
 def test_retention_reaches_every_generation_that_there_is(migrated: Settings, login: Connect) -> None:

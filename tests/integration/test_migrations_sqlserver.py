@@ -23,6 +23,7 @@ from schemas.tables import EVENTS, ORDERS, PAYMENTS, reported
 from sinks.cutoff import Cutoff
 from sinks.port import Batch
 from tests.contract.trade import DAY, MONTH, Tenant
+from tests.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
 from tests.sqlserver_database import empty, reporting
 
 ODBC = os.environ["HEADRACE_TEST_SQLSERVER"]
@@ -82,6 +83,14 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
     assert not any("view" in event for event in events)
 
 
+def test_epochs_follow_each_other(migrated: Settings) -> None:
+    epochs_follow_each_other(migrated)
+
+
+def test_freshness_is_read_as_it_was_stamped(migrated: Settings) -> None:
+    freshness_is_read_as_it_was_stamped(migrated)
+
+
 def test_retention_reaches_every_generation_and_verification_sees_its_cutoff(migrated: Settings) -> None:
     migrate_reporting(migrated, 2)
     first, second = connections.retirings(migrated)
@@ -120,6 +129,10 @@ def test_the_roles_have_the_rights_that_landing_and_retiring_need(migrated: Sett
         ("writer", "SELECT TOP (0) * INTO #stage FROM reporting_g1.orders"),
         ("writer", "SELECT * FROM retention.cutoff WITH (TABLOCK, HOLDLOCK)"),
         ("writer", "SELECT * FROM retention.erased_event"),
+        ("writer", "UPDATE reporting_g1.freshness SET complete_through = SYSUTCDATETIME()"),
+        ("writer", "UPDATE headrace.epoch SET timeline = 2, ended_at = SYSUTCDATETIME(), ended_because = 'gone'"),
+        ("reader", "SELECT * FROM report.freshness"),
+        ("reader", "SELECT * FROM headrace.epoch"),
         ("retention", "DELETE FROM reporting_g1.orders"),
         ("retention", "SELECT * FROM reporting_g1.[checkpoint]"),
         ("retention", "SELECT COUNT(*) FROM retention.cutoff WITH (TABLOCKX, HOLDLOCK)"),
@@ -142,6 +155,9 @@ def test_a_role_may_do_its_work(role: str, statement: str, execute: Callable[[st
         ("writer", "CREATE TABLE reporting_g1.mine (id INT)"),
         ("writer", "CREATE TABLE dbo.mine (id INT)"),
         ("writer", "SELECT * FROM report.orders"),
+        ("writer", "UPDATE headrace.epoch SET epoch = 2"),
+        ("writer", "INSERT INTO headrace.epoch (epoch) VALUES (2)"),
+        ("writer", "UPDATE headrace.generation SET state = 'live'"),
         ("writer", "INSERT INTO retention.cutoff VALUES ('events', '2026-01-01', '[]', SYSUTCDATETIME())"),
         ("writer", "UPDATE retention.cutoff SET held = '[]'"),
         ("retention", "DELETE FROM retention.cutoff"),

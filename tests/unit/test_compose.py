@@ -130,7 +130,7 @@ def test_addresses_are_those_of_services():
 def test_the_script_makes_every_password_that_the_file_asks_for_and_no_other(env):
     asked = compose.variables()
     assert {name for name, otherwise in asked.items() if otherwise == {":?"}} == set(env)
-    assert asked.keys() - env.keys() == {"HEADRACE_EPOCH"}
+    assert asked.keys() == env.keys()
 
 
 def test_no_two_passwords_are_alike_and_each_is_strong_enough_for_sql_server(env):
@@ -144,10 +144,10 @@ def test_no_two_passwords_are_alike_and_each_is_strong_enough_for_sql_server(env
 
 def test_a_password_that_is_there_stays(tmp_path, env):
     known = tmp_path / ".env"
-    known.write_text("POSTGRES_PASSWORD=mine\nHEADRACE_EPOCH=2\n")
+    known.write_text("POSTGRES_PASSWORD=mine\nCOMPOSE_PROJECT_NAME=mine\n")
     made = passwords(known)
-    assert (made["POSTGRES_PASSWORD"], made["HEADRACE_EPOCH"]) == ("mine", "2")
-    assert made.keys() == env.keys() | {"HEADRACE_EPOCH"}
+    assert (made["POSTGRES_PASSWORD"], made["COMPOSE_PROJECT_NAME"]) == ("mine", "mine")
+    assert made.keys() == env.keys() | {"COMPOSE_PROJECT_NAME"}
 
 
 # ---- Headrace's services ----------------------------------------------------------------------------------------

@@ -27,8 +27,13 @@ def test_addresses_and_secrets_come_from_connects_environment(source):
         Source.POSTGRES: ["database.hostname", "database.port", "database.dbname", "database.password"],
         Source.MONGODB: ["mongodb.connection.string"],
     }
-    for name in [*wanted[source], "value.converter.apicurio.registry.url", "transforms.epoch.value.literal"]:
+    for name in [*wanted[source], "value.converter.apicurio.registry.url"]:
         assert re.fullmatch(r"\$\{env:HEADRACE_[A-Z_]+\}", config[name]), name
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_records_carry_the_epoch_that_the_line_is_in(source):
+    assert Line(epoch=3).config(source)["transforms.epoch.value.literal"] == "3"
 
 
 @pytest.mark.parametrize("source", SOURCES)

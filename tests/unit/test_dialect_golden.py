@@ -57,6 +57,11 @@ def checkpoints(sql: ModuleType) -> dict[str, str]:
     }
 
 
+def freshness(sql: ModuleType) -> dict[str, str]:
+    """Everything that is said about the readers' view of freshness."""
+    return {"drop view": sql.drop_freshness_view(), "create view": sql.create_freshness_view(GENERATION)}
+
+
 def retiring(sql: ModuleType, table: Table) -> dict[str, str]:
     """Everything that is said about what ages out of one table."""
     if table.mode is Mode.EVENT:
@@ -143,6 +148,7 @@ FILES = {
         ("cutoff", cutoffs(sql, RETIRING[dialect])),
         ("looking_orders", looking(dialect, ORDERS)),
         ("looking_events", looking(dialect, EVENTS)),
+        ("freshness", freshness(sql)),
     ]
 }
 
@@ -158,7 +164,7 @@ def _everything() -> list[tuple[str, str, str]]:
         for dialect, (sql, _) in DIALECTS.items()
         for table in reported()
         for name, text in (
-            statements(sql, table) | checkpoints(sql) | aged(dialect, table) | looking(dialect, table)
+            statements(sql, table) | checkpoints(sql) | freshness(sql) | aged(dialect, table) | looking(dialect, table)
         ).items()
     ]
 

@@ -18,7 +18,7 @@ from stack import java, processes, supervisor
 from stack.errors import StackError
 from stack.folder import PORT_NAMES, PORTS, Folder, Ports, free_port, is_free, load_passwords, write_private
 from stack.postgres import Home, access, configuration
-from stack.servers import SERVERS, STOP_ORDER, Layout, Server, chosen_epoch, environment
+from stack.servers import SERVERS, STOP_ORDER, Layout, Server, environment
 
 
 @pytest.fixture
@@ -322,29 +322,3 @@ def program(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     subprocess.run([path], check=False, capture_output=True)
-
-
-# ---- epoch --------------------------------------------------------------------------------------
-
-
-def test_the_epoch_is_kept_raised_by_the_environment_and_never_lowered(
-    folder: Folder, layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("HEADRACE_EPOCH", raising=False)
-    assert chosen_epoch(folder) == 1
-    monkeypatch.setenv("HEADRACE_EPOCH", "2")
-    assert chosen_epoch(folder) == 2
-    settings = environment(layout.ports, layout.passwords, epoch=3)
-    folder.environment.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-    for wrong in ("2", "0", "-4", "4.0", ""):
-        monkeypatch.setenv("HEADRACE_EPOCH", wrong)
-        with pytest.raises(StackError, match="may only be raised"):
-            chosen_epoch(folder)
-    monkeypatch.delenv("HEADRACE_EPOCH")
-    assert chosen_epoch(folder) == 3
-
-
-def test_another_epoch_restarts_connect_alone(layout: Layout) -> None:
-    before, after = declared(layout), declared(replace(layout, epoch=2))
-    assert {name for name in SERVERS if before[name] != after[name]} == {"connect"}
-    assert dict(after["connect"].env)["HEADRACE_EPOCH"] == "2"

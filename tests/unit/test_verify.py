@@ -5,11 +5,16 @@ from decimal import Decimal
 
 import pytest
 
+from operations.compare import Difference
 from operations.comparing import Sides, compare
+from operations.following import PAUSE_S, rest, whole
+from operations.repair import SIGNAL_LENGTH, conditions
 from operations.rows import parts_of, sums_of
 from operations.scope import group_of, key_of, within
+from operations.verify import select
+from schemas.errors import HeadraceError
 from schemas.sums import compared_text, text_hash
-from schemas.tables import EVENTS, ORDER_LINES, Column, Source, Table
+from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PRODUCTS, Column, Source, Table
 from schemas.types import Date, Integer, Text
 from sinks.cutoff import Cutoff
 
@@ -153,3 +158,45 @@ def test_an_erased_event_is_no_difference_and_another_tenants_is():
     rows = [(tenant, OLD, "e-1", "order", *event) for tenant in ("a", "b")]
     found, _ = verify(Side(rows), Side([], erased=[("a", "e-1")]), EVENTS)
     assert [each.key for each in found.different] == [("b", OLD, "e-1")]
+
+
+# What is asked for, how often it is looked at, and what a repair asks Debezium
+
+
+def test_a_filter_that_fits_nothing_is_an_error():
+    month = [date(2026, 11, 1)]
+    assert select(["orders"], months=month).scope.months == tuple(month)
+    assert "products" in select([]).tables
+    assert "products" not in select([], months=month).tables
+    with pytest.raises(HeadraceError, match="'order'"):
+        select(["order"])
+    with pytest.raises(HeadraceError, match="products has no months"):
+        select(["products"], since=month[0])
+
+
+def test_looking_takes_no_more_than_its_share_of_the_time():
+    assert rest(10, 0.25) == 30
+    assert rest(0.01, 1) == PAUSE_S
+
+
+def test_only_whole_tables_are_followed():
+    whole(select(["orders"]))
+    with pytest.raises(HeadraceError, match="--table"):
+        whole(select([], tenants=["a"]))
+
+
+def missing(table, key):
+    return Difference(table=table, key=key, source=(), report=None)
+
+
+def test_a_repair_names_exactly_its_keys_quoted_and_in_pieces_that_fit():
+    (one,) = conditions(ORDERS, [missing(ORDERS, ("o'neil", date(2026, 1, 1), "a"))])
+    assert one == """("tenant_id" = 'o''neil' AND "order_month" = '2026-01-01'::date AND "order_id" = 'a')"""
+    many = [missing(ORDERS, ("t", date(2026, 1, 1), f"{number}{'x' * 50}")) for number in range(60)]
+    pieces = list(conditions(ORDERS, many))
+    assert all(len(piece) < SIGNAL_LENGTH for piece in pieces)
+    assert sum(piece.count('"tenant_id"') for piece in pieces) == 60
+
+
+def test_documents_are_not_asked_for_again():
+    assert list(conditions(PRODUCTS, [missing(PRODUCTS, ("t", "s"))])) == []

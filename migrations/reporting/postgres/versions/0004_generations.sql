@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS headrace.generation (
     CONSTRAINT generation_state CHECK (state IN ('building', 'live', 'previous', 'dropped'))
 );
 
--- Each history of the source (docs/decisions/0001-position.md): which cluster, and which of its timelines.
+-- Each history of the source (docs/decisions/0012-epochs.md): which cluster, and which of its timelines. One that has
+-- ended, as the source was found to have restarted, says so: nothing is captured until the next one is raised.
 CREATE TABLE IF NOT EXISTS headrace.epoch (
     epoch integer NOT NULL,
     reason varchar(512) NOT NULL,
@@ -23,14 +24,30 @@ CREATE TABLE IF NOT EXISTS headrace.epoch (
     raised_at timestamptz NOT NULL DEFAULT now(),
     system_identifier bigint NOT NULL,
     timeline integer NOT NULL,
+    ended_at timestamptz,
+    ended_because varchar(512),
     CONSTRAINT epoch_pkey PRIMARY KEY (epoch)
+);
+
+-- What `headrace verify --repair` has taken out of a generation: who, when, and the row as it was (JSON).
+CREATE TABLE IF NOT EXISTS headrace.repair (
+    repaired_at timestamptz NOT NULL,
+    repaired_by varchar(128) NOT NULL,
+    generation integer NOT NULL,
+    table_name varchar(63) NOT NULL,
+    row_key text NOT NULL,
+    old_row text NOT NULL
 );
 
 GRANT USAGE ON SCHEMA headrace TO reporting_writer, reporting_reader, reporting_retention;
 GRANT SELECT ON headrace.generation, headrace.epoch TO reporting_writer, reporting_reader, reporting_retention;
+GRANT SELECT, INSERT ON headrace.repair TO reporting_writer;
+-- What `headrace run watch` finds out: a failover that lost nothing, or the end of a history.
+GRANT UPDATE (timeline, ended_at, ended_because) ON headrace.epoch TO reporting_writer;
 
--- Then this generation: per table the source's commit time up to which it is complete, by the last barrier passed, and
--- up to which it has been proven equal to the source. Written by the workers that find out.
+-- Then this generation: per table the moment, by the source's clock, up to which it is complete, by the last barrier
+-- passed, and up to which it has been proven equal to the source. Written by the workers that find out; readers see it as
+-- report.freshness (docs/freshness.md).
 CREATE TABLE reporting_gN.freshness (
     table_name varchar(63) COLLATE "C" NOT NULL,
     complete_through timestamptz,

@@ -1,0 +1,121 @@
+"""Whether the source still has the history that capture has read. Opens nothing but for the questions at the end.
+
+Postgres names a cluster by its system identifier, and each promotion (a failover, a restore to a point in time) begins
+a timeline, which knows where it left the one before. Capture knows up to which LSN it has read. So:
+
+- another system identifier, or a timeline that does not come from the known one, is another history;
+- a timeline that left the known one before what capture has read lacks some of it;
+- a log that ends before what capture has read lacks some of it, too: an older copy was put back;
+- everything else, a restart or a failover that lost nothing, is the same history going on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from connectors.connect import Connect
+from schemas.errors import HeadraceError
+
+# The timeline is the first part of a segment's name. pg_control_checkpoint would tell it late after a promotion.
+_IDENTITY = (
+    "(SELECT system_identifier FROM pg_control_system()), "
+    "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer"
+)
+
+Branches = Mapping[int, int]
+"""Each timeline that the present one comes from, and the LSN at which it was left."""
+
+
+class SourceRestarted(HeadraceError):
+    """The source's history is another one than capture has read; see docs/runbook.md#source-restarted."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the source's history restarted: {why}. See docs/runbook.md#source-restarted")
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which cluster, and which of its timelines."""
+
+    system: int
+    timeline: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """The source at one moment: who it is, where its log ends, and how its timeline came to be."""
+
+    identity: Identity
+    position: int
+    branches: Branches
+
+
+def restarted(known: Identity, now: Sight, read: int | None) -> str | None:
+    """Why the source isn't the one that is `known`; None when it is. `read` is the LSN that capture has read to, None
+    before it has begun."""
+    if now.identity.system != known.system:
+        return f"it is another cluster (system identifier {now.identity.system}, not {known.system})"
+    if now.identity.timeline != known.timeline:
+        left = now.branches.get(known.timeline)
+        if left is None:
+            return f"timeline {now.identity.timeline} does not come from timeline {known.timeline}"
+        if read is not None and read > left:
+            return (
+                f"timeline {now.identity.timeline} left timeline {known.timeline} at {lsn(left)}, "
+                f"and capture has read to {lsn(read)}"
+            )
+    if read is not None and read > now.position:
+        return f"its log ends at {lsn(now.position)}, and capture has read to {lsn(read)}"
+    return None
+
+
+def lsn(position: int) -> str:
+    """A position as Postgres writes it."""
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
+def branches(history: bytes) -> Branches:
+    """What a timeline's history file says: https://www.postgresql.org/docs/current/continuous-archiving.html"""
+    lines = (line.split() for line in history.decode().splitlines() if line.strip() and not line.startswith("#"))
+    return {int(timeline): _position(left) for timeline, left, *_ in lines}
+
+
+def _position(text: str) -> int:
+    high, low = text.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def stamped(connect: Connect, connector: str) -> int | None:
+    """The epoch that a connector stamps on its records; None where there is no connector."""
+    config = connect.config(connector)
+    return None if config is None else int(config["transforms.epoch.value.literal"])
+
+
+def read_to(connect: Connect, connector: str) -> int | None:
+    """The LSN that the connector's committed offset stands at; None where it has none."""
+    offsets = [each["offset"] for each in connect.offsets(connector)]
+    found = [int(offset[name]) for offset in offsets for name in ("lsn", "lsn_commit", "lsn_proc") if offset.get(name)]
+    return max(found, default=None)
+
+
+def identify(oltp: psycopg.Connection[Any]) -> Identity:
+    """Which cluster this is, and which of its timelines."""
+    (found,) = oltp.execute(f"SELECT {_IDENTITY}".encode()).fetchall()
+    return Identity(system=found[0], timeline=found[1])
+
+
+def sight(oltp: psycopg.Connection[Any], known: Identity, replication: str) -> Sight:
+    """The source as it is now. `replication` is how a replication connection is made: it is asked for a timeline's
+    history when the timeline isn't the `known` one."""
+    position = "pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
+    (found,) = oltp.execute(f"SELECT {_IDENTITY}, {position}".encode()).fetchall()
+    identity = Identity(system=found[0], timeline=found[1])
+    history: Branches = {}
+    if identity.timeline not in (known.timeline, 1):
+        with psycopg.connect(replication, autocommit=True, replication="database") as walsender:
+            ((_, content),) = walsender.execute(f"TIMELINE_HISTORY {identity.timeline}".encode()).fetchall()
+        history = branches(content)
+    return Sight(identity=identity, position=int(found[2]), branches=history)

@@ -1,0 +1,146 @@
+"""`headrace verify --repair`: what differs is mended by the way that every change goes, never by writing a row here.
+
+1. A row that only reporting has is marked as deleted there, if it still stands where it stood; at a position that every
+   later change of its key is above. An event can't be marked and is never overwritten: one that is wrong goes. What it
+   was is kept in `headrace.repair` first: who, when, key and row.
+2. Rows that the source has are asked of Debezium again: an incremental snapshot of exactly these keys. They travel as
+   every change does, enrichment included, and land at newer positions.
+3. The keys are compared again, each time behind a barrier, until they are equal or the deadline has come.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import orjson
+from psycopg import sql
+
+from connectors.admin import signal_rows
+from kafka import clients
+from operations import connections
+from operations.barrier import Hops
+from operations.compare import Difference
+from operations.comparing import Result, Sides, differing
+from operations.queries import in_source
+from operations.rows import Report
+from operations.settings import Settings
+from operations.verified import fields
+from schemas.change import Row, Value
+from schemas.generations import schema
+from schemas.tables import Mode, Source, Table
+
+KEYS_A_SIGNAL = 100
+SIGNAL_LENGTH = 1_800  # of a filter, in characters: a signal's data has 2,048
+
+
+def repair(  # noqa: PLR0913
+    settings: Settings, result: Result, hops: Hops, sides: Sides, *, by: str, deadline_s: float
+) -> Result:
+    """The comparison as it stands after the repair, for which the line has `deadline_s` seconds. What can't be mended
+    from here stays in it (`beyond_repair`)."""
+    end = time.monotonic() + deadline_s
+    with closing(connections.report(settings, "retention", hops.report.generation)) as remover:
+        for table in result.tables:
+            for found in table.different:
+                if found.source is None or found.table.mode is Mode.EVENT:
+                    _take_away(found, hops, remover, by)
+    with connections.oltp(settings, "cdc_reader") as source:
+        for table in result.tables:
+            for condition in conditions(table.table, [each for each in table.different if each.source is not None]):
+                signal_rows(source, f"{table.table.schema}.{table.table.relation}", condition)
+    return _after(result, sides, end)
+
+
+def beyond_repair(result: Result) -> list[str]:
+    """The collections of which documents differ: Debezium is not asked to read them again."""
+    return [
+        each.table.name
+        for each in result.tables
+        if each.table.source is Source.MONGODB and any(found.source is not None for found in each.different)
+    ]
+
+
+def conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
+    """SQL conditions that together pick the rows of these keys in the source, each short enough for a signal. None for
+    a table that isn't in Postgres."""
+    if table.source is Source.MONGODB:
+        return
+    column = {name: in_source(table).equal(table.column(name)) for name in table.key}
+    some: list[str] = []
+    for each in found:
+        terms = (f"{column[name]} = {_literal(value)}" for name, value in zip(table.key, each.key, strict=True))
+        one = f"({' AND '.join(terms)})"
+        if some and (len(some) == KEYS_A_SIGNAL or len(json.dumps(" OR ".join([*some, one]))) > SIGNAL_LENGTH):
+            yield " OR ".join(some)
+            some = []
+        some.append(one)
+    if some:
+        yield " OR ".join(some)
+
+
+def _after(result: Result, sides: Sides, end: float) -> Result:
+    """The comparison once its keys are equal, or as they are at the end. Documents are looked at once: nothing of them
+    is on its way."""
+    left = {table.table: list(table.different) for table in result.tables}
+    travels = True
+    while travels and any(left.values()):
+        late = time.monotonic() > end
+        sides.barrier()
+        for table, found in left.items():
+            left[table] = differing(table, sides, [each.key for each in found])
+        travels = not late and any(found for table, found in left.items() if table.source is not Source.MONGODB)
+    return replace(result, tables=[replace(each, different=left[each.table]) for each in result.tables])
+
+
+def _take_away(found: Difference, hops: Hops, remover: Report, by: str) -> None:
+    """Takes a row out of reporting, unless a newer change of its key has come since it was looked at."""
+    table, generation = found.table, hops.report.generation
+    row = hops.report.stored(table, found.key)
+    if row is None:
+        return
+    target = f'{schema(generation)}."{table.name}"'
+    where, parameters = _stands(found)
+    kept = hops.report.execute(
+        "INSERT INTO headrace.repair (repaired_at, repaired_by, generation, table_name, row_key, old_row) "
+        f"SELECT %s, %s, %s, %s, %s, %s FROM {target} WHERE {where}",
+        [datetime.now(UTC), by, generation, table.name, _key(found), _kept(found, row), *parameters],
+    )
+    if kept and table.mode is Mode.EVENT:
+        remover.execute(f"DELETE FROM {target} WHERE {where}", parameters)
+    elif kept and found.place is not None:
+        others = [column.name for column in table.all_columns if column.name not in table.key]
+        emptied = ", ".join(f'"{name}" = NULL' for name in others)
+        offset = min(found.place.position.offset, _reached(table, hops.bootstrap))
+        hops.report.execute(
+            f'UPDATE {target} SET {emptied}, "_deleted" = %s, "_offset" = %s WHERE {where}', [True, offset, *parameters]
+        )
+
+
+def _reached(table: Table, bootstrap: str) -> int:
+    """An offset below which no later change of any key can be captured."""
+    return min(clients.end_offsets(bootstrap, table.captured_topics).values()) - 1
+
+
+def _stands(found: Difference) -> tuple[str, list[Value]]:
+    """The condition that the row is still the one that was looked at."""
+    where: dict[str, Value] = dict(zip(found.table.key, found.key, strict=True))
+    if found.place is not None:
+        at = found.place.position
+        where |= {"_epoch": at.epoch, "_offset": at.offset, "_version": at.version, "_deleted": False}
+    return " AND ".join(f'"{name}" = %s' for name in where), list(where.values())
+
+
+def _key(found: Difference) -> str:
+    return orjson.dumps(list(map(str, found.key))).decode()
+
+
+def _kept(found: Difference, row: Row) -> str:
+    place = {} if found.place is None else {"_position": list(found.place.position)}
+    return orjson.dumps((fields(found.table, row) or {}) | place).decode()
+
+
+def _literal(value: Value) -> str:
+    return sql.Literal(value).as_string()

@@ -1,0 +1,137 @@
+"""`headrace run watch`: looks after the line, turn by turn.
+
+1. Is the source's history still the one that capture has read? If not, capture is stopped, and everything here rests
+   until the next epoch is raised (operations/epoch).
+2. A look along the line, and each table's barrier as far as it brings it. A table whose barrier is passed is complete
+   up to the moment at which that began; its next one begins with the next turn. Tables don't wait for each other.
+
+Whatever a turn could not ask is asked again in the next; nothing is stamped meanwhile.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pymongo
+import structlog
+from pymongo.errors import PyMongoError
+
+from kafka.clients import TopicMissing
+from kafka.serving import Serving
+from operations import barrier, connections
+from operations.barrier import Barrier, Hops, Stands
+from operations.epoch.guard import guard
+from operations.epoch.history import SourceRestarted
+from operations.freshness import Stamp, stamp
+from operations.watch import metrics
+from schemas.errors import Unavailable
+from schemas.tables import Source, reported
+
+STALLED_S = 300.0  # without a finished turn, good or bad: no longer alive
+SILENT_S = 30.0  # without a good turn: not ready
+CATALOG_S = 2.0  # that MongoDB has to answer: the tables of Postgres don't wait for it
+_LOG = structlog.get_logger("watch")
+_RETAINED = "SELECT pg_current_wal_insert_lsn() - restart_lsn FROM pg_replication_slots WHERE slot_name = %s"
+
+
+class Watch:
+    """Looks every `every` seconds. `connect` opens the line's connections, again whenever one of them was lost."""
+
+    def __init__(self, *, connect: Callable[[], Hops], generation: int, replication: str, every: float) -> None:
+        self._connect, self._generation = connect, generation
+        self._replication, self._every = replication, every
+        self._hops: Hops | None = connect()
+        self._barriers: dict[str, Barrier] = {}
+        self._stopping = threading.Event()
+        self._turned = time.monotonic()
+        self._good: float | None = None
+        self._trouble = "nothing has been looked at yet"
+
+    def run(self, http_port: int, http_host: str) -> None:
+        """Turns until `stop` is called; serves health and metrics on `http_port` (0: a free one)."""
+        serving = Serving(http_port, alive=self.alive, ready=self.ready, host=http_host)
+        _LOG.info("serving", port=serving.port)
+        try:
+            while not self._stopping.is_set():
+                self._try()
+                self._stopping.wait(self._every)
+        finally:
+            serving.close()
+            self.close()
+
+    def stop(self) -> None:
+        """Ends `run` after the turn in hand. Safe in a signal handler."""
+        self._stopping.set()
+
+    def alive(self) -> str | None:
+        """None while turns end, well or not, else what is wrong."""
+        idle = time.monotonic() - self._turned
+        return None if idle < STALLED_S else f"no turn has been finished for {idle:.0f} s"
+
+    def ready(self) -> str | None:
+        """None while turns end well, else what is wrong: a restarted source at once, the rest after a while."""
+        return None if self._good is not None and time.monotonic() - self._good < SILENT_S else self._trouble
+
+    def _try(self) -> None:
+        try:
+            self.turn()
+        except SourceRestarted as error:
+            self._barriers.clear()
+            metrics.RESTARTED.set(1)
+            if str(error) != self._trouble:
+                _LOG.error("capture is stopped", error=str(error))
+            self._good, self._trouble = None, str(error)
+        except Exception as error:
+            # A topic is missing before capture is first applied, and while a generation is being removed.
+            if not isinstance(error, Unavailable | TopicMissing) and not connections.of_a_server(error):
+                raise
+            self.close()
+            self._trouble = " ".join(str(error).split())
+            _LOG.warning("looking again", error=self._trouble)
+        else:
+            metrics.RESTARTED.set(0)
+            self._good = time.monotonic()
+        self._turned = time.monotonic()
+
+    def turn(self) -> None:
+        """One turn. Raises SourceRestarted; Unavailable, or a driver's error, when a server does not answer."""
+        if self._hops is None:
+            self._hops = self._connect()
+        hops = self._hops
+        guard(hops, self._replication)
+        for (retained,) in hops.oltp.execute(_RETAINED, [hops.line.slot]):
+            metrics.RETAINED.set(retained or 0)
+        self._advance(hops, _stands(hops))
+
+    def _advance(self, hops: Hops, stands: Stands) -> None:
+        seen = barrier.look(hops, stands)
+        for table in reported(hops.line.tables):
+            begun = self._barriers.pop(table.name, None)
+            if begun is None:
+                if (stand := stands.get(barrier.log_of(table))) is None:
+                    continue
+                begun = barrier.begin(table, stand)
+            reached, lack = barrier.advance(begun, seen)
+            if lack is None:
+                stamp(hops.report, self._generation, table.name, Stamp.COMPLETE, begun.at)
+                metrics.complete(table.name, begun.at.timestamp())
+            else:
+                self._barriers[table.name] = reached
+
+    def close(self) -> None:
+        """Gives up the connections, and the barriers that were begun over them: another server may answer next."""
+        if self._hops is not None:
+            self._hops.close()
+        self._hops = None
+        self._barriers.clear()
+
+
+def _stands(hops: Hops) -> Stands:
+    """Where the sources stand; MongoDB only where it answers in time: its tables then wait, and no others."""
+    stands = {Source.POSTGRES: barrier.postgres(hops)}
+    try:
+        with pymongo.timeout(CATALOG_S):
+            stands[Source.MONGODB] = barrier.catalog(hops)
+    except PyMongoError as error:
+        _LOG.warning("MongoDB did not answer", error=" ".join(str(error).split()))
+    return stands
