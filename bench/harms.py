@@ -7,6 +7,7 @@ by a microsecond in reporting: a run must find exactly these four, and mend them
 """
 
 import argparse
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -33,17 +34,20 @@ def main() -> None:
     asked = arguments.parse_args()
     given = settings.load()
     start = generate.default_start(datetime.now(UTC).date())
-    shop = load.Player(given, generate.history(100_000, int(time.time()), start), rate=asked.rate)
+    past = generate.history(100_000, int(time.time()), start)
+    placed: list[int] = []
+    trade = {"rate": asked.rate, "on_progress": lambda orders, _: placed.append(orders)}
+    threading.Thread(target=load.play, args=(given, past), kwargs=trade, daemon=True).start()
     falsely, seconds = 0, []
     for run in range(asked.runs):
         result = look(given)
         seconds.append(result.seconds)
         falsely += not result.equal
-        if not result.equal or run % 10 == 0:
+        if not result.equal or run % 5 == 0:
             print(f"run {run + 1}: {said(result) or 'equal'}", flush=True)
     rows = sum(table.source for table in result.tables)
     print(
-        f"{asked.runs} runs over {rows:,} rows while {shop.orders:,} orders were placed: {falsely} found a difference; "
+        f"{asked.runs} runs over {rows:,} rows while {placed[-1]:,} orders were placed: {falsely} found a difference; "
         f"{min(seconds):.1f} s to {max(seconds):.1f} s, median {sorted(seconds)[len(seconds) // 2]:.1f} s"
     )
     with psycopg.connect(connections.reporting_conninfo(given, "migrator"), autocommit=True) as reporting:
