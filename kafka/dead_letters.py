@@ -1,6 +1,7 @@
 """Records that cannot be understood or stored: kept byte for byte, with why and where from, so that they can be
 redriven at any time. Nothing is acknowledged before its dead letter is confirmed."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,6 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import Counter
 
 from kafka import spans
-from kafka.clients import end_offsets, start_offsets
 from kafka.decoding import Headers
 from schemas.errors import HeadraceError, Unavailable
 from schemas.topics import DEAD_LETTERS
@@ -114,13 +114,15 @@ class DeadLetters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A stored dead letter: what came (`record`, with its origin), why it was refused, by whom, and where it lies."""
+    """A stored dead letter: what came (`record`, with its origin), why it was refused, by whom, where it lies
+    (`offset`) and since when (`seen`, milliseconds since 1970)."""
 
     record: Record
     error: str
     message: str
     worker: str
     offset: int
+    seen: int
 
 
 def listing(bootstrap: str, *, topic: str = DEAD_LETTERS) -> list[DeadLetter]:
@@ -129,31 +131,35 @@ def listing(bootstrap: str, *, topic: str = DEAD_LETTERS) -> list[DeadLetter]:
     Raises HeadraceError when the topic does not exist, Unavailable when Kafka does not answer.
     """
     found: dict[tuple[str, int, int], DeadLetter] = {}
-    ends, starts = end_offsets(bootstrap, [topic]), start_offsets(bootstrap, [topic])
-    for message in spans.records(bootstrap, {at: (starts[at], end) for at, end in ends.items()}):
-        letter = _letter(message)
+    for letter in stored(bootstrap, topic=topic):
         found.setdefault(letter.record.origin, letter)
     return list(found.values())
 
 
+def stored(bootstrap: str, *, topic: str = DEAD_LETTERS) -> Iterator[DeadLetter]:
+    """Every dead letter now in the topic, in its order, repeats included. Raises as `listing` does."""
+    return map(_letter, spans.everything(bootstrap, topic))
+
+
 def _letter(message: Message) -> DeadLetter:
-    stored = record(message)
-    own = {name: (value or b"").decode(errors="replace") for name, value in stored.headers if name in _OWN_HEADERS}
+    kept = record(message)
+    own = {name: (value or b"").decode(errors="replace") for name, value in kept.headers if name in _OWN_HEADERS}
     origin = Record(
-        topic=own.get("headrace-origin-topic", stored.topic),
-        partition=int(own.get("headrace-origin-partition", stored.partition)),
-        offset=int(own.get("headrace-origin-offset", stored.offset)),
-        timestamp=int(own.get("headrace-origin-timestamp", stored.timestamp)),
-        key=stored.key,
-        value=stored.value,
-        headers=[(name, value) for name, value in stored.headers if name not in _OWN_HEADERS],
+        topic=own.get("headrace-origin-topic", kept.topic),
+        partition=int(own.get("headrace-origin-partition", kept.partition)),
+        offset=int(own.get("headrace-origin-offset", kept.offset)),
+        timestamp=int(own.get("headrace-origin-timestamp", kept.timestamp)),
+        key=kept.key,
+        value=kept.value,
+        headers=[(name, value) for name, value in kept.headers if name not in _OWN_HEADERS],
     )
     return DeadLetter(
         record=origin,
         error=own.get("headrace-error", "unknown"),
         message=own.get("headrace-message", ""),
         worker=own.get("headrace-worker", ""),
-        offset=stored.offset,
+        offset=kept.offset,
+        seen=kept.timestamp,
     )
 
 

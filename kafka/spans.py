@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from kafka.clients import assign, consumer
+from kafka.clients import assign, consumer, end_offsets, start_offsets
 from schemas.errors import Unavailable
 
 SILENCE_S = 10.0
@@ -33,3 +33,9 @@ def records(bootstrap: str, spans: Mapping[tuple[str, int], Span]) -> Iterator[M
                 missing.pop(at, None)
     finally:
         reader.close()
+
+
+def everything(bootstrap: str, topic: str) -> Iterator[Message]:
+    """All records that are in a topic now. Raises HeadraceError where there is no such topic, Unavailable."""
+    ends, starts = end_offsets(bootstrap, [topic]), start_offsets(bootstrap, [topic])
+    return records(bootstrap, {at: (starts[at], end) for at, end in ends.items()})

@@ -14,6 +14,7 @@ import typer
 
 from operations import settings as configuration
 from operations.archive.cli import app as archive_app
+from operations.dlq.cli import app as dlq_app
 from operations.epoch.cli import app as epoch_app
 from operations.replay.cli import replay
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
@@ -28,7 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 connectors_app = typer.Typer(no_args_is_help=True, help="Make Kafka Connect, topics and publication match the tables.")
-dlq_app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be understood or stored.")
 load_app = typer.Typer(no_args_is_help=True, help="Trade: the pretend back end that writes orders.")
 retention_app = typer.Typer(no_args_is_help=True, help="What is too old: shown, and deleted where the archive has it.")
 app.command()(verify)
@@ -130,14 +130,6 @@ def run(
 
     settings = configuration.load()
     workers.run(worker.value, settings.of_generation(generation) if generation else settings)
-
-
-@dlq_app.command("ls")
-def dlq_ls(json: Json = False) -> None:
-    """List the dead letters, grouped by error."""
-    from operations import dlq
-
-    dlq.show(configuration.load(), out, json=json)
 
 
 Hold = Annotated[

@@ -76,6 +76,18 @@ def landing(settings: Settings) -> Reporting:
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
 
 
+def fed(settings: Settings) -> list[generations.Generation]:
+    """Every generation of reporting that workers feed, in order."""
+    if settings.reporting.adapter == "postgres":
+        with reporting(settings, "writer") as connection:
+            known = generations.read(lambda sql: connection.execute(sql.encode()).fetchall())
+    else:
+        session = _odbc(settings, "writer")
+        known = generations.read(lambda sql: session.execute(sql).fetchall())
+        session.close()
+    return [each for each in known if each.number in generations.fed(known)]
+
+
 def archive(settings: Settings, by: str) -> "Log":
     """The archive's log; `by` names who writes entries. Raises HeadraceError where no archive is set."""
     from sinks.archive.log import Log

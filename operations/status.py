@@ -19,6 +19,7 @@ from connectors.connect import Connect
 from connectors.line import Line
 from kafka import clients
 from operations import connections
+from operations.dlq.metrics import open_by_error
 from operations.epoch import guard
 from operations.epoch.history import SourceRestarted
 from operations.generations import State
@@ -28,7 +29,6 @@ from operations.stages import Stages
 from schemas.errors import HeadraceError
 from schemas.generations import schema
 from schemas.tables import TABLES, Mode
-from schemas.topics import DEAD_LETTERS
 
 MEGABYTE = 1 << 20
 FRESHNESS = (
@@ -184,7 +184,5 @@ def _archive(settings: Settings) -> Part:
 
 
 def _dead_letters(settings: Settings) -> Part:
-    bootstrap = settings.kafka.bootstrap
-    ends, starts = (ask(bootstrap, [DEAD_LETTERS]) for ask in (clients.end_offsets, clients.start_offsets))
-    dead = sum(ends.values()) - sum(starts.values())
-    return Part(found=dead, rows=[("", f"{dead:,}", f"`{command('dlq ls')}` lists them" if dead else "")])
+    dead = open_by_error(settings.kafka.bootstrap).total()
+    return Part(found=dead, rows=[("", f"{dead:,} open", f"`{command('dlq ls')}` lists them" if dead else "")])

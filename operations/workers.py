@@ -25,6 +25,7 @@ def report(settings: Settings) -> None:
     from kafka.dead_letters import DeadLetters
     from kafka.decoding import Decoding
     from kafka.registry import Registry
+    from operations.dlq.metrics import telling
     from sinks.worker import Pace, SinkWorker
 
     bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
@@ -40,7 +41,8 @@ def report(settings: Settings) -> None:
         pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate),
     )
     _stop_on_signals(sink.stop)
-    sink.run(settings.sink.http_port, settings.sink.http_host)
+    with telling(bootstrap):
+        sink.run(settings.sink.http_port, settings.sink.http_host)
 
 
 def archive(settings: Settings) -> None:

@@ -1,6 +1,6 @@
-"""The moments between two effects of the archive, of retention, of a rebuild and of a new epoch, by name: whatever
-stops a process at one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach`
-and kills itself."""
+"""The moments between two effects of the archive, of retention, of a rebuild, of a new epoch and of redriving, by name:
+whatever stops a process at one of them must leave everything in order. Nothing happens here; a test's process sets
+`on_reach` and kills itself."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -31,6 +31,9 @@ class KillPoint(StrEnum):
     REPORT_ROWS_RETIRED = "the rows of the month have left reporting"
     TOMBSTONED = "the keys of the month have their tombstones"
     RETIREMENT_NOTED = "the manifest says that the month is gone"
+
+    # dead letters
+    REDRIVEN = "a dead letter was sent again, and nobody has written down what became of it"
 
     # raising the epoch
     EPOCH_BEGUN = "capture is stopped, and the next epoch is noted"

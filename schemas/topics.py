@@ -11,6 +11,7 @@ FOR_EVER = "-1"
 
 PREFIX = "shop"
 DEAD_LETTERS = "headrace.dead-letters"
+DECISIONS = "headrace.dead-letters.decisions"
 PENDING = "headrace.pending"
 
 
@@ -33,7 +34,8 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
     """All topics of these tables and Headrace's own.
 
     State is compacted and kept for ever: it rebuilds reporting. Events and dead letters never expire by time: events
-    are deleted only up to what the archive proves. `headrace.pending` holds lines under their own key and partition.
+    are deleted only up to what the archive proves. What was decided on dead letters is an audit, so nothing of it is
+    compacted away. `headrace.pending` holds lines under their own key and partition.
     """
     found: list[Topic] = []
     for table in tables:
@@ -41,6 +43,7 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
         found += [Topic(name=name, partitions=table.partitions, config=config) for name in table.captured_topics]
         found += _enrichment(table)
     found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY | _LONGER))
+    found.append(Topic(name=DECISIONS, partitions=1, config=_APPEND_ONLY))
     beats = [f"__debezium-heartbeat.{source}.{PREFIX}" for source in (Source.POSTGRES, Source.MONGODB)]
     for name in [*beats, f"{PREFIX}.sales.heartbeat"]:
         found.append(Topic(name=name, partitions=1, config=_APPEND_ONLY | {"retention.ms": str(DAY_MS)}))

@@ -67,6 +67,13 @@ class MemoryReporting:
         self.checkpoints |= batch.checkpoints
         return Landed(folded=folded, written=written, refused=len(refused))
 
+    def standing(self, table: Table, key: Key) -> Position | None:
+        """See `Reporting.standing`."""
+        row = self.rows(table).get(key)
+        if row is None or table.mode is Mode.EVENT:
+            return None if row is None else Position(0, 0)
+        return row.position._replace(read=False)
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -6,6 +6,9 @@ from typing import TypeVar
 import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from schemas.change import Key
+from schemas.position import Position
+from schemas.tables import Table
 from sinks import metrics
 from sinks.port import Batch, Checkpoint, Landed, Partition, Reporting, Transient
 
@@ -37,6 +40,10 @@ class PersistentReporting:
     def land(self, batch: Batch) -> Landed:
         """See `Reporting.land`."""
         return self._retry(lambda: self._reporting.land(batch))
+
+    def standing(self, table: Table, key: Key) -> Position | None:
+        """See `Reporting.standing`."""
+        return self._retry(lambda: self._reporting.standing(table, key))
 
     def close(self) -> None:
         """See `Reporting.close`."""

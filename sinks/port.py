@@ -18,8 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from schemas.change import Change
+from schemas.change import Change, Key
 from schemas.errors import HeadraceError, Unavailable
+from schemas.position import Position
+from schemas.tables import Table
 
 
 class Partition(NamedTuple):
@@ -86,6 +88,10 @@ class Reporting(Protocol):
         Transient when it is worth another try, Fatal when it is not. After Transient nobody knows whether the commit
         came through, and nobody has to: landing again changes no row, and step 5 tells whether it is still ours to do.
         """
+
+    def standing(self, table: Table, key: Key) -> Position | None:
+        """Where the row of a key stands as it is committed now, deleted or not; None where there is none. Events have
+        no position: one that is there stands at (0, 0). Raises Transient, Fatal."""
 
     def close(self) -> None:
         """Closes the connection."""

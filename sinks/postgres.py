@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 
-from schemas.change import Change, Row
+from schemas.change import Change, Key, Row
+from schemas.position import Position
 from schemas.tables import Mode, Table
 from sinks import postgres_sql as sql
 from sinks.cutoff import Cutoff, cutoffs_of, split
 from sinks.port import Batch, Checkpoint, Landed, Partition, TopicReplaced, fenced
 from sinks.postgres_session import PostgresSession
-from sinks.staging import rounds, staged_row
+from sinks.staging import position_of, rounds, staged_row
 
 
 class PostgresReporting:
@@ -51,6 +52,12 @@ class PostgresReporting:
                 folded += len(newest)
             self._move(cursor, batch)  # 5
         return Landed(folded=folded, written=written, refused=len(refused))
+
+    def standing(self, table: Table, key: Key) -> Position | None:
+        """See `Reporting.standing`."""
+        with self._session.transaction() as connection:
+            row = connection.execute(sql.standing(table, self._generation), key).fetchone()
+        return position_of(row)
 
     def close(self) -> None:
         """Closes the connection."""

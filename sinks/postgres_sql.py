@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from schemas import generations
 from schemas.tables import Mode, Table
 from sinks.cutoff import TENANT
-from sinks.staging import READ, event_id, staged_columns, stored_columns
+from sinks.staging import POSITION, READ, event_id, staged_columns, stored_columns
 
 GUARD = """\
 (s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
@@ -116,6 +116,13 @@ def read_checkpoint(generation: int) -> str:
     return f"""\
 SELECT topic_id, next_offset, fence FROM {schema(generation)}.checkpoint
 WHERE topic = %s AND partition = %s"""
+
+
+def standing(table: Table, generation: int) -> str:
+    """Where a row stands (`staging.POSITION`). Parameters: the values of the table's key."""
+    columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
+    key = " AND ".join(f'"{name}" = %s' for name in table.key)
+    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key}"
 
 
 def drop_view(table: Table) -> str:

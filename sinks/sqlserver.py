@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from schemas.change import Change, Row
+from schemas.change import Change, Key, Row
+from schemas.position import Position
 from schemas.tables import Mode, Table
 from sinks import sqlserver_sql as sql
 from sinks.cutoff import Cutoff, cutoffs_of, split
@@ -11,7 +12,7 @@ from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplac
 from sinks.sqlserver_errors import Duplicate
 from sinks.sqlserver_json import execute, to_json
 from sinks.sqlserver_session import SqlServerSession
-from sinks.staging import rounds, staged_row
+from sinks.staging import position_of, rounds, staged_row
 
 STATEMENT_SECONDS = 120
 
@@ -52,6 +53,12 @@ class SqlServerReporting:
             return self._land(batch)
         except Duplicate as error:
             raise Poison(str(error)) from error
+
+    def standing(self, table: Table, key: Key) -> Position | None:
+        """See `Reporting.standing`."""
+        with self._session.transaction() as cursor:
+            row = cursor.execute(sql.standing(table, self._generation), key).fetchone()
+        return position_of(row)
 
     def close(self) -> None:
         """Closes the connection."""

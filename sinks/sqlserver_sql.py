@@ -148,6 +148,13 @@ SELECT [topic_id], [next_offset], [fence] FROM {schema(generation)}.[checkpoint]
 WHERE [topic] = ? AND [partition] = ?;"""
 
 
+def standing(table: Table, generation: int) -> str:
+    """Where a row stands (`staging.POSITION`). Parameters: the values of the table's key."""
+    columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
+    key = " AND ".join(f"[{name}] = ?" for name in table.key)
+    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key};"
+
+
 def drop_view(table: Table) -> str:
     """Drops the readers' view where there is one."""
     return f"DROP VIEW IF EXISTS [report].[{table.name}];"

@@ -3,12 +3,13 @@
 Both SQL adapters stage the same rows; what differs is how a database is given them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
 
 from schemas.change import Change, Key, Row
 from schemas.fold import fold
+from schemas.position import Position
 from schemas.tables import Mode, Table
 
 # Where the row stands (schemas.position), then its state. `_read` is staged for the guard and is not stored.
@@ -31,6 +32,14 @@ def stored_columns(table: Table) -> tuple[str, ...]:
 def staged_columns(table: Table) -> tuple[str, ...]:
     """The columns of the staging table."""
     return stored_columns(table) if table.mode is Mode.EVENT else (*stored_columns(table), READ)
+
+
+def position_of(row: Sequence[int] | None) -> Position | None:
+    """The position that a row's POSITION columns hold."""
+    if row is None:
+        return None
+    epoch, offset, version, *log = row
+    return Position(epoch, offset, version, (log[0], log[1]))
 
 
 def rounds(changes: Iterable[Change]) -> Iterable[tuple[Table, dict[Key, Change]]]:

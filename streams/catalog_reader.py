@@ -46,7 +46,7 @@ class CatalogReader:
         self._registry = registry
         self._decoding = Decoding(self._registry, [table])
         self._canonical = table.captured_topics[0]
-        self._entry = _entry_reader(table)
+        self._entry = entry_reader(table)
         self._new_dead_letters = dead_letters
         self._dead_letters: DeadLetters | None = None
         self._stop = threading.Event()
@@ -148,7 +148,8 @@ class CatalogReader:
         self._dead_letters.confirm()
 
 
-def _entry_reader(table: Table) -> Callable[[Any], tuple[Product, Entry]]:
+def entry_reader(table: Table) -> Callable[[Any], tuple[Product, Entry]]:
+    """A function from a change of the catalog's table to the entry that it enters; it raises BadRecord for a delete."""
     names = [column.name for column in table.columns]
     indexes = [names.index(name) for name in ("tenant_id", "sku", "valid_from", "name", "category", "price")]
 

@@ -40,8 +40,7 @@ def backfill(log: Log, table: Table, day: date, rows: Iterable[Datum], batch: Ba
             tenant = row["tenant_id"]
             if of(key(row)) in held or (tenant, row[id_]) in erased:
                 continue
-            datum = row | dict(zip(ORIGIN, (_topic(table, row), -1, -1, 0), strict=True))
-            if batch.file(table, tenant, day).write(key(row), datum, row["occurred_at"]):
+            if batch.file(table, tenant, day).write(key(row), row | _origin(table, row), row["occurred_at"]):
                 done.events += 1
                 folder = Folder(table.name, bucket(tenant), day)
                 written[folder] = written.get(folder, 0) + 1
@@ -53,6 +52,28 @@ def backfill(log: Log, table: Table, day: date, rows: Iterable[Datum], batch: Ba
     finally:
         batch.discard()
     return done
+
+
+def add(log: Log, table: Table, row: Datum, batch: Batch) -> bool:
+    """Archives one event (without ORIGIN's columns) where no whole file holds it; `batch` is empty again afterwards.
+    Returns whether the archive holds it now: an erased one it doesn't.
+
+    Raises Superseded when something was erased or removed meanwhile: try again; ManifestDamaged, ArchiveUnavailable.
+    """
+    manifest, key = log.manifest(), key_of(table)(row)
+    if (row["tenant_id"], row[table.key[-1]]) in manifest.erased(table.name):
+        return False
+    held, _ = _held(log, table, row[str(table.ages_by)])
+    if identity(table)(key) in held:
+        return True
+    try:
+        file = batch.file(table, row["tenant_id"], row[str(table.ages_by)])
+        file.write(key, row | _origin(table, row), row["occurred_at"])
+        added = batch.publish(log.store, offsets=manifest.offsets)
+        log.commit(log.draft(Kind.APPEND, added=added, erasures=len(manifest.erasures)))
+    finally:
+        batch.discard()
+    return True
 
 
 def _judge(done: Backfilled, damaged: list[ArchivedFile], written: dict[Folder, int]) -> None:
@@ -79,7 +100,8 @@ def _held(log: Log, table: Table, day: date) -> tuple[set[str], list[ArchivedFil
     return held, damaged
 
 
-def _topic(table: Table, row: Datum) -> str:
-    """The topic that captures an event."""
+def _origin(table: Table, row: Datum) -> Datum:
+    """ORIGIN's columns of an event that no worker has archived: the topic that captures it, and no place in it."""
     topics = dict(zip(table.aggregates, table.captured_topics, strict=True))
-    return topics.get(row["aggregate_type"], table.captured_topics[0])
+    topic = topics.get(row["aggregate_type"], table.captured_topics[0])
+    return dict(zip(ORIGIN, (topic, -1, -1, 0), strict=True))

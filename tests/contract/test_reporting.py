@@ -4,12 +4,14 @@ import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from uuid import uuid4
 
 import pytest
 from stores import Store
 from trade import MONTH, NOON, Tenant, Worker
 
 from schemas.change import Change, Op
+from schemas.position import Position
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS
 from sinks.bisect import bisect
 from sinks.persistent import PersistentReporting
@@ -344,3 +346,31 @@ def test_dates_of_the_whole_calendar_can_be_keys(store: Store, tenant: Tenant) -
     days = [date(1, 1, 1), MONTH, date(9999, 12, 31)]
     worker.land(*(tenant.order("a", n, order_month=day) for n, day in enumerate(days)))
     assert sorted(key[1] for key in store.rows(ORDERS, tenant.name)) == days  # type: ignore[type-var]
+
+
+def test_a_row_says_where_it_stands(store: Store, tenant: Tenant) -> None:
+    reporting = store.reporting()
+    order, event = tenant.order("a", 7), tenant.event(str(uuid4()), 5)
+    line = tenant.line("a", 3, version=9, status="enriched")
+    for change in (order, line, event):
+        assert reporting.standing(change.table, change.key) is None
+    Worker(reporting, tenant).land(order, line, event)
+    found = [reporting.standing(change.table, change.key) for change in (order, line, event)]
+    assert found == [order.position, line.position, Position(0, 0)]
+
+
+def test_a_deleted_row_stands_where_it_was_deleted(store: Store, tenant: Tenant) -> None:
+    reporting = store.reporting()
+    deleted = tenant.order("a", 8, op=Op.DELETE)
+    Worker(reporting, tenant).land(tenant.order("a", 7), deleted)
+    assert reporting.standing(deleted.table, deleted.key) == deleted.position
+
+
+def test_a_change_that_comes_beside_the_partitions_moves_no_checkpoint(store: Store, tenant: Tenant) -> None:
+    reporting = store.reporting()
+    Worker(reporting, tenant).land(tenant.order("a", 7))
+    before = reporting.checkpoint(tenant.partition)
+    late = tenant.order("b", 2)
+    assert reporting.land(Batch(changes=[late, tenant.order("a", 3)], checkpoints={})).written == 1
+    assert reporting.standing(late.table, late.key) == late.position
+    assert reporting.checkpoint(tenant.partition) == before

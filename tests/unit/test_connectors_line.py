@@ -8,7 +8,7 @@ import pytest
 
 from connectors.line import Line, template
 from schemas.tables import TABLES, Source
-from schemas.topics import DEAD_LETTERS, PENDING, topics
+from schemas.topics import DEAD_LETTERS, DECISIONS, PENDING, topics
 from schemas.wire import EPOCH_HEADER
 
 SOURCES = [Source.POSTGRES, Source.MONGODB]
@@ -86,7 +86,7 @@ def test_the_json_files_hold_text_only_as_connect_answers_with_text(source):
 
 def test_what_the_connectors_write_is_neither_the_workers_nor_a_dead_letter():
     every = {topic.name for topic in Line().topics()}
-    assert every - set(Line().own_topics()) == {DEAD_LETTERS, PENDING, "reporting.order_lines"}
+    assert every - set(Line().own_topics()) == {DEAD_LETTERS, DECISIONS, PENDING, "reporting.order_lines"}
     assert {name for name in every if "heartbeat" in name} <= set(Line().own_topics())
 
 

@@ -40,6 +40,7 @@ def statements(sql: ModuleType, table: Table) -> dict[str, str]:
         "load": load(table),
         "update": sql.update(table, GENERATION) if table.mode is Mode.STATE else "",
         "insert": sql.insert(table, GENERATION),
+        "standing": sql.standing(table, GENERATION),
         "drop view": sql.drop_view(table),
         "create view": sql.create_view(table, GENERATION),
     }

@@ -14,6 +14,10 @@ FROM pg_temp."stage_events" AS s
 WHERE NOT EXISTS (SELECT FROM retention.erased_event AS e WHERE e.tenant_id = s."tenant_id" AND e.event_id = s."event_id")
 ON CONFLICT ("tenant_id", "event_day", "event_id") DO NOTHING
 
+-- standing
+SELECT 0, 0, 0, 0, 0 FROM reporting_g1."events"
+WHERE "tenant_id" = %s AND "event_day" = %s AND "event_id" = %s
+
 -- drop view
 DROP VIEW IF EXISTS report."events"
 

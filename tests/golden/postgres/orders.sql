@@ -44,6 +44,10 @@ SELECT "tenant_id", "order_month", "order_id", "customer_id", "status", "total",
 FROM pg_temp."stage_orders"
 ON CONFLICT ("tenant_id", "order_month", "order_id") DO NOTHING
 
+-- standing
+SELECT "_epoch", "_offset", "_version", "_log_commit", "_log_change" FROM reporting_g1."orders"
+WHERE "tenant_id" = %s AND "order_month" = %s AND "order_id" = %s
+
 -- drop view
 DROP VIEW IF EXISTS report."orders"
 

@@ -37,6 +37,10 @@ WHERE NOT EXISTS (
     WHERE e.[tenant_id] = s.[tenant_id] AND e.[event_id] = s.[event_id]
 );
 
+-- standing
+SELECT 0, 0, 0, 0, 0 FROM [reporting_g1].[events]
+WHERE [tenant_id] = ? AND [event_day] = ? AND [event_id] = ?;
+
 -- drop view
 DROP VIEW IF EXISTS [report].[events];
 

@@ -83,6 +83,10 @@ WHERE NOT EXISTS (
     WHERE t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
 );
 
+-- standing
+SELECT [_epoch], [_offset], [_version], [_log_commit], [_log_change] FROM [reporting_g1].[orders]
+WHERE [tenant_id] = ? AND [order_month] = ? AND [order_id] = ?;
+
 -- drop view
 DROP VIEW IF EXISTS [report].[orders];
 

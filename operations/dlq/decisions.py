@@ -1,0 +1,92 @@
+"""What was decided on dead letters: an append-only topic, so that it is known who decided what, when and why.
+
+The dead letters themselves stay where they are: they can be looked at, and sent again, at any time.
+"""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import orjson
+import psutil
+
+from kafka import clients, spans
+from kafka.dead_letters import Record
+from schemas.topics import DECISIONS
+
+Identity = tuple[str, int, int, int]
+
+
+class Verdict(StrEnum):
+    """What became of a dead letter."""
+
+    LANDED = "landed"
+    OUTDATED = "outdated"
+    AGED_OUT = "aged out"
+    UNDECIDED = "undecided"
+    DEAD_AGAIN = "dead again"
+    DISCARDED = "discarded"
+
+    @property
+    def closes(self) -> bool:
+        """Whether nothing is left to do. An undecided line has landed, and its product is still unknown."""
+        return self not in (Verdict.UNDECIDED, Verdict.DEAD_AGAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One decision on the record that stands, or stood, at topic, partition and offset. Its `timestamp` (milliseconds
+    since 1970) tells it from another record in a topic that was made anew. Of dead letters that lie behind offset
+    `through` it says nothing, unless the record was discarded."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    through: int
+    verdict: Verdict
+    detail: str
+    by: str
+    at: datetime
+
+    @property
+    def identity(self) -> Identity:
+        """Which record it is about."""
+        return self.topic, self.partition, self.offset, self.timestamp
+
+
+def identity(record: Record) -> Identity:
+    """What tells a record from all others."""
+    return record.topic, record.partition, record.offset, record.timestamp
+
+
+def who() -> str:
+    """Who has called this command: `user@host`."""
+    return f"{psutil.Process().username()}@{socket.gethostname()}"
+
+
+class Journal:
+    """The topic of decisions."""
+
+    def __init__(self, bootstrap: str, *, topic: str = DECISIONS) -> None:
+        self._bootstrap, self._topic = bootstrap, topic
+        self._producer = clients.producer(bootstrap, linger_ms=0)
+
+    def read(self) -> Iterator[Decision]:
+        """Every decision, oldest first. Raises HeadraceError where the topic does not exist, Unavailable."""
+        for message in spans.everything(self._bootstrap, self._topic):
+            yield parsed(message.value() or b"")
+
+    def write(self, decision: Decision) -> None:
+        """Returns when the decision is stored by all replicas. Raises Unavailable when it is not."""
+        key = f"{decision.topic}[{decision.partition}]@{decision.offset}".encode()
+        clients.deliver(self._producer, self._topic, orjson.dumps(decision), key)
+
+
+def parsed(value: bytes | str) -> Decision:
+    """A decision as `Journal.write` has stored it."""
+    fields = orjson.loads(value)
+    verdict, at = Verdict(fields.pop("verdict")), datetime.fromisoformat(fields.pop("at"))
+    return Decision(verdict=verdict, at=at.astimezone(UTC), **fields)

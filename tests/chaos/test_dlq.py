@@ -1,0 +1,45 @@
+"""Dead letters of the whole line, redriven by the command that is killed in the middle."""
+
+import orjson
+
+from schemas.killpoints import KillPoint
+from tests.chaos.line import Line
+from tests.eventually import eventually
+
+ORDERS = "reporting_g1.orders"
+
+
+def test_a_redrive_that_is_killed_is_run_again_and_loses_and_repeats_nothing(line: Line):
+    def letters() -> int:
+        groups = orjson.loads(line.run("dlq", "ls", "--topic", "shop.sales.orders", "--json"))
+        return sum(group["open"] for group in groups if "no odd customer" in group["message"])
+
+    migrator = line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD")
+    shop = line.psql("shop", "app_writer", "HEADRACE_OLTP__APP_WRITER_PASSWORD")
+    migrator.execute(f"ALTER TABLE {ORDERS} ADD CONSTRAINT \"no odd customer\" CHECK (customer_id <> 'odd')".encode())
+    for order in ("a", "b", "c"):
+        shop.execute(
+            "INSERT INTO sales.orders (tenant_id, order_month, order_id, customer_id, status, total, currency,"
+            " placed_at) VALUES ('tenant-dlq', date_trunc('month', now())::date, %s, 'odd', 'placed', 1, 'BRL', now())",
+            (order,),
+        )
+    eventually(lambda: letters() == 3)
+    shop.execute("UPDATE sales.orders SET customer_id = 'even' WHERE tenant_id = 'tenant-dlq' AND order_id = 'b'")
+
+    def landed() -> dict[str, str]:
+        found = migrator.execute(f"SELECT order_id, customer_id FROM {ORDERS} WHERE tenant_id = 'tenant-dlq'".encode())
+        return dict(found.fetchall())
+
+    eventually(lambda: landed() == {"b": "even"})
+    migrator.execute(f'ALTER TABLE {ORDERS} DROP CONSTRAINT "no odd customer"'.encode())
+
+    line.dies(KillPoint.REDRIVEN, 1, "dlq", "redrive", "--error", "no odd customer")
+    assert (len(landed()), letters()) == (2, 3)  # one has landed, and nobody has written it down
+    said = line.run("dlq", "redrive", "--error", "no odd customer", "--json")
+    done = orjson.loads(said)
+    assert (done["landed"], done["outdated"], len(done["letters"])) == (2, 1, 3)
+    assert landed() == {"a": "odd", "b": "even", "c": "odd"}
+    assert letters() == 0
+    assert line.verify()["equal"]
+    migrator.close()
+    shop.close()
