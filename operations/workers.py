@@ -95,7 +95,7 @@ def watch(settings: Settings) -> None:
 
     worker = Watch(
         connect=lambda: connections.hops(settings, settings.reporting.generation),
-        generation=settings.reporting.generation,
+        generation=connections.fed_generation(settings),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),
         every=settings.watch.seconds,
     )

@@ -23,6 +23,7 @@ from operations.barrier import Barrier, Hops, Stands
 from operations.epoch.guard import guard
 from operations.epoch.history import SourceRestarted
 from operations.freshness import Stamp, stamp
+from operations.generations import Generation
 from operations.watch import metrics
 from schemas.errors import Unavailable
 from schemas.tables import Source, reported
@@ -35,9 +36,12 @@ _RETAINED = "SELECT pg_current_wal_insert_lsn() - restart_lsn FROM pg_replicatio
 
 
 class Watch:
-    """Looks every `every` seconds. `connect` opens the line's connections, again whenever one of them was lost."""
+    """Looks every `every` seconds. `connect` opens the line's connections, again whenever one of them was lost.
 
-    def __init__(self, *, connect: Callable[[], Hops], generation: int, replication: str, every: float) -> None:
+    A generation that was begun before the source's present epoch is not stamped any more: it shows another history.
+    """
+
+    def __init__(self, *, connect: Callable[[], Hops], generation: Generation, replication: str, every: float) -> None:
         self._connect, self._generation = connect, generation
         self._replication, self._every = replication, every
         self._hops: Hops | None = connect()
@@ -98,10 +102,13 @@ class Watch:
         if self._hops is None:
             self._hops = self._connect()
         hops = self._hops
-        guard(hops, self._replication)
+        epoch = guard(hops, self._replication)
         for (retained,) in hops.oltp.execute(_RETAINED, [hops.line.slot]):
             metrics.RETAINED.set(retained or 0)
-        self._advance(hops, _stands(hops))
+        if epoch is not None and epoch.number == self._generation.epoch:
+            self._advance(hops, _stands(hops))
+        else:
+            self._barriers.clear()
 
     def _advance(self, hops: Hops, stands: Stands) -> None:
         seen = barrier.look(hops, stands)
@@ -113,7 +120,7 @@ class Watch:
                 begun = barrier.begin(table, stand)
             reached, lack = barrier.advance(begun, seen)
             if lack is None:
-                stamp(hops.report, self._generation, table.name, Stamp.COMPLETE, begun.at)
+                stamp(hops.report, self._generation.number, table.name, Stamp.COMPLETE, begun.at)
                 metrics.complete(table.name, begun.at.timestamp())
             else:
                 self._barriers[table.name] = reached

@@ -15,6 +15,7 @@ from kafka.decoding import Decoding
 from kafka.registry import Registry
 from operations import connections, migrate
 from operations.barrier import Hops
+from operations.generations import Generation, State
 from operations.settings import Settings
 from operations.watch import metrics
 from operations.watch.worker import Watch
@@ -44,7 +45,7 @@ class World:
         self.heartbeat.start()
         self.watch = Watch(
             connect=self._hops,
-            generation=GENERATION,
+            generation=Generation(number=GENERATION, state=State.BUILDING, epoch=1),
             replication=connections.oltp_conninfo(settings, "cdc_reader"),
             every=0.1,
         )
@@ -62,9 +63,8 @@ class World:
         )
 
     def _hops(self) -> Hops:
-        reporting = self.settings.reporting.model_copy(update={"generation": GENERATION})
         catalog = self.settings.catalog.model_copy(update={"uri": self.catalog} if self.catalog else {})
-        hops = connections.hops(self.settings.model_copy(update={"reporting": reporting, "catalog": catalog}))
+        hops = connections.hops(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
         return replace(hops, line=replace(hops.line, tables=TABLES))
 
     def turn(self) -> None:
