@@ -55,16 +55,22 @@ class Connect:
         if problems:
             raise ConfigRefused("\n".join(problems))
 
-    def seen(self, name: str) -> SeenConnector | None:
-        """The connector as it is; None where there is none."""
+    def config(self, name: str) -> Config | None:
+        """The connector's configuration; None where there is none."""
         answer = self._ask("GET", f"/connectors/{name}/config", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return None
+        found: Config = answer.json()
+        return found
+
+    def seen(self, name: str) -> SeenConnector | None:
+        """The connector as it is; None where there is none."""
+        config = self.config(name)
+        if config is None:
+            return None
         status = self.status(name)
         state = FAILED if FAILED in (status.state, *status.tasks) else status.state
-        return SeenConnector(
-            config=answer.json(), state=state, failure=status.failure, offsets=bool(self.offsets(name))
-        )
+        return SeenConnector(config=config, state=state, failure=status.failure, offsets=bool(self.offsets(name)))
 
     def status(self, name: str) -> Status:
         """The connector's state. A connector that was made a moment ago may have none yet: then it is UNASSIGNED."""
@@ -138,7 +144,8 @@ class Connect:
             time.sleep(_POLL_S)
         if answer.is_success or (missing_ok and answer.status_code == _NOT_FOUND):
             return answer
-        raise HeadraceError(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
+        refused = Unavailable if answer.status_code == _CONFLICT else HeadraceError  # a rebalance ends by itself
+        raise refused(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
 
 
 def _said(answer: httpx.Response) -> str:

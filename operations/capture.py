@@ -1,8 +1,9 @@
 """`headrace connectors`: the plan and its application, wired from the settings."""
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import orjson
 from rich.console import Console
@@ -11,13 +12,14 @@ from connectors import admin, capture
 from connectors.capture import Servers
 from connectors.line import Line
 from kafka import clients
-from operations import connections
+from operations import connections, generations
 from operations.barrier import Hops
 from operations.epoch import guard, store
 from operations.epoch.history import identify
 from operations.epoch.store import Epoch
 from operations.settings import Settings
-from schemas.topics import own_topics
+from schemas.tables import of_generation
+from schemas.topics import topics
 
 Say = Callable[[str], None]
 
@@ -26,7 +28,10 @@ def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
     """Print what `apply` would do; raises PlanRefused, or SourceRestarted, when something stands in its way."""
     with connections.open_hops(settings) as hops:
         epoch = guard.look(hops, connections.oltp_conninfo(settings, "cdc_reader"))
-    found = capture.plan(Line(epoch=epoch.number) if epoch else Line(), servers(settings))
+        if epoch is not None:
+            guard.require_raised(hops, epoch)
+        line = replace(hops.line, epoch=epoch.number) if epoch else hops.line
+    found = capture.plan(line, servers(settings))
     if json:
         changes = [step.describe() for step in found.changes]
         refused = [step.describe() for step in found.refusals]
@@ -46,7 +51,8 @@ def apply(settings: Settings, say: Say) -> int:
     replication = connections.oltp_conninfo(settings, "cdc_reader")
     with connections.open_hops(settings) as hops:
         epoch = guard.guard(hops, replication) or begin(settings, hops)
-    line = Line(epoch=epoch.number)
+        guard.require_raised(hops, epoch)
+        line = replace(hops.line, epoch=epoch.number)
     found = capture.plan(line, servers(settings))
     beats = capture.apply(found, servers(settings), lambda step: say(step.describe()))
     capture.wait_ready(line, servers(settings), beats, on_wait=say)
@@ -66,18 +72,11 @@ def begin(settings: Settings, hops: Hops) -> Epoch:
 
 
 def make_topics(settings: Settings) -> None:
-    """Make the topics that are not there yet: all that workers need of capture to start."""
-    wanted = Line().topics()
-    seen = admin.seen_topics(settings.kafka.bootstrap, wanted)
-    admin.create_topics(settings.kafka.bootstrap, [topic for topic in wanted if topic.name not in seen])
-
-
-def make_own_topics(settings: Settings, generations: Iterable[int]) -> None:
-    """Make the topics that enrichment writes for these generations of reporting, where they are not there yet."""
-    bootstrap = settings.kafka.bootstrap
-    wanted = [topic for number in generations for topic in own_topics(number)]
-    there = clients.present(bootstrap, [topic.name for topic in wanted])
-    admin.create_topics(bootstrap, [topic for topic in wanted if topic.name not in there])
+    """Make the topics that are not there yet: all that workers need to start, of every generation that is fed."""
+    bootstrap, fed = settings.kafka.bootstrap, generations.fed(connections.known_generations(settings))
+    wanted = {topic.name: topic for number in fed for topic in topics(of_generation(number))}
+    there = clients.present(bootstrap, wanted)
+    admin.create_topics(bootstrap, [topic for name, topic in wanted.items() if name not in there])
 
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:

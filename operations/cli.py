@@ -14,6 +14,7 @@ import typer
 
 from operations import settings as configuration
 from operations.archive.cli import app as archive_app
+from operations.epoch.cli import app as epoch_app
 from operations.replay.cli import replay
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
 from operations.verify_cli import verify
@@ -34,6 +35,7 @@ app.command()(verify)
 app.add_typer(archive_app, name="archive")
 app.add_typer(connectors_app, name="connectors")
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(epoch_app, name="epoch")
 app.add_typer(load_app, name="load")
 app.add_typer(retention_app, name="retention")
 app.command()(replay)

@@ -28,6 +28,7 @@ from stack.supervisor import Stack
 Say = Callable[[str], None]
 FEEDING, SHARED = ("enrich", "report", "watch"), ("archive",)
 WORKERS = (*FEEDING, *SHARED)  # of a line with one generation
+LIMIT = f"{PREFIX}REPORTING__MAX_RATE"
 OF_GENERATION = "-g"  # in a worker's name, before the number (schemas.generations)
 READY_DEADLINE_S = 60.0
 POLL_S = 0.1
@@ -97,7 +98,6 @@ def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     migrate.migrate_catalog(settings)
     capture.make_topics(settings)
     fed = generations.fed(connections.known_generations(settings))
-    capture.make_own_topics(settings, fed)
     return _start_workers(folder, [*(name for number in fed for name in feeding(number)), *SHARED])
 
 
@@ -203,14 +203,17 @@ def serves(folder: Path, settings: Settings) -> bool:
     return known.get(f"{PREFIX}KAFKA__BOOTSTRAP") == settings.kafka.bootstrap
 
 
-def start_generation(folder: Path, generation: int, max_rate: float) -> bool:
-    """Start the workers that feed a generation, where they don't run, and wait until they are ready; returns whether
-    none of them ran. `max_rate` is how many records a second each takes at most, 0 for no limit. Raises HeadraceError
-    for one that ends."""
-    limit = (f"{PREFIX}REPORTING__MAX_RATE", str(max_rate))
-    started = _start_workers(folder, feeding(generation), limit)
-    _wait_for_workers(folder, started)
-    return len(started) == len(FEEDING)
+def start_generation(folder: Path, generation: int, max_rate: float) -> None:
+    """Start the workers that feed a generation, where they don't run, and wait until they are ready. `max_rate` is how
+    many records a second each takes at most, 0 for no limit. Raises HeadraceError for one that ends."""
+    _wait_for_workers(folder, _start_workers(folder, feeding(generation), (LIMIT, str(max_rate))))
+
+
+def is_limited(folder: Path, generation: int) -> bool:
+    """Whether a worker of this generation was started with a limit on its rate."""
+    where = Folder(folder.absolute())
+    running = [found.process() for name in feeding(generation) if (found := processes.find(where.pid_of(name)))]
+    return any(float(process.environ().get(LIMIT, 0)) > 0 for process in running if process)
 
 
 def check_generation(folder: Path, generation: int) -> None:

@@ -5,6 +5,7 @@ Each part is asked on its own, side by side: when one does not answer, its line 
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from connectors.connect import Connect
 from connectors.line import Line
 from kafka import clients
 from operations import connections
+from operations.epoch import guard
+from operations.epoch.history import SourceRestarted
 from operations.generations import State
 from operations.invoked import command
 from operations.settings import Settings
@@ -28,6 +31,10 @@ from schemas.tables import TABLES, Mode
 from schemas.topics import DEAD_LETTERS
 
 MEGABYTE = 1 << 20
+FRESHNESS = (
+    "SELECT table_name, complete_through, lag_seconds FROM report.freshness "
+    "WHERE complete_through IS NOT NULL ORDER BY table_name"
+)
 
 Cells = tuple[str, str, str]
 
@@ -52,6 +59,8 @@ def show(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
         "connectors": lambda: _connectors(settings),
         "generations": lambda: _generations(settings),
         "stages": lambda: _stages(settings),
+        "source": lambda: _source(settings),
+        "freshness": lambda: _freshness(settings),
         "archive": lambda: _archive(settings),
         "dead_letters": lambda: _dead_letters(settings),
     }
@@ -136,6 +145,27 @@ def _stages(settings: Settings) -> Part:
     return Part(
         found=[{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
         rows=[(each.name, f"{each.records:,} records", f"{each.behind:,} {each.unit} behind") for each in stages],
+    )
+
+
+def _source(settings: Settings) -> Part:
+    try:
+        with connections.open_hops(settings) as hops:
+            epoch = guard.look(hops, connections.oltp_conninfo(settings, "cdc_reader"))
+    except SourceRestarted as error:
+        return Part(found=None, rows=[("", "restarted", str(error))], wrong=str(error))
+    if epoch is None:
+        return Part(found=None, rows=[("", "not captured", f"`{command('connectors apply')}` begins it")])
+    since = f"{epoch.raised_at:%Y-%m-%d %H:%M}, {epoch.reason}, timeline {epoch.identity.timeline}"
+    return Part(found=asdict(epoch), rows=[("", f"epoch {epoch.number}", f"since {since}")])
+
+
+def _freshness(settings: Settings) -> Part:
+    with closing(connections.report(settings, "reader")) as reader:
+        found = [(name, float(lag), f"{through:%Y-%m-%d %H:%M:%S}") for name, through, lag in reader.query(FRESHNESS)]
+    return Part(
+        found={name: {"lag_seconds": lag, "complete_through": through} for name, lag, through in found},
+        rows=[(name, f"{lag:,.1f} s", f"complete through {through} UTC") for name, lag, through in found],
     )
 
 

@@ -1,5 +1,6 @@
-"""The moments between two effects of the archive, of retention and of a rebuild, by name: whatever stops a process at
-one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach` and kills itself."""
+"""The moments between two effects of the archive, of retention, of a rebuild and of a new epoch, by name: whatever
+stops a process at one of them must leave everything in order. Nothing happens here; a test's process sets `on_reach`
+and kills itself."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -30,6 +31,11 @@ class KillPoint(StrEnum):
     REPORT_ROWS_RETIRED = "the rows of the month have left reporting"
     TOMBSTONED = "the keys of the month have their tombstones"
     RETIREMENT_NOTED = "the manifest says that the month is gone"
+
+    # raising the epoch
+    EPOCH_BEGUN = "capture is stopped, and the next epoch is noted"
+    CAPTURE_REMOVED = "connectors, offsets and slot are gone"
+    CAPTURED_ANEW = "capture streams under the new epoch"
 
     # replay
     GENERATION_BEGUN = "a new generation has its tables"

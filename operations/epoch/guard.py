@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from connectors.plan import STOPPED
 from operations.barrier import Hops
 from operations.epoch import store
-from operations.epoch.history import SourceRestarted, read_to, restarted, sight
+from operations.epoch.history import SourceRestarted, read_to, restarted, sight, stamped
 from operations.epoch.store import Epoch
+from schemas.errors import HeadraceError
 from schemas.tables import Source
 
 
@@ -25,8 +26,9 @@ def look(hops: Hops, replication: str) -> Epoch | None:
         return None
     if epoch.ended is not None:
         raise SourceRestarted(epoch.ended)
-    # Before the source is asked: its log can only have grown since.
-    read = read_to(hops.connect, hops.line.connector(Source.POSTGRES))
+    # Before the source is asked: its log can only have grown since. Another epoch's offsets are another history's.
+    connector = hops.line.connector(Source.POSTGRES)
+    read = read_to(hops.connect, connector) if stamped(hops.connect, connector) == epoch.number else None
     now = sight(hops.oltp, epoch.identity, replication)
     if (why := restarted(epoch.identity, now, read)) is not None:
         raise SourceRestarted(why)
@@ -56,3 +58,15 @@ def stop_capture(hops: Hops) -> None:
     connector = hops.line.connector(Source.POSTGRES)
     if hops.connect.seen(connector) is not None and hops.connect.status(connector).state != STOPPED:
         hops.connect.stop(connector)
+
+
+def require_raised(hops: Hops, epoch: Epoch) -> None:
+    """Raises HeadraceError while capture still stands in an epoch before this one: going on from its offsets under the
+    new one would leave a gap."""
+    connector = hops.line.connector(Source.POSTGRES)
+    before = stamped(hops.connect, connector)
+    if before is not None and before < epoch.number and hops.connect.offsets(connector):
+        raise HeadraceError(
+            f"epoch {epoch.number} was raised, and connector {connector} still stands in epoch {before}: "
+            "`headrace epoch raise` goes on where it was stopped"
+        )

@@ -88,6 +88,12 @@ def _position(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
+def stamped(connect: Connect, connector: str) -> int | None:
+    """The epoch that a connector stamps on its records; None where there is no connector."""
+    config = connect.config(connector)
+    return None if config is None else int(config["transforms.epoch.value.literal"])
+
+
 def read_to(connect: Connect, connector: str) -> int | None:
     """The LSN that the connector's committed offset stands at; None where it has none."""
     offsets = [each["offset"] for each in connect.offsets(connector)]

@@ -62,6 +62,14 @@ def end(report: Report, number: int, why: str, at: datetime) -> None:
     )
 
 
+def reopen(report: Report, epoch: Epoch, identity: Identity, why: str) -> None:
+    """An epoch has not ended after all, and `identity` is the source's. As the migrator."""
+    report.execute(
+        "UPDATE headrace.epoch SET ended_at = NULL, ended_because = NULL, reason = %s, timeline = %s WHERE epoch = %s",
+        [f"{epoch.reason}; {why}"[:REASON_LENGTH], identity.timeline, epoch.number],
+    )
+
+
 def follow(report: Report, number: int, timeline: int) -> None:
     """An epoch's history goes on, on another timeline."""
     report.execute("UPDATE headrace.epoch SET timeline = %s WHERE epoch = %s", [timeline, number])

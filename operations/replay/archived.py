@@ -4,7 +4,8 @@ Retention deletes Kafka's records by their age, but keeps in reporting what a le
 made longer since. Landing them goes the ordinary way: what has aged out or was erased is refused, what is there stays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from itertools import islice
 
 from kafka import clients
@@ -26,17 +27,18 @@ PATIENCE_S = 60.0
 EVENTS = tuple(table for table in TABLES if table.mode is Mode.EVENT)
 
 
-def land(settings: Settings, generation: Generation) -> int:
+def land(settings: Settings, generation: Generation, tables: Iterable[Table] = EVENTS) -> int:
     """Land what Kafka has no longer; returns how many events were new to the generation. Nothing where there is no
     archive. Raises what reading the archive and landing do."""
     if settings.archive.url is None:
         return 0
     log = connections.archive(settings, "replay")
-    cutoffs = connections.report(settings, generation=generation.number).cutoffs()
+    with closing(connections.report(settings, generation=generation.number)) as report:
+        cutoffs = report.cutoffs()
     reporting = PersistentReporting(connections.landing(settings.of_generation(generation.number)), PATIENCE_S)
     new = 0
     try:
-        for table in EVENTS:
+        for table in tables:
             gone = lacking(clients.start_offsets(settings.kafka.bootstrap, table.captured_topics))
             found = records(log, table, hot(cutoffs.get(table.retention or "")))
             wanted = (datum for datum in found if gone(datum) and captured_since(datum, generation.epoch))

@@ -40,7 +40,7 @@ CLOSE = 1_000  # records behind, all topics together: from here on a barrier is 
 VERIFY_S = 300.0
 SETTLE_S = 15.0  # for which the live generation stands still: its workers wait for 30 s before they try again
 SHOW_S = 120.0
-ROLLBACK_S = 10.0
+ROLLBACK_S = 15.0
 
 
 class NotEqual(HeadraceError):
@@ -63,7 +63,7 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
         dropping.finish(settings, folder, reporting, out)
         before = live(reporting.generations())
         new = _begin(settings, reporting, epoch)
-        capture.make_own_topics(settings, [new.number])
+        capture.make_topics(settings)
         reached(KillPoint.TOPICS_MADE)
         workers = workers_of(settings, folder, new.number, out)
         workers.start(max_rate)

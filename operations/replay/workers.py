@@ -29,14 +29,12 @@ class LocalWorkers:
 
     def __init__(self, folder: Path, generation: int) -> None:
         self._folder, self._generation = folder, generation
-        self._limited = False
 
     def start(self, max_rate: float) -> None:
         """See `Workers.start`. Those that run already go on as they are."""
         from operations import local
 
-        all_new = local.start_generation(self._folder, self._generation, max_rate)
-        self._limited = max_rate > 0 or not all_new
+        local.start_generation(self._folder, self._generation, max_rate)
 
     def check(self) -> None:
         """See `Workers.check`."""
@@ -46,7 +44,9 @@ class LocalWorkers:
 
     def unlimit(self) -> None:
         """See `Workers.unlimit`."""
-        if self._limited:
+        from operations import local
+
+        if local.is_limited(self._folder, self._generation):
             self.stop()
             self.start(0)
 

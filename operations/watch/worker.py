@@ -16,6 +16,7 @@ import pymongo
 import structlog
 from pymongo.errors import PyMongoError
 
+from kafka.clients import TopicMissing
 from kafka.serving import Serving
 from operations import barrier, connections
 from operations.barrier import Barrier, Hops, Stands
@@ -81,7 +82,8 @@ class Watch:
                 _LOG.error("capture is stopped", error=str(error))
             self._good, self._trouble = None, str(error)
         except Exception as error:
-            if not isinstance(error, Unavailable) and not connections.of_a_server(error):
+            # A topic is missing before capture is first applied, and while a generation is being removed.
+            if not isinstance(error, Unavailable | TopicMissing) and not connections.of_a_server(error):
                 raise
             self.close()
             self._trouble = " ".join(str(error).split())

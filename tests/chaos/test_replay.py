@@ -76,7 +76,7 @@ class Reader:
 @contextmanager
 def trading(line: Line) -> Iterator[None]:
     """The shop trades, slowly, for as long as the block lasts."""
-    shop = line.start("load", "shop", "--orders", "9000", "--seed", "31", "--rate", "8")
+    shop = line.start("load", "shop", "--orders", "9000", "--seed", "31", "--rate", "4")
     try:
         yield
         assert shop.poll() is None, shop.communicate()

@@ -17,6 +17,8 @@ from kafka import clients, dead_letters
 from kafka.decoding import Decoding
 from operations import connections
 from operations.archive.restore import restore
+from operations.generations import Generation, State
+from operations.replay import archived
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.wire import EPOCH_HEADER
@@ -38,6 +40,7 @@ def settings_of(archive: Archiving) -> Settings:
 
 
 ALL = Selection()
+COLUMNS = "event_id::text, tenant_id, event_type, aggregate_id, payload::jsonb, occurred_at, traceparent"
 
 
 def bring_back(archive: Archiving, wanted: Selection = ALL) -> tuple[str, int, str]:
@@ -63,7 +66,6 @@ def landed(archive: Archiving, topic: str) -> list[tuple[Any, ...]]:
     ends = {at: end for at, end in clients.end_offsets(archive.bootstrap, [topic]).items() if end}
     schema = f"reporting_g{archive.settings.reporting.generation}"
     checkpoints = f"SELECT topic, partition, next_offset FROM {schema}.checkpoint WHERE topic = %s"
-    columns = "event_id::text, tenant_id, event_type, aggregate_id, payload::jsonb, occurred_at, traceparent"
     with psycopg.connect(connections.reporting_conninfo(archive.settings, "writer"), autocommit=True) as reporting:
 
         def at_the_end() -> bool:
@@ -76,7 +78,7 @@ def landed(archive: Archiving, topic: str) -> list[tuple[Any, ...]]:
         finally:
             worker.close()
         ids = [record["event_id"] for record in decoded(archive, topic)]
-        query = f"SELECT {columns} FROM {schema}.events WHERE event_id = ANY (%s) ORDER BY event_id"
+        query = f"SELECT {COLUMNS} FROM {schema}.events WHERE event_id = ANY (%s) ORDER BY event_id"
         return reporting.execute(query.encode(), [ids]).fetchall()
 
 
@@ -111,6 +113,27 @@ def test_restored_events_land_as_the_rows_that_they_were(archive: Archiving):
         )
     assert restored == landed(archive, captured_topic)
     assert len(restored) == len(events)
+
+
+def test_a_rebuild_lands_what_kafka_has_let_go_as_the_rows_that_they_were(archive: Archiving):
+    events = archive.events(60)
+    ids = [event["event_id"] for event in events]
+    archive.send(events)
+    archive.drain(worker := archive.worker())
+    captured = landed(archive, archive.topic)
+    archive.delete_records()
+    archive.send(archive.events(5, seed=2))  # Kafka has these still
+    archive.drain(worker)
+    live = Generation(number=1, state=State.LIVE, epoch=1)
+    with psycopg.connect(connections.reporting_conninfo(archive.settings, "migrator"), autocommit=True) as reporting:
+        reporting.execute("DELETE FROM reporting_g1.events WHERE event_id = ANY (%s)", [ids])
+        assert archived.land(settings_of(archive), live, [archive.table]) == len(events)
+        found = reporting.execute(
+            f"SELECT {COLUMNS} FROM reporting_g1.events WHERE event_id = ANY (%s) ORDER BY event_id", [ids]
+        )
+        assert found.fetchall() == captured
+    assert archived.land(settings_of(archive), live, [archive.table]) == 0
+    assert archived.land(settings_of(archive), replace(live, epoch=2), [archive.table]) == 0
 
 
 def test_what_was_backfilled_lands_like_what_was_captured(archive: Archiving):
