@@ -77,7 +77,7 @@ def test_while_the_shop_trades_verify_finds_what_was_bent_and_nothing_else_and_r
     line.run("load", "shop", "--orders", "50", "--seed", "2")
     assert line.verify()["equal"]
     with (
-        line.busy("load", "shop", "--orders", "20000", "--seed", "5", "--rate", "20"),
+        line.busy("load", "shop", "--orders", "20000", "--seed", "5", "--rate", "5"),
         line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD") as reporting,
     ):
         bent = bend(reporting)
