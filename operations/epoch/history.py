@@ -77,9 +77,9 @@ def lsn(position: int) -> str:
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
-def branches(history: bytes) -> Branches:
+def branches(history: str) -> Branches:
     """What a timeline's history file says: https://www.postgresql.org/docs/current/continuous-archiving.html"""
-    lines = (line.split() for line in history.decode().splitlines() if line.strip() and not line.startswith("#"))
+    lines = (line.split() for line in history.splitlines() if line.strip() and not line.startswith("#"))
     return {int(timeline): _position(left) for timeline, left, *_ in lines}
 
 

@@ -63,6 +63,8 @@ def test_a_slot_that_is_lost_leaves_a_gap_that_the_runbook_closes(line: Line):
 
 def test_an_older_copy_of_the_source_stops_capture_and_the_lost_future_goes(line: Line):
     line.run("load", "shop", "--orders", "30", "--seed", "3")
+    line.verify()
+    known = shown(line)
     line.run("down")
     data = find_home(Folder(line.stack)).data
     older = data.with_name("older")
@@ -71,7 +73,8 @@ def test_an_older_copy_of_the_source_stops_capture_and_the_lost_future_goes(line
     assert [each["ended"] for each in epochs(line)] == [None]
     line.run("load", "shop", "--orders", "20", "--seed", "4")
     assert line.verify()["equal"]
-    assert future(line) == 20
+    future = shown(line) - known
+    assert len(future) == 20
     line.run("down")
     shutil.rmtree(data)
     older.rename(data)
@@ -80,7 +83,7 @@ def test_an_older_copy_of_the_source_stops_capture_and_the_lost_future_goes(line
     assert "capture has read to" in epochs(line)[0]["ended"]
     assert "source-restarted" in eventually(lambda: unready(line))
     assert orjson.loads(line.run("status", "--json", expect=1))["connectors"]["headrace-postgres"]["state"] == "STOPPED"
-    eventually(lambda: future(line) == 20)  # reporting was rolled back as well here, and Kafka has the future still
+    eventually(lambda: future <= shown(line))  # reporting was put back as well here, and Kafka has the future still
     line.run("load", "shop", "--orders", "10", "--seed", "5")
     assert "source-restarted" in line.run("connectors", "apply", expect=1)
 
@@ -89,7 +92,8 @@ def test_an_older_copy_of_the_source_stops_capture_and_the_lost_future_goes(line
         line.dies(point, 1, *raising)
     line.run(*raising)
     assert [(each["number"], each["reason"]) for each in epochs(line)] == [(1, "capture begins"), (2, "restored")]
-    assert future(line) == 0
+    assert known <= shown(line)
+    assert not future & shown(line)
     assert line.verify()["equal"]
     assert "whose future the source has left" in line.run("replay", "--rollback", expect=1)
     eventually(lambda: unready(line, "watch-g2") is None)
@@ -113,11 +117,10 @@ def epochs(line: Line) -> list[dict[str, Any]]:
     return orjson.loads(out[out.index("[") :])
 
 
-def future(line: Line) -> int:
-    """How many of the orders that were traded after the copy was made a reader sees."""
+def shown(line: Line) -> set[tuple[Any, ...]]:
+    """The orders that a reader sees."""
     with line.psql("reporting", "reporting_reader", "HEADRACE_REPORTING__READER_PASSWORD") as reader:
-        ((count,),) = reader.execute("SELECT count(*) FROM report.orders WHERE order_id LIKE 'o-4-%'").fetchall()
-    return count
+        return set(reader.execute("SELECT tenant_id, order_month, order_id FROM report.orders").fetchall())
 
 
 def unready(line: Line, watch: str = "watch") -> str | None:

@@ -5,7 +5,7 @@ import pytest
 from operations.epoch.history import Identity, Sight, branches, lsn, restarted
 
 KNOWN = Identity(system=7, timeline=3)
-HISTORY = b"""1\t0/3000000\tno recovery target specified
+HISTORY = """1\t0/3000000\tno recovery target specified
 
 # a comment
 2\t1/A0\tbefore 2026-11-23 12:00:00+00
