@@ -46,7 +46,8 @@ def repair(  # noqa: PLR0913
         for table in result.tables:
             for found in table.different:
                 if found.source is None or found.table.mode is Mode.EVENT:
-                    _take_away(found, hops, remover, by)
+                    reached = min(clients.end_offsets(hops.bootstrap, found.table.captured_topics).values())
+                    take_away(found, hops.report, remover, reached=reached, by=by)
     with connections.oltp(settings, "cdc_reader") as source:
         for table in result.tables:
             for condition in conditions(table.table, [each for each in table.different if each.source is not None]):
@@ -95,15 +96,16 @@ def _after(result: Result, sides: Sides, end: float) -> Result:
     return replace(result, tables=[replace(each, different=left[each.table]) for each in result.tables])
 
 
-def _take_away(found: Difference, hops: Hops, remover: Report, by: str) -> None:
-    """Takes a row out of reporting, unless a newer change of its key has come since it was looked at."""
-    table, generation = found.table, hops.report.generation
-    row = hops.report.stored(table, found.key)
+def take_away(found: Difference, report: Report, remover: Report, *, reached: int, by: str) -> None:
+    """Take a row out of reporting, unless a newer change of its key has come since it was looked at. No later change of
+    any key lies below the offset `reached`; `remover` may delete."""
+    table, generation = found.table, report.generation
+    row = report.stored(table, found.key)
     if row is None:
         return
     target = f'{schema(generation)}."{table.name}"'
     where, parameters = _stands(found)
-    kept = hops.report.execute(
+    kept = report.execute(
         "INSERT INTO headrace.repair (repaired_at, repaired_by, generation, table_name, row_key, old_row) "
         f"SELECT %s, %s, %s, %s, %s, %s FROM {target} WHERE {where}",
         [datetime.now(UTC), by, generation, table.name, _key(found), _kept(found, row), *parameters],
@@ -113,15 +115,10 @@ def _take_away(found: Difference, hops: Hops, remover: Report, by: str) -> None:
     elif kept and found.place is not None:
         others = [column.name for column in table.all_columns if column.name not in table.key]
         emptied = ", ".join(f'"{name}" = NULL' for name in others)
-        offset = min(found.place.position.offset, _reached(table, hops.bootstrap))
-        hops.report.execute(
+        offset = min(found.place.position.offset, reached - 1)
+        report.execute(
             f'UPDATE {target} SET {emptied}, "_deleted" = %s, "_offset" = %s WHERE {where}', [True, offset, *parameters]
         )
-
-
-def _reached(table: Table, bootstrap: str) -> int:
-    """An offset below which no later change of any key can be captured."""
-    return min(clients.end_offsets(bootstrap, table.captured_topics).values()) - 1
 
 
 def _stands(found: Difference) -> tuple[str, list[Value]]:

@@ -195,7 +195,7 @@ class SqlServerReport(Database):
     """A generation of reporting, in SQL Server; `connection` is pyodbc's."""
 
     def __init__(self, connection: Any, generation: int) -> None:
-        knows_utf8 = connection.execute(sqlserver_sums_sql.KNOWS_UTF8).fetchval() is not None
+        knows_utf8 = connection.execute(sqlserver_sums_sql.KNOWS_UTF8).fetchval() > 0
         super().__init__(
             lambda table: in_sqlserver(table, generation, knows_utf8=knows_utf8),
             self._in_turn,

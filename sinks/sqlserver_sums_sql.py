@@ -11,7 +11,7 @@ from sinks.sqlserver_sql import KEY_COLLATION
 
 COUNT = "COUNT_BIG(*)"
 UTF8 = "Latin1_General_100_BIN2_UTF8"
-KNOWS_UTF8 = f"SELECT COLLATIONPROPERTY('{UTF8}', 'CodePage')"
+KNOWS_UTF8 = f"SELECT COUNT(*) FROM sys.fn_helpcollations() WHERE name = N'{UTF8}'"
 
 
 def plain(column: Column) -> str:
