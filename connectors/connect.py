@@ -144,7 +144,8 @@ class Connect:
             time.sleep(_POLL_S)
         if answer.is_success or (missing_ok and answer.status_code == _NOT_FOUND):
             return answer
-        refused = Unavailable if answer.status_code == _CONFLICT else HeadraceError  # a rebalance ends by itself
+        # A rebalance ends by itself: 409 where something is to be changed, 500 where a configuration is asked for.
+        refused = Unavailable if answer.status_code == _CONFLICT or answer.is_server_error else HeadraceError
         raise refused(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
 
 
