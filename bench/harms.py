@@ -7,15 +7,14 @@ by a microsecond in reporting: a run must find exactly these four, and mend them
 """
 
 import argparse
-import threading
+import subprocess
+import sys
 import time
-from datetime import UTC, datetime
 
 import psycopg
 
-from operations import connections, load, settings, verify
+from operations import connections, settings, verify
 from operations.comparing import Result
-from shop import generate
 
 DEADLINE_S = 300.0
 HARMS = {
@@ -33,23 +32,32 @@ def main() -> None:
     arguments.add_argument("--rate", type=float, default=20)
     asked = arguments.parse_args()
     given = settings.load()
-    start = generate.default_start(datetime.now(UTC).date())
-    past = generate.history(100_000, int(time.time()), start)
-    placed: list[int] = []
-    trade = {"rate": asked.rate, "on_progress": lambda orders, _: placed.append(orders)}
-    threading.Thread(target=load.play, args=(given, past), kwargs=trade, daemon=True).start()
-    falsely, seconds = 0, []
-    for run in range(asked.runs):
+    trade = ("load", "shop", "--orders", "100000", "--seed", str(int(time.time())), "--rate", str(asked.rate))
+    shop = subprocess.Popen([sys.executable, "-m", "operations", *trade], stdout=subprocess.DEVNULL)
+    try:
+        show_nothing_wrong(given, asked.runs)
+        show_harms(given)
+    finally:
+        shop.terminate()
+        shop.wait()
+
+
+def show_nothing_wrong(given: settings.Settings, runs: int) -> None:
+    falsely, seconds, rows = 0, [], []
+    for run in range(runs):
         result = look(given)
         seconds.append(result.seconds)
+        rows.append(sum(table.source for table in result.tables))
         falsely += not result.equal
-        if not result.equal or run % 5 == 0:
+        if not result.equal or run % 10 == 0:
             print(f"run {run + 1}: {said(result) or 'equal'}", flush=True)
-    rows = sum(table.source for table in result.tables)
     print(
-        f"{asked.runs} runs over {rows:,} rows while {placed[-1]:,} orders were placed: {falsely} found a difference; "
-        f"{min(seconds):.1f} s to {max(seconds):.1f} s, median {sorted(seconds)[len(seconds) // 2]:.1f} s"
+        f"{runs} runs over {rows[0]:,} rows, in the end {rows[-1]:,}: {falsely} found a difference; "
+        f"{min(seconds):.1f} s to {max(seconds):.1f} s, median {sorted(seconds)[runs // 2]:.1f} s"
     )
+
+
+def show_harms(given: settings.Settings) -> None:
     with psycopg.connect(connections.reporting_conninfo(given, "migrator"), autocommit=True) as reporting:
         harm(reporting, f"reporting_g{given.reporting.generation}")
     found = said(look(given))
