@@ -144,7 +144,8 @@ class Connect:
             time.sleep(_POLL_S)
         if answer.is_success or (missing_ok and answer.status_code == _NOT_FOUND):
             return answer
-        raise HeadraceError(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
+        refused = Unavailable if answer.status_code == _CONFLICT else HeadraceError  # a rebalance ends by itself
+        raise refused(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
 
 
 def _said(answer: httpx.Response) -> str:

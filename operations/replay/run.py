@@ -40,7 +40,7 @@ CLOSE = 1_000  # records behind, all topics together: from here on a barrier is 
 VERIFY_S = 300.0
 SETTLE_S = 15.0  # for which the live generation stands still: its workers wait for 30 s before they try again
 SHOW_S = 120.0
-ROLLBACK_S = 10.0
+ROLLBACK_S = 15.0
 
 
 class NotEqual(HeadraceError):

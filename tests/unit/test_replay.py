@@ -1,15 +1,22 @@
 """What a rebuild decides: how far a generation is, and what only the archive can give it."""
 
+import io
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from operations.replay.archived import captured_since, change, hot, lacking
 from operations.replay.progress import Pace, Passed, pace, passed
+from operations.replay.workers import LocalWorkers, workers_of
+from operations.settings import Kafka, Settings
 from schemas.tables import EVENTS, ORDERS
 from sinks.archive.reading import Selection
 from sinks.cutoff import Cutoff
+from stack.folder import Folder
+from tests.setting_names import setting_names
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DATUM = {
@@ -69,3 +76,22 @@ def test_an_archived_event_is_the_change_that_capture_made():
     assert made.row is not None and len(made.row) == len(EVENTS.columns)
     assert (made.position.epoch, made.position.offset, made.source_time) == (1, 12, NOON)
     assert ORDERS.mode is not made.table.mode
+
+
+def test_where_headrace_up_does_not_run_the_line_it_says_which_workers_to_start(tmp_path: Path):
+    said = io.StringIO()
+    settings = Settings.model_construct(kafka=Kafka(bootstrap="kafka:9092"))
+    workers = workers_of(settings, tmp_path, 2, Console(file=said, width=300))
+    workers.start(500)
+    workers.check()
+    assert "HEADRACE_REPORTING__GENERATION=2 and HEADRACE_REPORTING__MAX_RATE=500" in said.getvalue()
+    assert {"HEADRACE_REPORTING__GENERATION", "HEADRACE_REPORTING__MAX_RATE"} <= set(setting_names(Settings))
+
+
+def test_the_line_of_another_folder_is_not_taken_for_the_one_of_the_settings(tmp_path: Path):
+    settings = Settings.model_construct(kafka=Kafka(bootstrap="127.0.0.1:9092"))
+    environment = Folder(tmp_path).environment
+    environment.write_text("HEADRACE_KAFKA__BOOTSTRAP=127.0.0.1:9093\n")
+    assert not isinstance(workers_of(settings, tmp_path, 2, Console()), LocalWorkers)
+    environment.write_text("HEADRACE_KAFKA__BOOTSTRAP=127.0.0.1:9092\n")
+    assert isinstance(workers_of(settings, tmp_path, 2, Console()), LocalWorkers)
