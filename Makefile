@@ -11,7 +11,7 @@ PYTHON ?= python3
 ORDERS ?= 2000
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check test bench bench-archive lock compose-up compose-down compose-demo compose-test
+.PHONY: help install odbc demo up down wipe check test bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -95,3 +95,6 @@ bench: install
 
 bench-archive: install
 	$(BIN)/python -m bench.archive
+
+bench-verify: install
+	$(BIN)/python -m bench.verify

@@ -1,0 +1,246 @@
+"""How fast `headrace verify` proves a report and how fast a rebuild makes a new one, beside what they could be at best.
+
+    python -m bench.verify [--rows N]
+
+N rows of orders, order lines and payments are written to Postgres, captured by Debezium and landed. Then, in one run on
+one machine:
+
+- COPY: the source's three tables through COPY, thrown away: nothing that looks at every row can be faster
+- verify: `headrace verify`, both databases summed and narrowed, the lines' catalog columns computed anew; it must find
+  them equal. Its rows are the source's: it reads as many again in reporting
+- rebuild: the two workers of a new generation, from the topics, until they have passed everything
+- JDBC sink: Debezium's, from the same topics into the same columns of a scratch schema. It enriches nothing, keeps no
+  position and no deleted row
+
+Rates are taken from the first record that is seen done to the last, so neither side pays for its start. What both have
+built is compared, row by row, with the source.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from rich.console import Console
+
+from bench import jdbc_sink
+from kafka import clients
+from operations import capture, connections, local, migrate
+from operations.replay import dropping
+from operations.replay.progress import sample
+from operations.settings import Settings
+from operations.verify import verify
+from schemas.tables import ORDER_LINES, ORDERS, PAYMENTS, Table
+from shop.catalog import write_listings
+from shop.model import ListProduct
+from stack import supervisor
+
+TABLES = (ORDERS, ORDER_LINES, PAYMENTS)
+TOPICS = {table.captured_topics[0]: table for table in TABLES}
+SCRATCH = "bench_jdbc"
+TENANTS, PRODUCTS = 50, 20
+DEADLINE_S = 1_200.0
+POLL_S = 0.25
+
+# An order has two lines and a payment: a quarter of the rows each.
+WRITTEN = (
+    """
+INSERT INTO sales.orders (tenant_id, order_month, order_id, customer_id, status, total, currency, placed_at)
+SELECT 'bench-' || n %% %(tenants)s, date_trunc('month', now())::date, md5(n::text), md5((-n)::text), 'placed',
+    n / 100.0, 'BRL', now() - n * interval '1 ms'
+FROM generate_series(1, %(orders)s) AS n
+""",
+    """
+INSERT INTO sales.order_lines (tenant_id, order_month, order_id, line_no, sku, quantity, unit_price, freight, currency,
+    priced_at)
+SELECT 'bench-' || n %% %(tenants)s, date_trunc('month', now())::date, md5(n::text), line,
+    'sku-' || (n + line) %% %(products)s, 1, 9.9, 1, 'BRL', now() - n * interval '1 ms'
+FROM generate_series(1, %(orders)s) AS n, generate_series(1, 2) AS line
+""",
+    """
+INSERT INTO sales.payments (tenant_id, payment_id, order_month, order_id, provider, provider_status, method,
+    installments, amount, currency, paid_at)
+SELECT 'bench-' || n %% %(tenants)s, 'p-' || n, date_trunc('month', now())::date, md5(n::text), 'acme', 'captured',
+    'card', 1, n / 100.0, 'BRL', now()
+FROM generate_series(1, %(orders)s) AS n
+""",
+)
+
+
+def main() -> None:
+    """Prepares, measures four times, proves."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", type=int, default=200_000)
+    rows = parser.parse_args().rows
+    jdbc_sink.fetch()
+    with running_line() as (settings, stack), tempfile.TemporaryDirectory(prefix="headrace-jdbc-") as folder:
+        prepare(settings, rows // 4)
+        rates = {"COPY out of Postgres": copied(settings), "headrace verify": verified(settings)}
+        rates["headrace rebuild"] = rebuilt(settings, stack)
+        rates["Debezium's JDBC sink"] = sunk(settings, Path(folder))
+        show(rows, rates)
+
+
+@contextmanager
+def running_line() -> Iterator[tuple[Settings, Path]]:
+    """The line of HEADRACE_STACK_DIR where that is set, and it then stays; else one for this run."""
+    if "HEADRACE_STACK_DIR" in os.environ:
+        stack = Path(os.environ["HEADRACE_STACK_DIR"])
+        yield local.start(stack, print)[0], stack
+        return
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+        stack = Path(folder) / "stack"
+        os.environ["HEADRACE_STACK_DIR"] = str(stack)
+        try:
+            yield local.start(stack, print)[0], stack
+        finally:
+            local.stop_workers(stack)
+            supervisor.down(stack, wipe=True)
+
+
+def prepare(settings: Settings, orders: int) -> None:
+    """Lists the products, writes the rows, and returns when they have landed."""
+    valid_from = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
+    listings = [
+        ListProduct(
+            at=valid_from,
+            tenant_id=f"bench-{tenant}",
+            sku=f"sku-{sku}",
+            name=f"product {sku}",
+            category="bench",
+            price=Decimal(sku + 1),
+            currency="BRL",
+            stock=1,
+        )
+        for tenant in range(TENANTS)
+        for sku in range(PRODUCTS)
+    ]
+    write_listings(connections.catalog(settings), listings)
+    values = {"tenants": TENANTS, "products": PRODUCTS, "orders": orders}
+    with psycopg.connect(connections.oltp_conninfo(settings, "app_writer")) as connection:
+        for statement in WRITTEN:
+            connection.execute(statement.encode(), values)
+    until(lambda: (captured(settings), 4 * orders), "captured")
+    hops = connections.hops(settings)
+    until(lambda: totals(hops), "landed")
+
+
+def captured(settings: Settings) -> int:
+    """Records in the three topics."""
+    return sum(clients.end_offsets(settings.kafka.bootstrap, TOPICS).values())
+
+
+def totals(hops: Any) -> tuple[int, int]:
+    """How many records of the three topics, and of what enrichment makes of them, are done, and how many there are."""
+    mine = {*TOPICS, *(topic for table in hops.line.tables for topic in table.landed_topics if table.enrichment)}
+    topics = [each for each in sample(hops) if each.topic in mine]
+    return sum(each.done for each in topics), sum(each.total for each in topics)
+
+
+def until(look: Callable[[], tuple[int, int]], what: str) -> float:
+    """Returns when all is done: the records that were done a second, from the first one that was seen."""
+    end = time.monotonic() + DEADLINE_S
+    first: tuple[float, int] | None = None
+    while True:
+        done, total = look()
+        now = time.monotonic()
+        if done and first is None:
+            first = now, done
+        if first is not None and done >= total:
+            seconds = now - first[0]
+            print(f"  {what}: {total:,} records, the last {total - first[1]:,} of them in {seconds:.1f} s", flush=True)
+            return (total - first[1]) / seconds if seconds else 0.0
+        if now > end:
+            raise TimeoutError(f"{what}: {done:,} of {total:,} after {DEADLINE_S:.0f} s")
+        time.sleep(POLL_S)
+
+
+def copied(settings: Settings) -> float:
+    """Rows a second that COPY reads from the source."""
+    began, rows = time.perf_counter(), 0
+    with connections.oltp(settings, "reporter_reader") as connection:
+        for table in TABLES:
+            with connection.cursor().copy(f"COPY (SELECT * FROM sales.{table.name}) TO STDOUT".encode()) as copy:
+                rows += sum(bytes(block).count(b"\n") for block in copy)
+    return rows / (time.perf_counter() - began)
+
+
+def verified(settings: Settings) -> float:
+    """Rows of the source a second that verify proves."""
+    began = time.perf_counter()
+    result = verify(settings, deadline_s=DEADLINE_S)
+    seconds = time.perf_counter() - began
+    assert result.equal, "verify found a difference"
+    return sum(table.source for table in result.tables) / seconds
+
+
+def rebuilt(settings: Settings, stack: Path) -> float:
+    """Captured rows a second that a new generation's workers enrich and land."""
+    new = migrate.begin_generation(settings)
+    try:
+        capture.make_topics(settings)
+        local.start_generation(stack, new.number, 0)
+        hops = connections.hops(settings, new.number)
+        records = until(lambda: totals(hops), "rebuilt")
+        _, total = totals(hops)
+        assert verify(settings, deadline_s=DEADLINE_S, generation=new.number).equal, "the rebuild differs"
+        return records * captured(settings) / total  # a line counts once, though it is enriched and landed
+    finally:
+        dropping.abort(settings, stack, Console(quiet=True))
+
+
+def sunk(settings: Settings, folder: Path) -> float:
+    """Captured rows a second that the JDBC sink lands, in tables with the columns, types and keys of the source's."""
+    bootstrap = settings.kafka.bootstrap
+    live = connections.hops(settings).report
+    with psycopg.connect(connections.reporting_conninfo(settings, "migrator"), autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA IF EXISTS {SCRATCH} CASCADE".encode())
+        connection.execute(f"CREATE SCHEMA {SCRATCH}".encode())
+        for table in TABLES:
+            columns = ", ".join(column.name for column in table.columns)
+            source = f"reporting_g{live.generation}.{table.name}"
+            name = f"{SCRATCH}.{table.name}"
+            connection.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM {source} WHERE false".encode())
+            connection.execute(f"ALTER TABLE {name} ADD PRIMARY KEY ({', '.join(table.key)})".encode())
+
+        def look() -> tuple[int, int]:
+            check()
+            done = sum(jdbc_sink.done(bootstrap, topic, table) for topic, table in TOPICS.items())
+            return done, captured(settings)
+
+        with jdbc_sink.running(settings, folder, SCRATCH, TOPICS) as check:
+            rate = until(look, "the JDBC sink")
+        for table in TABLES:
+            prove(connection, table, live.generation)
+        connection.execute(f"DROP SCHEMA {SCRATCH} CASCADE".encode())
+    return rate
+
+
+def prove(connection: psycopg.Connection[Any], table: Table, generation: int) -> None:
+    """The sink's rows are those that we landed, column by column."""
+    columns = ", ".join(column.name for column in table.columns)
+    ours, theirs = f"reporting_g{generation}.{table.name}", f"{SCRATCH}.{table.name}"
+    query = f"SELECT count(*) FROM (SELECT {columns} FROM {ours} EXCEPT SELECT {columns} FROM {theirs}) AS d"
+    found = connection.execute(query.encode()).fetchone()
+    assert found == (0,), f"the JDBC sink differs in {table.name}"
+
+
+def show(rows: int, rates: dict[str, float]) -> None:
+    """Prints all four, and how they compare."""
+    load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"{rows:,} rows of orders, order lines and payments in Postgres (the machine's load: {load})")
+    for name, rate in rates.items():
+        print(f"  {name:22} {rate:>9,.0f} rows/s")
+    copy, proof, ours, theirs = rates.values()
+    print(f"  verify runs at {proof / copy:.2f} of COPY, a rebuild at {ours / theirs:.2f} times the JDBC sink")
+
+
+if __name__ == "__main__":
+    main()
