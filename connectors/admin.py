@@ -46,6 +46,12 @@ LATERAL (
 ORDER BY 1
 """
 
+_KEY = """
+SELECT a.attname, format_type(a.atttypid, NULL) FROM pg_index AS i
+JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY array_position(i.indkey::smallint[], a.attnum)
+"""
+
 
 @contextmanager
 def source(conninfo: str) -> Iterator[Connection]:
@@ -135,20 +141,30 @@ def alter_publication(connection: Connection, step: AlterPublication) -> None:
 
 
 def signal_snapshot(connection: Connection, relations: Iterable[str]) -> None:
-    """Ask Debezium for an incremental snapshot of these tables; nothing for none.
+    """Ask Debezium for an incremental snapshot of these tables, each of which is read in chunks, by its primary key.
 
+    Debezium 3.7 compares an instant in a key with text, which Postgres refuses, and passes the table over; such a table
+    is read by the UUID in its key. Raises HeadraceError where there is none.
     https://debezium.io/documentation/reference/stable/configuration/signalling.html#debezium-signaling-incremental-snapshots
     """
-    wanted = list(relations)
-    if wanted:
-        _signal(connection, {"data-collections": wanted})
+    for relation in relations:
+        key = dict(connection.execute(_KEY, [relation]).fetchall())
+        wanted: dict[str, Any] = {"data-collections": [relation]}
+        if any(kind.startswith("timestamp") for kind in key.values()):
+            unique = [name for name, kind in key.items() if kind == "uuid"]
+            if not unique:
+                raise HeadraceError(
+                    f"{relation}: Debezium can't read the rows that it already has, as its primary key "
+                    f"({', '.join(key)}) holds an instant and no UUID; see docs/your-tables.md"
+                )
+            wanted["surrogate-key"] = unique[0]
+        _signal(connection, wanted)
 
 
 def signal_rows(connection: Connection, relation: str, condition: str) -> None:
     """Ask Debezium to read the rows of one table again that meet an SQL condition: no more than fit into one chunk.
 
-    Chunks are cut by the tenant, not by the primary key: Debezium 3.7 compares an instant in a key with text, which
-    Postgres refuses, and passes the table over.
+    By the tenant, not by the primary key, which may hold an instant (see `signal_snapshot`); one chunk needs no more.
     """
     chosen = {"data-collection": relation, "filter": condition}
     _signal(

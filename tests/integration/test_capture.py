@@ -24,7 +24,7 @@ from kafka.registry import Registry
 from operations.settings import Settings
 from schemas import mongo
 from schemas.change import Change, Key, Op
-from schemas.errors import BadRecord, Unavailable
+from schemas.errors import BadRecord, HeadraceError, Unavailable
 from schemas.tables import EVENTS, ORDERS, PRICE_HISTORY, PRODUCTS
 from schemas.topics import DEAD_LETTERS, Topic, topics
 from schemas.wire import schema_id
@@ -228,6 +228,25 @@ def test_an_event_is_routed_by_its_aggregate_with_its_fields_beside_the_payload(
     }  # fmt: skip
     assert record.headers["traceparent"] == trace.encode()
     assert record.headers["headrace-epoch"] == b"1"
+
+
+def test_events_that_are_there_are_read_again(shop: Stage, writer: Connection, owner: Connection, tenant: str) -> None:
+    """Their primary key holds an instant, by which Debezium can't read: it would pass them over."""
+    writer.execute(
+        "INSERT INTO sales.outbox_events (event_id, tenant_id, aggregate_type, aggregate_id, event_type, "
+        "schema_version, payload, occurred_at) VALUES (%s, %s, 'payment', %s, 'PaymentCaptured', 1, '{}', now())",
+        [uuid.uuid4(), tenant, tenant],
+    )
+    assert eventually(lambda: _of(shop, "shop.events.payment", tenant, 1))
+    admin.signal_snapshot(owner, ["sales.outbox_events"])
+    assert eventually(lambda: _of(shop, "shop.events.payment", tenant, 2))
+
+
+def test_a_key_by_which_debezium_cannot_read_is_refused(owner: Connection) -> None:
+    before = owner.execute("SELECT count(*) FROM sales.debezium_signal").fetchone()
+    with pytest.raises(HeadraceError, match=r"sales.sessions.*\(tenant_id, session_id, started_at\).*no UUID"):
+        admin.signal_snapshot(owner, ["sales.sessions"])
+    assert owner.execute("SELECT count(*) FROM sales.debezium_signal").fetchone() == before
 
 
 def test_every_leaf_of_a_captured_table_logs_whole_rows(shop: Stage, owner: Connection) -> None:
