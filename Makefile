@@ -11,7 +11,7 @@ PYTHON ?= python3
 ORDERS ?= 2000
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check test bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
+.PHONY: help install odbc demo up down wipe check test test-shared test-chaos bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -85,8 +85,16 @@ check: install
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest --quiet tests/unit
 
+# Most of a test is waiting for servers, so those that share the run's stack and those that kill their own run side by
+# side; each is printed when it ends.
 test: check
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup tests/contract tests/integration tests/chaos
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-shared test-chaos
+
+test-shared:
+	$(BIN)/pytest tests/contract tests/integration
+
+test-chaos:
+	$(BIN)/pytest tests/chaos
 
 bench: install
 	$(BIN)/python -m bench.enrichment

@@ -35,14 +35,8 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files called *_harm.py stop, kill or misconfigure what others use: they run last.
-
-    What shares this run's stack goes to one process, what brings servers of its own to another (`make test`).
-    """
+    """Files called *_harm.py stop, kill or misconfigure what others use: they run last."""
     items.sort(key=lambda item: item.path.stem.endswith("_harm"))
-    for item in items:
-        shares = "stack_folder" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("stack" if shares else "own"))
 
 
 @pytest.fixture(scope="session")
