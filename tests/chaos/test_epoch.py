@@ -61,6 +61,7 @@ def test_a_slot_that_is_lost_leaves_a_gap_that_the_runbook_closes(line: Line):
     assert line.verify()["equal"]
 
 
+@pytest.mark.timeout(600)  # three starts of a line, and a rebuild that is killed three times
 def test_an_older_copy_of_the_source_stops_capture_and_the_lost_future_goes(line: Line):
     line.run("load", "shop", "--orders", "30", "--seed", "3")
     line.verify()
