@@ -1,12 +1,12 @@
 """How this command was called, and by whom: for hints that can be copied, and for what is kept of who did what."""
 
+import getpass
+import os
 import shlex
 import shutil
 import socket
 import sys
 from pathlib import Path
-
-import psutil
 
 
 def command(arguments: str) -> str:
@@ -22,8 +22,12 @@ def command(arguments: str) -> str:
 
 
 def who() -> str:
-    """Who has called this command: `user@host`."""
-    return f"{psutil.Process().username()}@{socket.gethostname()}"
+    """Who has called this command: `user@host`, or the user's number where it has no name (in some containers)."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _from_here(path: Path) -> str:

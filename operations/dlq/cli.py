@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operations import settings as configuration
+from operations.invoked import who
 from operations.terminal import WRONG, Json, out
 
 if TYPE_CHECKING:  # its libraries are imported where dead letters are used
@@ -62,8 +63,8 @@ def redrive(  # noqa: PLR0913, PLR0917  # its options
     json: Json = False,
 ) -> None:
     """Send open dead letters again and say what became of each. A newer row stays as it is. Exit 1 when one is left."""
-    from operations.dlq import decisions, shown, ways
     from operations.dlq import redrive as sending
+    from operations.dlq import shown, ways
 
     settings = configuration.load()
     found = _found(_selection(target, error, key, topic, since, until, every))
@@ -71,7 +72,7 @@ def redrive(  # noqa: PLR0913, PLR0917  # its options
     try:
         if found:
             with ways.ways(settings) as open_ways:
-                for sent in sending.redrive(found, open_ways, _journal(), by=by or decisions.who()):
+                for sent in sending.redrive(found, open_ways, _journal(), by=by or who()):
                     outcomes.append(sent)
     finally:
         shown.show_outcomes(outcomes, out, json=json)
@@ -92,7 +93,7 @@ def discard(  # noqa: PLR0913, PLR0917  # its options
     json: Json = False,
 ) -> None:
     """Close open dead letters without sending them. They stay in their topic, and `redrive --all` still sends them."""
-    from operations.dlq import decisions, shown
+    from operations.dlq import shown
     from operations.dlq.decisions import Verdict
     from operations.dlq.redrive import Outcome, decision
 
@@ -104,7 +105,7 @@ def discard(  # noqa: PLR0913, PLR0917  # its options
     outcome, journal = Outcome(verdict=Verdict.DISCARDED, detail=reason), _journal()
     found = _found(selection)
     for letter in found:
-        journal.write(decision(letter, outcome, by=by or decisions.who()))
+        journal.write(decision(letter, outcome, by=by or who()))
     shown.show_outcomes([(letter, outcome) for letter in found], out, json=json)
 
 

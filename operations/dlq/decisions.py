@@ -3,14 +3,12 @@
 The dead letters themselves stay where they are: they can be looked at, and sent again, at any time.
 """
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import orjson
-import psutil
 
 from kafka import clients, spans
 from kafka.dead_letters import Record
@@ -60,11 +58,6 @@ class Decision:
 def identity(record: Record) -> Identity:
     """What tells a record from all others."""
     return record.topic, record.partition, record.offset, record.timestamp
-
-
-def who() -> str:
-    """Who has called this command: `user@host`."""
-    return f"{psutil.Process().username()}@{socket.gethostname()}"
 
 
 class Journal:
