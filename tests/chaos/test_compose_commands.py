@@ -31,7 +31,7 @@ ORDER = [
 # the stand-in knows no users, and how SQL Server's driver encrypts is the tests' own business
 OF_THE_PLACE = {f"{PREFIX}CATALOG__USER", f"{PREFIX}CATALOG__PASSWORD", f"{PREFIX}REPORTING__ODBC"}
 ADDRESSES = (f"{PREFIX}OLTP__PORT", f"{PREFIX}REPORTING__")  # a container has the port that is the default
-SETTING = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE"}
+SETTING = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE", "watch": "WATCH"}
 SECONDS = 180
 
 
