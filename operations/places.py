@@ -1,6 +1,6 @@
 """Where what differs has landed: the row's position, and the record that it came from, as far as Kafka still has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kafka import clients, spans
@@ -8,7 +8,7 @@ from operations.barrier import Hops
 from operations.compare import Difference
 from operations.comparing import TableResult
 from schemas.record import key_bytes
-from schemas.tables import Mode, Table
+from schemas.tables import Mode
 
 SOUGHT = 20  # differences whose record is looked for: as many as are printed
 
@@ -21,24 +21,26 @@ def placed(result: TableResult, hops: Hops) -> TableResult:
 
 
 def _placed(found: Sequence[Difference], hops: Hops) -> list[Difference]:
-    places = hops.report.places(found[0].table, [each.key for each in found]) if found else {}
+    if not found:
+        return []
+    table = found[0].table
+    places = hops.report.places(table, [each.key for each in found])
     known = [replace(each, place=places.get(each.key)) for each in found]
-    return [_with_record(each, hops.bootstrap) for each in known[:SOUGHT]] + known[SOUGHT:]
+    starts = clients.start_offsets(hops.bootstrap, table.captured_topics)
+    ends = clients.end_offsets(hops.bootstrap, table.captured_topics)
+    kept = {at: (start, ends[at]) for at, start in starts.items()}
+    return [_with_record(each, hops.bootstrap, kept) for each in known[:SOUGHT]] + known[SOUGHT:]
 
 
-def _with_record(found: Difference, bootstrap: str) -> Difference:
+def _with_record(found: Difference, bootstrap: str, kept: Mapping[tuple[str, int], spans.Span]) -> Difference:
+    """With the topic and partition, of those of which Kafka has `kept` so much, in which the record of the row's key
+    stands at the row's offset."""
     if found.place is None:
         return found
-    return replace(found, place=replace(found.place, record=_record(found.table, found, bootstrap)))
-
-
-def _record(table: Table, found: Difference, bootstrap: str) -> tuple[str, int] | None:
-    """The topic and partition in which the record of the row's key stands at the row's offset."""
-    offset = found.place.position.offset if found.place else -1
-    starts = clients.start_offsets(bootstrap, table.captured_topics)
-    ends = clients.end_offsets(bootstrap, table.captured_topics)
-    there = {at: (offset, offset + 1) for at, start in starts.items() if start <= offset < ends[at]}
+    offset = found.place.position.offset
+    there = {at: (offset, offset + 1) for at, (start, end) in kept.items() if start <= offset < end}
     for message in spans.records(bootstrap, there):
-        if message.key() == key_bytes(table, found.key):
-            return str(message.topic()), int(message.partition() or 0)
-    return None
+        if message.key() == key_bytes(found.table, found.key):
+            record = str(message.topic()), int(message.partition() or 0)
+            return replace(found, place=replace(found.place, record=record))
+    return found
