@@ -3,20 +3,17 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 
 from kafka import clients
 from operations import barrier
 from operations.barrier import Hops, Offsets
+from operations.pane import Pane
 from schemas.tables import reported
 
-PLAIN_LINE_S = 5.0
 BAR_WIDTH = 24
 
 
@@ -70,37 +67,21 @@ def sample(hops: Hops) -> list[Passed]:
     return [passed(topic, starts, ends, reached) for topic in topics]
 
 
-class Board:
+class Board(Pane):
     """Shows the topics: in place on a terminal, else a line every few seconds."""
 
     def __init__(self, out: Console) -> None:
-        self._out = out
-        self._live = Live(console=out, auto_refresh=False) if out.is_terminal else None
-        self._began = time.monotonic()
+        super().__init__(out, every_s=5.0)
         self._first: dict[str, Passed] = {}
-        self._printed = 0.0
-
-    def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._live:
-            self._live.stop()
 
     def show(self, topics: Sequence[Passed], *, last: bool = False) -> None:
         """Show one sample."""
         now = time.monotonic()
         for each in topics:
             self._first.setdefault(each.topic, each)
-        paces = [pace(self._first[each.topic], each, now - self._began) for each in topics]
-        if self._live:
-            self._live.update(_grid(topics, paces), refresh=True)
-        elif last or now - self._printed >= PLAIN_LINE_S:
-            self._printed = now
-            for each, its in zip(topics, paces, strict=True):
-                self._out.print(f"      {each.topic:28} {' '.join(_cells(each, its))}", markup=False, soft_wrap=True)
+        paces = [pace(self._first[each.topic], each, now - self.began) for each in topics]
+        lines = [f"{each.topic:28} {' '.join(_cells(each, its))}" for each, its in zip(topics, paces, strict=True)]
+        self.update(now, _grid(topics, paces), lines, last=last)
 
 
 def _cells(passed: Passed, pace: Pace) -> tuple[str, str, str]:
