@@ -12,7 +12,7 @@ from connectors import admin, capture
 from connectors.capture import Servers
 from connectors.line import Line
 from kafka import clients
-from operations import connections, generations
+from operations import connections
 from operations.barrier import Hops
 from operations.epoch import guard, store
 from operations.epoch.history import identify
@@ -73,8 +73,9 @@ def begin(settings: Settings, hops: Hops) -> Epoch:
 
 def make_topics(settings: Settings) -> None:
     """Make the topics that are not there yet: all that workers need to start, of every generation that is fed."""
-    bootstrap, fed = settings.kafka.bootstrap, generations.fed(connections.known_generations(settings))
-    wanted = {topic.name: topic for number in fed for topic in topics(of_generation(number))}
+    bootstrap = settings.kafka.bootstrap
+    fed = [of_generation(each.number) for each in connections.fed(settings)]
+    wanted = {topic.name: topic for tables in fed for topic in topics(tables)}
     there = clients.present(bootstrap, wanted)
     admin.create_topics(bootstrap, [topic for name, topic in wanted.items() if name not in there])
 

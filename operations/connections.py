@@ -3,7 +3,7 @@
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
@@ -74,18 +74,6 @@ def landing(settings: Settings) -> Reporting:
 
     _odbc(settings, "writer").close()
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
-
-
-def fed(settings: Settings) -> list[generations.Generation]:
-    """Every generation of reporting that workers feed, in order."""
-    if settings.reporting.adapter == "postgres":
-        with reporting(settings, "writer") as connection:
-            known = generations.read(lambda sql: connection.execute(sql.encode()).fetchall())
-    else:
-        session = _odbc(settings, "writer")
-        known = generations.read(lambda sql: session.execute(sql).fetchall())
-        session.close()
-    return [each for each in known if each.number in generations.fed(known)]
 
 
 def archive(settings: Settings, by: str) -> "Log":
@@ -215,16 +203,17 @@ def report(settings: Settings, role: ReportingRole = "writer", generation: int |
     return at(generation or generations.live(generations.read(at(FIRST).query)).number)
 
 
-def known_generations(settings: Settings) -> list[generations.Generation]:
-    """Every generation of reporting that there is, or was."""
-    return generations.read(report(settings, generation=FIRST).query)
+def fed(settings: Settings) -> list[generations.Generation]:
+    """Every generation of reporting that workers feed, in order."""
+    with closing(report(settings, generation=FIRST)) as found:
+        return [each for each in generations.read(found.query) if each.is_fed]
 
 
 def fed_generation(settings: Settings) -> generations.Generation:
     """The settings' generation, for a worker that feeds it. Raises HeadraceError where there is none."""
     number = settings.reporting.generation
-    for each in known_generations(settings):
-        if each.number == number and each.state is not generations.State.DROPPED:
+    for each in fed(settings):
+        if each.number == number:
             return each
     raise HeadraceError(
         f"generation {number} of reporting is not fed: it was dropped, or never made; `headrace status` lists them. "

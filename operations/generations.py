@@ -33,6 +33,11 @@ class Generation:
     state: State
     epoch: int
 
+    @property
+    def is_fed(self) -> bool:
+        """Whether workers feed it."""
+        return self.state is not State.DROPPED
+
 
 READ = "SELECT generation, state, epoch FROM headrace.generation ORDER BY generation"
 # The first generation that a database gets is what its readers see.
@@ -66,7 +71,7 @@ def become(number: int, state: State, at: datetime) -> str:
 
 def fed(found: Sequence[Generation]) -> list[int]:
     """The numbers of those that workers feed: what ages out, or is erased, must leave each of them."""
-    return [each.number for each in found if each.state is not State.DROPPED]
+    return [each.number for each in found if each.is_fed]
 
 
 def live(found: Sequence[Generation]) -> Generation:

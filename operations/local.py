@@ -87,7 +87,7 @@ def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
 
 def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     """All that can be done while Connect starts; returns the workers that were started."""
-    from operations import capture, connections, generations, migrate
+    from operations import capture, connections, migrate
 
     stack.wait_for("postgres")
     settings = adopt(stack.environment())
@@ -97,8 +97,8 @@ def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     settings = adopt(stack.environment())
     migrate.migrate_catalog(settings)
     capture.make_topics(settings)
-    fed = generations.fed(connections.known_generations(settings))
-    return _start_workers(folder, [*(name for number in fed for name in feeding(number)), *SHARED])
+    fed = connections.fed(settings)
+    return _start_workers(folder, [*(name for each in fed for name in feeding(each.number)), *SHARED])
 
 
 def exists(folder: Path) -> bool:

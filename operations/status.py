@@ -22,7 +22,6 @@ from operations import connections
 from operations.dlq.metrics import open_by_error
 from operations.epoch import guard
 from operations.epoch.history import SourceRestarted
-from operations.generations import State
 from operations.invoked import command
 from operations.settings import Settings
 from operations.stages import Stages
@@ -135,13 +134,14 @@ def _connectors(settings: Settings) -> Part:
 
 
 def _generations(settings: Settings) -> Part:
-    found = [each for each in connections.known_generations(settings) if each.state is not State.DROPPED]
+    found = connections.fed(settings)
     rows = [(schema(each.number), str(each.state), f"from epoch {each.epoch} on") for each in found]
     return Part(found=[asdict(each) for each in found], rows=rows)
 
 
 def _stages(settings: Settings) -> Part:
-    stages = Stages(connections.hops(settings)).sample()
+    with connections.open_hops(settings) as hops:
+        stages = Stages(hops).sample()
     return Part(
         found=[{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
         rows=[(each.name, f"{each.records:,} records", f"{each.behind:,} {each.unit} behind") for each in stages],
