@@ -8,9 +8,9 @@ At least once from Kafka, once in the archive, in this order:
 4. tell the group's offsets, for monitoring only: the manifest's are the truth
 
 A crash before 3 leaves nothing that a reader sees, and the same events are read again. An archive that can't be
-written makes the worker rest: it drops what is spooled, keeps its partitions, reads nothing, and begins again where the
-manifest is. Of two workers that think they own a partition one does the same: an entry must begin where the archive
-ends.
+written makes the worker rest: it drops what is spooled and what it has just fetched, keeps its partitions, reads
+nothing, and begins again where the manifest is. Of two workers that think they own a partition one does the same: an
+entry must begin where the archive ends.
 """
 
 import contextlib
@@ -149,11 +149,8 @@ class ArchiveWorker:
         """Fetches and spools one batch, and publishes when it is time."""
         if self._trouble is None or self._resumed(wait):
             messages = self._fetcher.fetch(self._patient(wait), most=self._rolling.batch, linger=0.1)
-            records, ends = self._fetcher.records(messages, self._held)
-            try:
-                self._take(records, ends)
-            except (ArchiveUnavailable, Superseded) as error:
-                self._take_rest(error)
+            if self._trouble is None:  # a callback within `fetch` may have dropped the spool: these are then read again
+                self._take_or_rest(messages)
         self._turned = time.monotonic()
 
     def publish(self) -> None:
@@ -179,6 +176,13 @@ class ArchiveWorker:
         self._clean()
 
     # ---- a batch ------------------------------------------------------------------------------------------------
+
+    def _take_or_rest(self, messages: Sequence[Message]) -> None:
+        records, ends = self._fetcher.records(messages, self._held)
+        try:
+            self._take(records, ends)
+        except (ArchiveUnavailable, Superseded) as error:
+            self._take_rest(error)
 
     def _take(self, records: Sequence[Message], ends: dict[_At, int]) -> None:
         for message in records:
@@ -296,8 +300,11 @@ class ArchiveWorker:
         self._consumer.resume(places)
 
     def _forget(self) -> None:
+        """Drops what is spooled. The offsets go back with it, so that no entry can claim events that were dropped."""
         self._batch.discard()
         self._began = None
+        for held in self._held.values():
+            held.end = held.start
 
     # ---- partitions ---------------------------------------------------------------------------------------------
 

@@ -5,14 +5,18 @@ The disk is full for this process alone, by its limit on a file's size: the kern
 
 import resource
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from archiving import Archiving, archiving
+from confluent_kafka import Message, TopicPartition
 from structlog.testing import capture_logs
 
+from kafka import clients
 from operations.settings import Settings
 from schemas import killpoints
 from schemas.killpoints import KillPoint
+from sinks.archive.worker import ArchiveWorker
 from tests.eventually import eventually
 
 ROOM = 512  # bytes of each file
@@ -70,3 +74,77 @@ def test_a_full_disk_makes_the_worker_rest_until_there_is_room(
     files = archive.log().manifest().files
     assert sum(file.rows for file in files.values()) == len(events)
     assert archive.store.sizes("events").keys() == files.keys()  # what was half done is gone
+
+
+def _spool_some(archive: Archiving, worker: ArchiveWorker, count: int) -> list[str]:
+    """Sends `count` events, and turns the worker until they are all in open files of it. Returns their ids."""
+    sent = _send(archive, count)
+    ends = {at: end for at, end in clients.end_offsets(archive.bootstrap, [archive.topic]).items() if end}
+    eventually(lambda: worker.turn(0.2) or worker.spooled_offsets() == ends)
+    return sent
+
+
+def _take_away(worker: ArchiveWorker, topic: str, *numbers: int) -> None:
+    """Calls the worker back as librdkafka does, from within `consume`, when the group takes partitions away."""
+    worker._revoked(worker._consumer, [TopicPartition(topic, number) for number in numbers])
+
+
+def test_records_in_hand_are_dropped_with_the_spool_when_the_archive_fails_at_a_revocation(
+    archive: Archiving, disk: Disk, monkeypatch: pytest.MonkeyPatch
+):
+    worker = archive.worker(age=60.0)
+    sent = _spool_some(archive, worker, 200)
+    sent += _send(archive, 100)
+    fetch = worker._fetcher.fetch
+
+    def revoked_inside(*wait: float, **how: Any) -> list[Message]:
+        messages = fetch(*wait, **how)
+        if any(message.error() is None for message in messages):
+            monkeypatch.undo()
+            disk.fill()
+            _take_away(worker, archive.topic, 0)
+            disk.make_room()
+        return messages
+
+    monkeypatch.setattr(worker._fetcher, "fetch", revoked_inside)
+    with capture_logs():
+        eventually(lambda: worker.turn(0.2) or worker.ready() is not None)
+    worker.stop()
+    worker.run()  # publishes what is open
+    archive.drain(archive.worker())
+    assert sorted(archive.archived()) == sorted(sent)
+
+
+def test_a_worker_that_stops_while_it_rests_commits_nothing_of_what_it_dropped(archive: Archiving, disk: Disk):
+    worker = archive.worker(age=60.0)
+    sent = _spool_some(archive, worker, 200)
+    _rest(worker, disk)
+    worker.stop()
+    worker.run()
+    archive.drain(archive.worker())
+    assert sorted(archive.archived()) == sorted(sent)
+
+
+def test_a_revocation_while_the_worker_rests_commits_nothing_of_what_it_dropped(archive: Archiving, disk: Disk):
+    worker = archive.worker(age=60.0)
+    sent = _spool_some(archive, worker, 200)
+    _rest(worker, disk)
+    _take_away(worker, archive.topic, 0, 1)
+    worker.close()
+    archive.drain(archive.worker())
+    assert sorted(archive.archived()) == sorted(sent)
+
+
+def _send(archive: Archiving, count: int) -> list[str]:
+    events = archive.events(count, tenants=8, days=1, seed=count)
+    archive.send(events)
+    return [event["event_id"] for event in events]
+
+
+def _rest(worker: ArchiveWorker, disk: Disk) -> None:
+    """Has the worker drop what is spooled, because the disk is full; there is room again when this returns."""
+    with capture_logs():
+        disk.fill()
+        worker._publish_or_rest()
+        disk.make_room()
+    assert worker.ready() is not None
