@@ -20,7 +20,7 @@ from schemas.tables import Table
 from schemas.values import timestamp
 
 ENVELOPE_FIELDS = frozenset({"after", "source", "op"})
-SOURCE_FIELDS = frozenset({"ts_us", "ts_ms"})
+SOURCE_FIELDS = frozenset({"ts_us", "ts_ms", "ord", "wallTime"})
 HEARTBEAT_ID = "heartbeat"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,6 +62,19 @@ def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> datetime | None
     if document_id(key) != HEARTBEAT_ID or envelope.get("after") is None or operation(envelope) is Op.READ:
         return None
     return min(timestamp(document(envelope["after"]).get("at")), timestamp(int(envelope["source"]["ts_ms"]) * 1000))
+
+
+def cluster_time(envelope: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The cluster time at which MongoDB logged a change: seconds since 1970, and the ordinal within that second.
+
+    It orders all changes of a replica set and never goes back, whichever member is the primary. None for a snapshot
+    read, and for a record whose `source` has a wall time: Debezium then writes that in place of the seconds
+    (connectors/mongodb.json takes it out of the change stream).
+    """
+    source = envelope["source"]
+    if source.get("wallTime") is not None or operation(envelope) is Op.READ:
+        return None
+    return int(source["ts_ms"]) // 1000, int(source["ord"])
 
 
 def _key(decode_key: Callable[[Mapping[str, Any]], Key], raw: bytes | None) -> Key:

@@ -317,6 +317,19 @@ def test_a_product_arrives_with_its_decimals_and_its_delete_is_named_by_its_key(
     assert newest(changes)[tenant, "s"].op is Op.DELETE
 
 
+def test_changes_of_the_catalog_carry_the_cluster_time(shop: Stage, catalog: Any, tenant: str) -> None:
+    """The wall time of whichever member was the primary is no order."""
+    before = catalog.command("hello")["operationTime"]
+    id_ = {"tenant_id": tenant, "sku": "s"}
+    product = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL", "stock": 3}
+    catalog.products.insert_one({"_id": id_} | id_ | product | {"updated_at": mongo._EPOCH})
+    catalog.products.delete_one({"_id": id_})
+    after = catalog.command("hello")["operationTime"]
+    mine = eventually(lambda: _of(shop, "shop.catalog.products", tenant, 2))
+    times = [mongo.cluster_time(record.datum) for record in mine]
+    assert (before.time, before.inc) < times[0] < times[1] <= (after.time, after.inc)
+
+
 def test_heartbeats_of_the_catalog_stand_in_one_order_and_one_schema_with_its_prices(
     shop: Stage, catalog: Any, tenant: str
 ) -> None:

@@ -114,6 +114,12 @@ def test_a_document_without_the_tables_key_in_its_id_is_refused(id_):
         product(key=json.dumps({"id": id_}).encode())
 
 
+def test_the_cluster_time_of_a_change_is_known_unless_a_wall_time_took_its_place():
+    assert mongo.cluster_time({"op": "u", "source": CLUSTER}) == (1_500_000_000, 2)
+    assert mongo.cluster_time({"op": "u", "source": CLUSTER | {"wallTime": 1_500_000_000_123}}) is None
+    assert mongo.cluster_time({"op": "r", "source": CLUSTER}) is None
+
+
 HEARTBEAT_KEY = b'{"id":"\\"heartbeat\\""}'
 
 
