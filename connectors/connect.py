@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from connectors.line import Config
-from connectors.plan import FAILED, RUNNING, STOPPED, SeenConnector
+from connectors.plan import FAILED, RUNNING, STOPPED, UNASSIGNED, SeenConnector
 from schemas.errors import HeadraceError, Unavailable
 
 TIMEOUT = 30.0  # seconds for one answer: a validation opens connections to the databases
@@ -32,9 +32,18 @@ class Status:
     failure: str | None = None
 
     @property
+    def overall(self) -> str:
+        """One state for the connector and its tasks: FAILED when any of them has failed, else the first that is not
+        RUNNING. Connect reports a connector whose task has failed as RUNNING; one without a task captures nothing."""
+        parts = (self.state, *self.tasks)
+        if FAILED in parts:
+            return FAILED
+        return next((part for part in parts if part != RUNNING), RUNNING if self.tasks else UNASSIGNED)
+
+    @property
     def running(self) -> bool:
         """Whether the connector and at least one task, and all tasks, say RUNNING."""
-        return self.state == RUNNING and bool(self.tasks) and set(self.tasks) == {RUNNING}
+        return self.overall == RUNNING
 
 
 class Connect:
@@ -69,14 +78,15 @@ class Connect:
         if config is None:
             return None
         status = self.status(name)
-        state = FAILED if FAILED in (status.state, *status.tasks) else status.state
-        return SeenConnector(config=config, state=state, failure=status.failure, offsets=bool(self.offsets(name)))
+        return SeenConnector(
+            config=config, state=status.overall, failure=status.failure, offsets=bool(self.offsets(name))
+        )
 
     def status(self, name: str) -> Status:
         """The connector's state. A connector that was made a moment ago may have none yet: then it is UNASSIGNED."""
         answer = self._ask("GET", f"/connectors/{name}/status", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
-            return Status(state="UNASSIGNED", tasks=())
+            return Status(state=UNASSIGNED, tasks=())
         said = answer.json()
         traces = [each["trace"] for each in (said["connector"], *said["tasks"]) if each.get("trace")]
         return Status(

@@ -17,7 +17,7 @@ from schemas.errors import HeadraceError
 from schemas.tables import Source
 from schemas.topics import Topic
 
-RUNNING, STOPPED, PAUSED, FAILED = "RUNNING", "STOPPED", "PAUSED", "FAILED"
+RUNNING, STOPPED, PAUSED, FAILED, UNASSIGNED = "RUNNING", "STOPPED", "PAUSED", "FAILED", "UNASSIGNED"
 
 
 class PlanRefused(HeadraceError):
@@ -196,7 +196,7 @@ class Restart:
 
     def describe(self) -> str:
         """One line."""
-        return f"connector {self.name}: restart; it failed: {self.failure}"
+        return f"connector {self.name}: restart; it failed: {self.failure}; see docs/runbook.md#connector-failed"
 
 
 Step = (

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from connectors.connect import Connect
+from connectors.connect import Connect, Status
 from connectors.line import Line
+from connectors.plan import FAILED
 from kafka import clients
 from operations import connections
 from operations.dlq.metrics import open_by_error
@@ -86,7 +87,7 @@ def _grid(parts: dict[str, Part]) -> Grid:
     for name, part in parts.items():
         for number, cells in enumerate(part.rows):
             title = "" if number else name.replace("_", " ")
-            grid.add_row(title, *map(Text, cells), style="red" if "no answer" in cells else None)
+            grid.add_row(title, *map(Text, cells), style="red" if {"no answer", "failed"} & {*cells} else None)
     return grid
 
 
@@ -126,11 +127,20 @@ def _workers(folder: Path) -> Part:
 def _connectors(settings: Settings) -> Part:
     connect, line = Connect(settings.connect.url), Line()
     found = {name: connect.status(name) for name in map(line.connector, line.sources)}
-    rows = [
-        (name, "running" if each.running else each.state.lower(), each.failure or "") for name, each in found.items()
-    ]
-    stopped = [f"{name} {state}: {failure}" for name, state, failure in rows if state != "running"]
-    return Part(found={name: asdict(each) for name, each in found.items()}, rows=rows, wrong=", ".join(stopped) or None)
+    rows = [(name, each.overall.lower(), _why(each)) for name, each in found.items()]
+    wrong = [" ".join(cells).strip() for cells in rows if not found[cells[0]].running]
+    return Part(
+        found={name: asdict(each) | {"state": each.overall} for name, each in found.items()},
+        rows=rows,
+        wrong=", ".join(wrong) or None,
+    )
+
+
+def _why(status: Status) -> str:
+    """What is known of a connector that does not run: its own reason, and where the runbook goes on from that."""
+    if status.overall != FAILED:
+        return status.failure or ""
+    return f"{status.failure or 'no reason given'}; see docs/runbook.md#connector-failed"
 
 
 def _generations(settings: Settings) -> Part:

@@ -42,6 +42,22 @@ def test_a_connector_runs_when_it_and_all_its_tasks_do(state, tasks, running):
     assert Status(state=state, tasks=tasks).running is running
 
 
+@pytest.mark.parametrize(
+    ("state", "tasks", "overall"),
+    [
+        ("RUNNING", ("RUNNING",), "RUNNING"),
+        ("RUNNING", ("FAILED",), "FAILED"),
+        ("RUNNING", ("RUNNING", "FAILED"), "FAILED"),
+        ("FAILED", (), "FAILED"),
+        ("RUNNING", ("RESTARTING",), "RESTARTING"),
+        ("STOPPED", (), "STOPPED"),
+        ("RUNNING", (), "UNASSIGNED"),
+    ],
+)
+def test_a_failed_task_makes_its_connector_failed(state, tasks, overall):
+    assert Status(state=state, tasks=tasks).overall == overall
+
+
 def test_connect_down_is_one_line_that_names_its_address():
     with pytest.raises(Unavailable, match=r"^Kafka Connect at http://127\.0\.0\.1:9 does not answer .*#connect-down$"):
         Connect("http://127.0.0.1:9/").seen("any")

@@ -139,7 +139,9 @@ def test_a_leaf_without_full_identity_is_set_before_the_connectors_start():
 def test_a_failed_connector_is_restarted_and_its_reason_said():
     (step,) = plan(LINE, altered(Source.MONGODB, state="FAILED", failure="no primary")).changes
     assert step == Restart(name="headrace-mongodb", failure="no primary")
-    assert step.describe() == "connector headrace-mongodb: restart; it failed: no primary"
+    assert step.describe() == (
+        "connector headrace-mongodb: restart; it failed: no primary; see docs/runbook.md#connector-failed"
+    )
 
 
 def test_a_setting_that_somebody_added_by_hand_is_taken_back():
