@@ -10,9 +10,9 @@ class Position(NamedTuple):
     offset   of the captured record in its topic. Debezium streams in commit order and a key keeps its partition,
              so offsets order all changes of a key, snapshots included.
     version  orders what enrichment emits for one captured record (`enrichment_version`); 0 elsewhere.
-    log      where Postgres' log holds the change: (end of the previous commit, LSN); (0, 0) where that is unknown.
-    read     ordered by its offset alone, as its place in the log is unknown: a snapshot read, a change of the first
-             transaction behind a snapshot, a change of MongoDB's.
+    log      where Postgres' log holds the change: (end of the previous commit, LSN); (0, LSN) in the first transaction
+             behind a snapshot, for which Debezium knows no previous commit; (0, 0) for a read.
+    read     a snapshot read: ordered by its offset alone, as it has no place in the log.
     """
 
     epoch: int
@@ -26,6 +26,7 @@ class Position(NamedTuple):
 
         Debezium sends the last records again after a crash, at new offsets: a streamed change that is not above
         the landed one in the source's log is such a repeat. An equal one may still bring a later enrichment.
+        Without a previous commit, a change is a repeat where the landed one follows a commit at or above its LSN.
         """
         if self.epoch != landed.epoch:
             return self.epoch > landed.epoch
@@ -33,14 +34,22 @@ class Position(NamedTuple):
             return self.version > landed.version
         if self.offset < landed.offset:
             return False
-        return self.read or (self.log, self.version) > (landed.log, landed.version)
+        if self.read or (self.commit_unknown and self.log[1] > landed.log[0]):
+            return True
+        return (self.log, self.version) > (landed.log, landed.version)
 
     def replacing(self, landed: "Position") -> "Position":
         """This position, to be stored over `landed`: a snapshot read keeps the log position of what it replaces,
-        so that repeats from before the snapshot are still known as such."""
-        if self.epoch == landed.epoch and landed.log > self.log:
+        so that repeats from before the snapshot are still known as such. No streamed change does: it would carry the
+        position of another change, whose repeat would then be skipped."""
+        if self.read and self.epoch == landed.epoch and landed.log > self.log:
             return self._replace(log=landed.log)
         return self
+
+    @property
+    def commit_unknown(self) -> bool:
+        """Whether this is a streamed change for which Debezium knows no previous commit."""
+        return self.log[0] == 0 < self.log[1]
 
 
 def enrichment_version(catalog_version: int, *, decided: bool) -> int:

@@ -56,16 +56,14 @@ def _after(envelope: Envelope) -> Mapping[str, Any]:
 def position(source: Mapping[str, Any], op: Op, epoch: int, offset: int) -> Position:
     """The change's position; a streamed one carries the end of the previous commit and its own LSN.
 
-    `source.sequence` is a JSON array of two strings, the first null until a commit has been seen
+    `source.sequence` is a JSON array of two strings, the first null until a commit has been seen (0 here)
     (https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-create-events).
     """
     if op is Op.READ:
         return Position(epoch, offset, read=True)
     try:
         commit, _ = orjson.loads(source["sequence"])
-        if commit is None:  # Debezium knows no earlier commit: an LSN alone is no order
-            return Position(epoch, offset, read=True)
-        return Position(epoch, offset, log=(int(commit), int(source["lsn"])))
+        return Position(epoch, offset, log=(0 if commit is None else int(commit), int(source["lsn"])))
     except (KeyError, TypeError, ValueError):
         raise BadRecord(
             f"expected a sequence and an LSN, got {source.get('sequence')!r}, {source.get('lsn')!r}",

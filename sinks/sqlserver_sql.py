@@ -17,11 +17,12 @@ GUARD = """\
 (s.[_epoch] > t.[_epoch] OR (s.[_epoch] = t.[_epoch] AND (
     (s.[_offset] = t.[_offset] AND s.[_version] > t.[_version])
     OR (s.[_offset] > t.[_offset] AND (s.[_read] = 1
+        OR (s.[_log_commit] = 0 AND s.[_log_change] > t.[_log_commit])
         OR s.[_log_commit] > t.[_log_commit]
         OR (s.[_log_commit] = t.[_log_commit] AND (s.[_log_change] > t.[_log_change]
             OR (s.[_log_change] = t.[_log_change] AND s.[_version] > t.[_version]))))))))"""
 KEEPS_LOG = (
-    "s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit]"
+    "s.[_read] = 1 AND s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit]"
     " OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change]))"
 )
 SESSION = "SET XACT_ABORT ON; SET LOCK_TIMEOUT 30000;"

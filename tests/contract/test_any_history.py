@@ -1,10 +1,13 @@
 """Whatever a worker, its zombies and its restarts do: reporting = the log, folded to some point ≥ what is committed.
 
-The model is landing each change by itself, in order, in memory.
+The model is landing each change by itself, in order, in memory. And whatever capture sends again, or late: once all of
+the log has landed, the rows are those of the source.
 """
 
+import json
 from collections.abc import Sequence
 from itertools import cycle
+from typing import NamedTuple
 
 import hypothesis.strategies as st
 import pytest
@@ -13,11 +16,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stores import MemoryStore, Store
 from trade import Tenant, Worker
 
+from schemas import postgres
 from schemas.change import Change, Op
 from schemas.tables import ORDERS
 from sinks.port import Fenced, Reporting
 
 KEYS = ("a", "b", "c")
+
+
+class Sent(NamedTuple):
+    """A change as it was streamed, which may be sent again."""
+
+    key: str
+    status: str | None
+    commit: int | None  # the end of the previous commit
+    lsn: int
 
 
 class History(RuleBasedStateMachine):
@@ -29,6 +42,9 @@ class History(RuleBasedStateMachine):
         self.adapters = cycle(adapters)
         self.tenant = Tenant()
         self.log: list[Change] = []
+        self.source: dict[str, str | None] = {}  # each key's status; None once it is deleted
+        self.sent: list[Sent] = []  # what the present slot has streamed
+        self.committed: int | None = None  # the end of the previous commit, which a new slot doesn't know
         self.lsn = 0
         self.epoch = 1
         self.worker = Worker(next(self.adapters), self.tenant)
@@ -36,31 +52,47 @@ class History(RuleBasedStateMachine):
         self.model = MemoryStore()
         self.modelled = Worker(self.model.reporting(), self.tenant)
 
-    @rule(key=st.sampled_from(KEYS), op=st.sampled_from([Op.CREATE, Op.UPDATE, Op.DELETE]))
-    def the_source_commits(self, key: str, op: Op) -> None:
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=2), deletes=st.booleans())
+    def the_source_commits(self, keys: list[str], deletes: bool) -> None:
+        for key in keys:
+            self.lsn += 10
+            self.source[key] = None if deletes else f"at {self.lsn}"
+            self.sent.append(Sent(key, self.source[key], self.committed, self.lsn))
+            self._append(self.sent[-1])
         self.lsn += 10
-        self._append(key, op=op, at={"log": (self.lsn, self.lsn)})
+        self.committed = self.lsn
 
     @rule(key=st.sampled_from(KEYS))
     def a_snapshot_reads(self, key: str) -> None:
-        self._append(key, at={"log": (0, 0), "read": True})
+        if (status := self.source.get(key)) is not None:
+            self._append(Sent(key, status, None, 0), Op.READ)
 
-    @precondition(lambda self: any(not change.position.read for change in self.log))
+    @rule()
+    def capture_is_applied_again(self) -> None:
+        """A slot of its own: Debezium knows no previous commit in its first transaction."""
+        self.sent, self.committed = [], None
+        self.lsn += 10
+        for key in KEYS:
+            self.a_snapshot_reads(key)
+
+    @precondition(lambda self: self.sent)
     @rule(data=st.data())
-    def capture_restarts_and_sends_again(self, data: st.DataObject) -> None:
-        streamed = [change for change in self.log if not change.position.read]
-        first = data.draw(st.integers(0, len(streamed) - 1))
-        for change in streamed[first : first + 3]:
-            op = Op.DELETE if change.row is None else change.op
-            status = "gone" if change.row is None else str(change.row[4])
-            at = {"log": change.position.log, "epoch": change.position.epoch}
-            if change.position.epoch == self.epoch:
-                self._append(str(change.key[2]), status, op=op, at=at)
+    def capture_crashes_and_sends_a_suffix_again(self, data: st.DataObject) -> None:
+        for each in self.sent[data.draw(st.integers(0, len(self.sent) - 1)) :]:
+            self._append(each)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def a_paused_task_sends_late(self, data: st.DataObject) -> None:
+        first = data.draw(st.integers(0, len(self.sent) - 1))
+        for each in self.sent[first : first + 3]:
+            self._append(each)
 
     @rule()
     def the_source_history_restarts(self) -> None:
         self.epoch += 1
         self.lsn = 0
+        self.capture_is_applied_again()
 
     @rule(take=st.integers(1, 6))
     def the_worker_lands(self, take: int) -> None:
@@ -75,6 +107,11 @@ class History(RuleBasedStateMachine):
         landed = self.worker.checkpoint.next_offset
         start = max(0, landed - back)
         self.worker.land(*self.log[start : min(start + take, landed)], upto=landed)
+
+    @rule()
+    def the_worker_catches_up(self) -> None:
+        while self.worker.checkpoint.next_offset < len(self.log):
+            self.the_worker_lands(6)
 
     @rule()
     def the_worker_dies_and_another_claims(self) -> None:
@@ -95,10 +132,21 @@ class History(RuleBasedStateMachine):
         found = self.store.rows(ORDERS, self.tenant.name)
         assert found == self.model.rows(ORDERS, self.tenant.name)
 
-    def _append(self, key: str, status: str | None = None, *, op: Op | None = None, at: dict[str, object]) -> None:
-        offset = len(self.log)
-        changed = {"at": {"epoch": self.epoch} | at} | ({} if op is None else {"op": op})
-        self.log.append(self.tenant.order(key, offset, status or f"at {offset}", **changed))
+    @invariant()
+    def what_has_landed_whole_is_what_the_source_holds(self) -> None:
+        if self.worker.checkpoint.next_offset < len(self.log):
+            return
+        seen = {key for change in self.log if change.position.epoch == self.epoch for key in [str(change.key[2])]}
+        rows = self.store.rows(ORDERS, self.tenant.name)
+        found = {str(key[2]): row.row and row.row[4] for key, row in rows.items() if key[2] in seen}
+        assert found == {key: self.source[key] for key in seen}
+
+    def _append(self, sent: Sent, op: Op = Op.UPDATE) -> None:
+        op = Op.DELETE if sent.status is None else op
+        commit = None if sent.commit is None else str(sent.commit)
+        source = {"sequence": json.dumps([commit, str(sent.lsn)]), "lsn": sent.lsn}
+        at = postgres.position(source, op, self.epoch, len(self.log))._asdict()
+        self.log.append(self.tenant.order(sent.key, at.pop("offset"), sent.status or "gone", op=op, at=at))
 
 
 def test_reporting_is_the_log_folded_whatever_happens(store: Store) -> None:

@@ -35,8 +35,10 @@ def test_a_streamed_change_stands_after_the_previous_commit_and_at_its_own_lsn()
     assert change.source_time == datetime(2017, 7, 14, 2, 40, 0, 1, UTC)
 
 
-def test_before_the_first_commit_a_change_is_ordered_by_its_offset_alone():
-    assert payment(source=SOURCE | {"sequence": '[null,"200"]'}).position == (1, 7, 0, (0, 0), True)
+def test_a_change_of_the_first_transaction_is_no_snapshot_read_and_keeps_its_lsn():
+    position = payment(source=SOURCE | {"sequence": '[null,"200"]'}).position
+    assert position == (1, 7, 0, (0, 200), False)
+    assert position.commit_unknown
 
 
 def test_a_snapshot_read_has_an_offset_but_no_place_in_the_log():

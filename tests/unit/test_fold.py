@@ -24,12 +24,13 @@ def change(offset: int, key: str, position: Position, *, deleted: bool = False, 
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[Change]:
-    """A partition's log as capture may write it: commits, snapshot reads, repeats, enrichments, restarts."""
+    """A partition's log as capture may write it: commits (the previous one unknown at first), snapshot reads, repeats,
+    enrichments, restarts."""
     log: list[Change] = []
     lsn, epoch = 0, 1
     for offset in range(draw(st.integers(1, 25))):
         key = draw(st.sampled_from(KEYS))
-        match draw(st.sampled_from(["commit", "commit", "delete", "read", "repeat", "again", "restart"])):
+        match draw(st.sampled_from(["commit", "commit", "delete", "first", "read", "repeat", "again", "restart"])):
             case "read":
                 log.append(change(offset, key, Position(epoch, offset, read=True)))
             case "repeat" if log:
@@ -44,7 +45,8 @@ def logs(draw: st.DrawFn) -> list[Change]:
                 epoch, lsn = epoch + 1, 0
             case kind:
                 lsn += 10
-                log.append(change(offset, key, Position(epoch, offset, log=(lsn, lsn)), deleted=kind == "delete"))
+                at = (0 if kind == "first" else lsn, lsn)
+                log.append(change(offset, key, Position(epoch, offset, log=at), deleted=kind == "delete"))
     return log
 
 

@@ -32,16 +32,40 @@ def test_what_was_captured_earlier_never_wins(one: Position, other: Position) ->
         assert not one.wins_over(other)
 
 
-@given(positions, positions, positions)
-def test_a_snapshot_read_leaves_repeats_known_as_such(landed: Position, read: Position, later: Position) -> None:
+lsns = st.integers(1, 5)
+logs = st.tuples(lsns, lsns)
+
+
+@given(logs, logs)
+def test_a_snapshot_read_leaves_repeats_known_as_such(landed: tuple[int, int], repeated: tuple[int, int]) -> None:
     """What would have been a repeat of the row before the read is one after it, too."""
-    read = read._replace(read=True, log=(0, 0))
-    if not (read.wins_over(landed) and read.epoch == landed.epoch == later.epoch) or later.read:
-        return
-    stored = read.replacing(landed)
-    assert stored.log == landed.log
-    if later.offset > stored.offset and later.log < landed.log:
-        assert not later.wins_over(stored)
+    stored = Position(1, 11, read=True).replacing(Position(1, 10, log=landed))
+    assert stored.log == landed
+    assert Position(1, 12, log=repeated).wins_over(stored) == (repeated > landed)
+
+
+@given(logs, lsns)
+def test_a_change_of_the_first_transaction_keeps_no_other_s_log_position(landed: tuple[int, int], lsn: int) -> None:
+    first = Position(1, 11, log=(0, lsn))
+    assert first.replacing(Position(1, 10, log=landed)) is first
+
+
+def test_a_crash_just_behind_a_snapshot_ends_at_the_newest_change_and_never_goes_back() -> None:
+    first, second = (0, 100), (110, 120)
+    kept = Position(1, 9, read=True)
+    seen = []
+    for offset, log in enumerate([first, second, first, second], start=10):
+        if (sent := Position(1, offset, log=log)).wins_over(kept):
+            kept = sent.replacing(kept)
+        seen.append(kept.log)
+    assert seen == [first, second, second, second]
+
+
+def test_a_change_of_the_first_transaction_is_newer_than_a_row_that_an_earlier_slot_has_sent() -> None:
+    """An earlier slot's commits lie below all that the new one sends; the row may have been read again since."""
+    landed = Position(1, 10, log=(90, 80))
+    assert Position(1, 12, log=(0, 100)).wins_over(landed)
+    assert Position(1, 12, log=(0, 100)).wins_over(Position(1, 11, read=True).replacing(landed))
 
 
 def test_a_change_with_a_lower_lsn_wins_where_it_was_committed_later() -> None:

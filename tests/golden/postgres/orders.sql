@@ -27,8 +27,8 @@ UPDATE reporting_g1."orders" AS t SET
     "_epoch" = s."_epoch",
     "_offset" = s."_offset",
     "_version" = s."_version",
-    "_log_commit" = CASE WHEN s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change") THEN t."_log_commit" ELSE s."_log_commit" END,
-    "_log_change" = CASE WHEN s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change") THEN t."_log_change" ELSE s."_log_change" END,
+    "_log_commit" = CASE WHEN s."_read" AND s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change") THEN t."_log_commit" ELSE s."_log_commit" END,
+    "_log_change" = CASE WHEN s."_read" AND s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change") THEN t."_log_change" ELSE s."_log_change" END,
     "_deleted" = s."_deleted",
     "_source_time" = s."_source_time"
 FROM pg_temp."stage_orders" AS s
@@ -36,6 +36,7 @@ WHERE t."tenant_id" = s."tenant_id" AND t."order_month" = s."order_month" AND t.
 AND (s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
     (s."_offset" = t."_offset" AND s."_version" > t."_version")
     OR (s."_offset" > t."_offset" AND (s."_read"
+        OR (s."_log_commit" = 0 AND s."_log_change" > t."_log_commit")
         OR (s."_log_commit", s."_log_change", s."_version") > (t."_log_commit", t."_log_change", t."_version"))))))
 
 -- insert

@@ -61,8 +61,8 @@ UPDATE t SET
     [_epoch] = s.[_epoch],
     [_offset] = s.[_offset],
     [_version] = s.[_version],
-    [_log_commit] = CASE WHEN s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit] OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change])) THEN t.[_log_commit] ELSE s.[_log_commit] END,
-    [_log_change] = CASE WHEN s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit] OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change])) THEN t.[_log_change] ELSE s.[_log_change] END,
+    [_log_commit] = CASE WHEN s.[_read] = 1 AND s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit] OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change])) THEN t.[_log_commit] ELSE s.[_log_commit] END,
+    [_log_change] = CASE WHEN s.[_read] = 1 AND s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit] OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change])) THEN t.[_log_change] ELSE s.[_log_change] END,
     [_deleted] = s.[_deleted],
     [_source_time] = s.[_source_time]
 FROM [reporting_g1].[orders] AS t
@@ -70,6 +70,7 @@ JOIN [#stage_orders] AS s ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] =
 WHERE (s.[_epoch] > t.[_epoch] OR (s.[_epoch] = t.[_epoch] AND (
     (s.[_offset] = t.[_offset] AND s.[_version] > t.[_version])
     OR (s.[_offset] > t.[_offset] AND (s.[_read] = 1
+        OR (s.[_log_commit] = 0 AND s.[_log_change] > t.[_log_commit])
         OR s.[_log_commit] > t.[_log_commit]
         OR (s.[_log_commit] = t.[_log_commit] AND (s.[_log_change] > t.[_log_change]
             OR (s.[_log_change] = t.[_log_change] AND s.[_version] > t.[_version]))))))));
