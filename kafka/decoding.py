@@ -7,6 +7,7 @@ from schemas import landed, mongo, outbox, postgres
 from schemas.change import Change
 from schemas.errors import BadRecord, HeadraceError
 from schemas.tables import TABLES, Source, Table
+from schemas.values import shape
 from schemas.wire import EPOCH_HEADER
 
 Headers = list[tuple[str, bytes | None]]
@@ -48,7 +49,13 @@ class Decoding:
         try:
             return decode(key, datum, headers, offset)
         except OTHER_SHAPE as error:
-            raise BadRecord(f"not a record of {topic}: {type(error).__name__} {error}") from None
+            raise BadRecord(f"not a record of {topic}: {trouble(error)}") from None
+
+
+def trouble(error: Exception) -> str:
+    """What a message may show of an error that a foreign record caused: its type, and the field that a record lacks.
+    The text of others quotes values."""
+    return f"{type(error).__name__} {error}" if isinstance(error, KeyError) else type(error).__name__
 
 
 def _captured(table: Table) -> _Decode:
@@ -79,7 +86,7 @@ def epoch(headers: Headers | None) -> int:
 
 def _epoch(value: bytes | None) -> int:
     if value is None or not value.isdigit() or int(value) < 1:
-        raise BadRecord(f"expected a positive number, got {value!r}", field=EPOCH_HEADER)
+        raise BadRecord(f"expected a positive number, got {shape(value)}", field=EPOCH_HEADER)
     return int(value)
 
 

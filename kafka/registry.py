@@ -56,7 +56,7 @@ class Registry:
         try:
             datum, end = read(value, wire.HEADER_SIZE)
         except Exception as error:  # the bytes are foreign: whatever their reader trips over is about them
-            raise BadRecord(f"malformed Avro for schema {id_}: {type(error).__name__} {error}") from None
+            raise BadRecord(f"malformed Avro for schema {id_}: {type(error).__name__}") from None
         if end != len(value):
             raise BadRecord(f"malformed Avro for schema {id_}: its record ends at byte {end}, not {len(value)}")
         return datum

@@ -222,9 +222,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        from operations.connections import of_a_server
+        from operations.connections import explained, of_a_server
 
         if not of_a_server(error):
             raise
-        err.print(f"headrace: a server went away or refused: {' '.join(str(error).split())}", style="red", markup=False)
+        err.print(f"headrace: a server went away or refused: {explained(error)}", style="red", markup=False)
         sys.exit(UNDECIDED)

@@ -23,6 +23,7 @@ from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
 from schemas.generations import FIRST, group
 from schemas.tables import of_generation
+from sinks import postgres_errors, sqlserver_errors
 from sinks.port import Reporting
 from sinks.retiring import Retiring
 
@@ -37,6 +38,15 @@ CONNECT_TIMEOUT_S = 10
 def of_a_server(error: Exception) -> bool:
     """Whether it is a database driver's error: a server went away, or refused."""
     return type(error).__module__.partition(".")[0] in DRIVERS
+
+
+def explained(error: Exception) -> str:
+    """What a driver's error says, on one line and without the values of rows."""
+    if isinstance(error, psycopg.Error):
+        return postgres_errors.explained(error)
+    if type(error).__module__ == "pyodbc":
+        return sqlserver_errors.explained(error.args)
+    return " ".join(str(error).split())
 
 
 def oltp_conninfo(settings: Settings, role: OltpRole) -> str:

@@ -17,7 +17,7 @@ from schemas.position import Position
 from schemas.postgres import Decode, operation
 from schemas.record import key_fields, row_decoder
 from schemas.tables import Table
-from schemas.values import timestamp
+from schemas.values import shape, timestamp
 
 ENVELOPE_FIELDS = frozenset({"after", "source", "op"})
 SOURCE_FIELDS = frozenset({"ts_us", "ts_ms", "ord", "wallTime"})
@@ -80,7 +80,7 @@ def cluster_time(envelope: Mapping[str, Any]) -> tuple[int, int] | None:
 def _key(decode_key: Callable[[Mapping[str, Any]], Key], raw: bytes | None) -> Key:
     id_ = document_id(raw)
     if not isinstance(id_, dict):
-        raise BadRecord(f"expected a document with the table's key, got {id_!r}", field="_id")
+        raise BadRecord(f"expected a document with the table's key, got {shape(id_)}", field="_id")
     return decode_key(id_)
 
 
@@ -95,7 +95,7 @@ def document(text: Any) -> Any:
     try:
         return _plain(orjson.loads(text))
     except (orjson.JSONDecodeError, TypeError) as error:
-        raise BadRecord(f"expected a document as Extended JSON, got {str(text)[:60]!r} ({error})") from None
+        raise BadRecord(f"expected a document as Extended JSON, got {shape(text)} ({error})") from None
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ import orjson
 from schemas.change import Key, Row, Value
 from schemas.errors import BadRecord
 from schemas.tables import Column, Table
-from schemas.values import converter, days
+from schemas.values import converter, days, shape
 
 
 def row_decoder(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Any]], Row]:
@@ -86,7 +86,7 @@ def key_fields(raw: bytes | None) -> dict[str, Any]:
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise BadRecord(f"expected a JSON object, got {raw[:60]!r} ({error})", field="key") from None
+        raise BadRecord(f"expected a JSON object, got {shape(raw)} ({error})", field="key") from None
     if not isinstance(fields, dict):
-        raise BadRecord(f"expected a JSON object, got {raw[:60]!r}", field="key")
+        raise BadRecord(f"expected a JSON object, got {shape(raw)}", field="key")
     return fields

@@ -43,8 +43,28 @@ def converter(type_: Type) -> Convert:
             return _text(None)
 
 
+def shape(raw: object) -> str:
+    """What a message may show of a value: its type and its size. Messages end in logs, where no value belongs."""
+    match raw:
+        case str():
+            return f"a text of {len(raw)} characters"
+        case bytes():
+            return f"{len(raw)} bytes"
+        case Decimal() if raw.is_finite():
+            return f"{max(raw.adjusted() + 1, 0)} digits before the point and {_places(raw)} behind it"
+        case Decimal():
+            return str(raw)  # NaN or an infinity
+        case int() if type(raw) is int:
+            return f"an integer of {raw.bit_length() + 1} bits"
+    return type(raw).__name__
+
+
+def _places(raw: Decimal) -> int:
+    return max(-int(raw.as_tuple().exponent), 0)
+
+
 def _expected(what: str, raw: object) -> BadRecord:
-    return BadRecord(f"expected {what}, got {type(raw).__name__} {str(raw)[:80]!r}")
+    return BadRecord(f"expected {what}, got {shape(raw)}")
 
 
 def _text(length: int | None) -> Convert:
@@ -79,12 +99,12 @@ def _numeric(precision: int, scale: int) -> Convert:
                 raise _expected(f"a decimal({precision},{scale})", raw) from None
         # NaN and infinities fail the comparison too.
         if not (raw.is_finite() and -bound < raw < bound):
-            raise BadRecord(f"expected a decimal({precision},{scale}), got {raw}")
+            raise _expected(f"a decimal({precision},{scale})", raw)
         if raw.as_tuple().exponent == -scale:
             return raw  # type: ignore[no-any-return]  # as it comes from Postgres
         exact = raw.quantize(quantum, context=WIDE)
         if exact != raw:
-            raise BadRecord(f"expected at most {scale} decimal places, got {raw}")
+            raise _expected(f"at most {scale} decimal places", raw)
         return exact  # type: ignore[no-any-return]
 
     return convert
@@ -97,7 +117,7 @@ def _integer(bits: int) -> Convert:
         if type(raw) is not int:
             raise _expected(f"an integer of {bits} bits", raw)
         if not -bound <= raw < bound:
-            raise BadRecord(f"expected an integer of {bits} bits, got {raw}")
+            raise _expected(f"an integer of {bits} bits", raw)
         return raw
 
     return convert
@@ -118,7 +138,7 @@ def _date(raw: Any) -> Value:
     try:
         return _EPOCH_DAY + timedelta(days=raw)
     except OverflowError:
-        raise BadRecord(f"expected a date from 0001-01-01 to 9999-12-31, got day {raw}") from None
+        raise _expected("a date from 0001-01-01 to 9999-12-31", raw) from None
 
 
 def timestamp(raw: Any) -> datetime:
@@ -132,7 +152,7 @@ def timestamp(raw: Any) -> datetime:
         if type(raw) is int:
             return _EPOCH + timedelta(microseconds=raw)
     except (ValueError, OverflowError):
-        raise BadRecord(f"expected an instant from year 1 to 9999 in ISO form, got {str(raw)[:60]!r}") from None
+        raise _expected("an instant from year 1 to 9999 in ISO form", raw) from None
     if type(raw) is datetime and raw.tzinfo is not None:
         return raw.astimezone(UTC)
     raise _expected("an instant in ISO form", raw)

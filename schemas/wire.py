@@ -14,7 +14,9 @@ EPOCH_HEADER = "headrace-epoch"
 def schema_id(value: bytes) -> int:
     """The id of the schema that `value` was written with. Raises BadRecord for anything but the wire format."""
     if len(value) < HEADER_SIZE or value[0] != 0:
-        raise BadRecord(f"expected Avro in Confluent's wire format (0x00 and a schema id), got {value[:8].hex()!r}")
+        raise BadRecord(
+            f"expected Avro in Confluent's wire format (0x00 and a schema id), got {len(value)} bytes that are not"
+        )
     return int(struct.unpack_from(">I", value, 1)[0])
 
 

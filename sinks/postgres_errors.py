@@ -1,5 +1,11 @@
 """What a Postgres error means for a batch, by SQLSTATE
-(https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+(https://www.postgresql.org/docs/current/errcodes-appendix.html).
+
+Messages end in logs, where no value of a row belongs. Postgres quotes them in a message's detail and context, and in
+the message itself where a value is malformed.
+"""
+
+import re
 
 import psycopg
 
@@ -18,11 +24,14 @@ CLASSES: dict[str, type[HeadraceError]] = {
     "22": Poison,  # data exception
     "23": Poison,  # constraint violation
 }
+_MALFORMED = "22"
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+_COPIED = re.compile(r"COPY \S+, line \d+, column (\w+)")
 
 
 def classify(error: psycopg.Error) -> HeadraceError:
     """The error as the port's type. Without a SQLSTATE the connection is at fault, which is worth another try."""
-    said = str(error).strip().replace("\n", "; ")
+    said = explained(error)
     if error.sqlstate is None:
         if isinstance(error, psycopg.DataError):  # psycopg itself refused the value, a NUL in a text for one
             return Poison(f"reporting cannot hold a value: {said}")
@@ -31,3 +40,16 @@ def classify(error: psycopg.Error) -> HeadraceError:
         if found := CLASSES.get(error.sqlstate[:length]):
             return found(f"reporting: {error.sqlstate} {said}")
     return Fatal(f"reporting refused: {error.sqlstate} {said}")
+
+
+def explained(error: psycopg.Error) -> str:
+    """What the server says on one line, without its detail; of a malformed value, the column and no value."""
+    said = error.diag.message_primary
+    if said is None:  # psycopg's own error, which quotes none
+        return " ".join(str(error).split())
+    if not (error.sqlstate or "").startswith(_MALFORMED):
+        return said
+    column = error.diag.column_name
+    if copied := _COPIED.match(error.diag.context or ""):
+        column = copied[1]
+    return f"{column or 'a value'}: {_QUOTED.sub('…', said)}"

@@ -10,9 +10,9 @@ from sinks import sqlserver_sql as sql
 from sinks.cutoff import Cutoff, cutoffs_of, split
 from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
 from sinks.sqlserver_errors import Duplicate
-from sinks.sqlserver_json import execute, to_json
+from sinks.sqlserver_json import execute, require_fits, to_json
 from sinks.sqlserver_session import SqlServerSession
-from sinks.staging import position_of, rounds, staged_row
+from sinks.staging import position_of, rounds, staged_columns, staged_row, text_lengths
 
 STATEMENT_SECONDS = 120
 
@@ -77,7 +77,10 @@ class SqlServerReporting:
     def _land_round(self, cursor: Any, table: Table, changes: Sequence[Change]) -> int:
         row = self._stage(cursor, table)
         cursor.execute(sql.clear_stage(table))
-        execute(cursor, sql.load(table), (to_json([row(change) for change in changes]),))  # 2
+        rows = [row(change) for change in changes]
+        text = to_json(rows)
+        require_fits(staged_columns(table), text_lengths(table), rows, text)
+        execute(cursor, sql.load(table), (text,))  # 2
         updated: int = 0
         if table.mode is Mode.STATE:
             updated = cursor.execute(sql.update(table, self._generation)).rowcount  # 3

@@ -3,6 +3,8 @@
 Numbers: Microsoft's list of transient errors as SqlClient has it
 (https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues) and what landing meets.
 What is not listed is Fatal: a guess that retries or dead-letters could hide an outage, or lose a batch to it.
+
+Messages end in logs, where no value of a row belongs, and SQL Server quotes values in the text of some errors.
 """
 
 import re
@@ -29,6 +31,16 @@ CLASSES: dict[int, type[HeadraceError]] = {
     10054: Transient,
     10060: Transient,
     701: Transient,  # memory
+    802: Transient,
+    8645: Transient,  # no memory in time
+    8651: Transient,
+    1101: Transient,  # no space in a file group
+    1105: Transient,
+    9002: Transient,  # no space in the log
+    596: Transient,  # the session was killed
+    6005: Transient,  # the server is shutting down
+    921: Transient,  # the database is not recovered yet
+    922: Transient,
     976: Transient,  # availability group: not a readable secondary
     983: Transient,
     3960: Transient,  # snapshot conflict
@@ -65,21 +77,39 @@ STATES: dict[str, type[HeadraceError]] = {
     "HYT00": Transient,
     "HYT01": Transient,
 }
-_NUMBER = re.compile(r"\((\d+)\) \(SQL")
+# pyodbc puts a record together as `[state] text (number) (function)`; on Windows others follow, as `; [state] text
+# (number)`. The text may quote a value of the row, so only the last such end is the driver's own.
+_NUMBER = re.compile(r".*\((-?\d+)\) \(SQL\w+\)(?:$|; \[)", re.DOTALL)
+
+_OF_VALUES = ("22", "23")  # the states of data and of constraints
+_QUOTES_NONE = (515, 547, 8115, 8152)
+_DRIVER = re.compile(r"^(\[[^\]]*\] ?)+")
+# How the texts of 2628, 2627 and 2601 begin: with names, before any value.
+_NAMES = re.compile(
+    r"String or binary data would be truncated in table '[^']*', column '[^']*'"
+    r"|Violation of [A-Z ]+ constraint '[^']*'\. Cannot insert duplicate key in object '[^']*'"
+    r"|Cannot insert duplicate key row in object '[^']*' with unique index '[^']*'"
+)
 
 
-def numbers(arguments: Sequence[object]) -> tuple[int, ...]:
-    """The native error numbers of a pyodbc error, which has them only inside its message: `… (1205) (SQLExecDirectW)`,
-    or `…; … (3621)` for the records after the first."""
-    message = str(arguments[1]) if len(arguments) > 1 else ""
-    return tuple(int(found) for found in _NUMBER.findall(message))
+def number(arguments: Sequence[object]) -> int | None:
+    """The native error number of a pyodbc error, which has it only in its message; None where there is none."""
+    found = _NUMBER.match(str(arguments[1])) if len(arguments) > 1 else None
+    return int(found[1]) if found else None
 
 
 def classify(arguments: Sequence[object]) -> HeadraceError:
     """A pyodbc error's arguments (state, message) as the port's type."""
     state = str(arguments[0]) if arguments else ""
-    said = f"reporting: {' '.join(map(str, arguments[1:]))}"
-    for number in numbers(arguments):
-        if found := CLASSES.get(number):
-            return found(said)
-    return STATES.get(state, Fatal)(said)
+    found = CLASSES.get(number(arguments) or 0) or STATES.get(state, Fatal)
+    return found(f"reporting: {explained(arguments)}")
+
+
+def explained(arguments: Sequence[object]) -> str:
+    """What a pyodbc error says, on one line. Of an error about values: its number, and what is known to quote none."""
+    text = " ".join(str(arguments[1]).split()) if len(arguments) > 1 else ""
+    found = number(arguments)
+    if str(arguments[0] if arguments else "")[:2] not in _OF_VALUES or found in _QUOTES_NONE:
+        return text
+    names = _NAMES.match(_DRIVER.sub("", text))
+    return f"[{arguments[0]}] {names[0] if names else 'refused a value'} ({found})"

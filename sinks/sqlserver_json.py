@@ -1,12 +1,13 @@
 """How values reach SQL Server in bulk: as one JSON parameter, which OPENJSON turns into rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
+from schemas.change import Row
 from sinks.port import Poison
 
 _LONG_TEXT = (-9, 0, 0)  # SQL_WVARCHAR without a length is NVARCHAR(MAX)
@@ -33,6 +34,21 @@ def to_json(rows: Sequence[Sequence[object]]) -> LongText:
         return LongText(orjson.dumps(rows, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode())
     except TypeError as error:
         raise Poison(f"reporting cannot hold a value: {error}") from None
+
+
+def require_fits(columns: Sequence[str], limits: Mapping[str, int], rows: Sequence[Row], text: str) -> None:
+    """Raises Poison for a text of more UTF-16 code units than its column has: NVARCHAR(n) counts those, where the
+    source and decoding count characters. `limits` are the columns' lengths, `text` is the rows as JSON."""
+    if _units(text) == len(text):
+        return  # each character is one unit, and decoding has counted them
+    for row in rows:
+        for name, value in zip(columns, row, strict=True):
+            if isinstance(value, str) and name in limits and _units(value) > limits[name]:
+                raise Poison(f"{name}: expected at most {limits[name]} UTF-16 code units, got {_units(value)}")
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
 
 
 def _plain(value: object) -> object:

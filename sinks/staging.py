@@ -11,6 +11,7 @@ from schemas.change import Change, Key, Row
 from schemas.fold import fold
 from schemas.position import Position
 from schemas.tables import Mode, Table
+from schemas.types import Text
 
 # Where the row stands (schemas.position), then its state. `_read` is staged for the guard and is not stored.
 POSITION = ("_epoch", "_offset", "_version", "_log_commit", "_log_change")
@@ -32,6 +33,15 @@ def stored_columns(table: Table) -> tuple[str, ...]:
 def staged_columns(table: Table) -> tuple[str, ...]:
     """The columns of the staging table."""
     return stored_columns(table) if table.mode is Mode.EVENT else (*stored_columns(table), READ)
+
+
+def text_lengths(table: Table) -> dict[str, int]:
+    """The declared length of each text column that has one."""
+    return {
+        column.name: column.type.length
+        for column in table.all_columns
+        if isinstance(column.type, Text) and column.type.length
+    }
 
 
 def position_of(row: Sequence[int] | None) -> Position | None:

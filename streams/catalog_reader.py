@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from kafka.clients import assign, consumer, end_offsets
 from kafka.dead_letters import DeadLetters, record
-from kafka.decoding import OTHER_SHAPE, Decoding, epoch
+from kafka.decoding import OTHER_SHAPE, Decoding, epoch, trouble
 from kafka.registry import Registry
 from schemas import mongo
 from schemas.errors import BadRecord, HeadraceError
@@ -138,7 +138,7 @@ class CatalogReader:
         try:
             return mongo.heartbeat(_key(message), datum)
         except OTHER_SHAPE as error:
-            raise BadRecord(f"not a heartbeat: {type(error).__name__} {error}") from None
+            raise BadRecord(f"not a heartbeat: {trouble(error)}") from None
 
     def _refuse(self, message: Message, error: BadRecord) -> None:
         BAD.inc()

@@ -86,4 +86,4 @@ def _document(text: str) -> Any:
         try:
             return json.loads(text, parse_int=str, parse_float=str)
         except RecursionError:
-            raise HeadraceError(f"a document is nested too deeply to be searched for a person: {text[:80]}…") from None
+            raise HeadraceError("a document is nested too deeply to be searched for a person") from None

@@ -1,5 +1,6 @@
 """What every reporting database promises to the sink (sinks/port.py)."""
 
+import re
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -7,7 +8,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from stores import Store
+from stores import SqlStore, Store
 from trade import MONTH, NOON, Tenant, Worker
 
 from schemas.change import Change, Op
@@ -216,6 +217,28 @@ def test_a_poisoned_batch_lands_nothing(store: Store, tenant: Tenant) -> None:
     checkpoint = reporting.checkpoint(tenant.partition)
     assert checkpoint is not None
     assert checkpoint.next_offset == 0
+
+
+def test_a_refusal_quotes_no_value_of_the_row(database: SqlStore, tenant: Tenant) -> None:
+    worker = Worker(database.reporting(), tenant)
+    for changed in ({"customer_id": None}, {"status": "x" * 50}, {"total": Decimal("1e15")}):
+        with pytest.raises(Poison) as error:
+            worker.land(tenant.order("secret-1", 1, **{"updated_by": "secret-2", **changed}))  # type: ignore[arg-type]
+        assert not re.search(r"secret|xxxxx|1000000|1e\+?15", str(error.value), re.IGNORECASE)
+        assert re.search(r"orders_complete|status|total|numeric", str(error.value))  # which one, is said
+
+
+def test_text_that_the_source_can_hold_lands_or_is_named(database: SqlStore, tenant: Tenant) -> None:
+    """Postgres counts characters; NVARCHAR counts UTF-16 code units, of which an emoji has two."""
+    worker = Worker(database.reporting(), tenant)
+    if database.name == "sqlserver":
+        with pytest.raises(Poison, match="status: expected at most 32 UTF-16 code units, got 64"):
+            worker.land(tenant.order("a", 1, "😀" * 32))
+        assert statuses(database, tenant) == {}
+        worker.land(tenant.order("a", 1, "😀" * 16))
+        return
+    worker.land(tenant.order("a", 1, "😀" * 32))
+    assert statuses(database, tenant) == {"a": "😀" * 32}
 
 
 def test_poisoned_rows_are_bisected_and_the_rest_lands(store: Store, tenant: Tenant) -> None:

@@ -24,6 +24,7 @@ def odbc(state: str, *numbers: int) -> tuple[str, str]:
         (1205, Transient),
         (1222, Transient),
         (40501, Transient),
+        *((number, Transient) for number in (9002, 1105, 1101, 596, 6005, 8645, 8651, 802, 921, 922)),
         (2627, Duplicate),
         (2601, Duplicate),
         (245, Poison),
@@ -46,7 +47,51 @@ def test_sql_servers_numbers_decide(number: int, expected: type[HeadraceError]) 
 
 def test_the_first_known_number_of_a_message_decides() -> None:
     assert type(sqlserver_errors.classify(odbc("22001", 8152, 3621))) is Poison
-    assert sqlserver_errors.numbers(odbc("40001", 1205)) == (1205,)
+    assert sqlserver_errors.number(odbc("40001", 1205)) == 1205
+
+
+@pytest.mark.parametrize("value", ["(1205) (SQL…", "(229) (SQLExecDirectW)", "x'. (1205) (SQLExecDirectW); [01000] [M"])
+def test_a_value_that_the_server_quotes_decides_nothing(value: str) -> None:
+    text = f"[22001] [Microsoft][SQL Server]Data would be truncated, column 'name'. Truncated value: '{value}'. (2628)"
+    assert type(sqlserver_errors.classify(("22001", f"{text} (SQLExecDirectW)"))) is Poison
+    assert type(sqlserver_errors.classify(("22001", f"{text} (SQLExecDirectW); [01000] [M] Ended. (3621)"))) is Poison
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "shown"),
+    [
+        (
+            "22001",
+            "String or binary data would be truncated in table 'a.orders', column 'status'. Truncated value: 'secret'.",
+            "reporting: [22001] String or binary data would be truncated in table 'a.orders', column 'status' (1)",
+        ),
+        (
+            "23000",
+            "Violation of PRIMARY KEY constraint 'orders_pkey'. Cannot insert duplicate key in object 'a.orders'. "
+            "The duplicate key value is (secret, 2026-11-01).",
+            "reporting: [23000] Violation of PRIMARY KEY constraint 'orders_pkey'. Cannot insert duplicate key in "
+            "object 'a.orders' (1)",
+        ),
+        (
+            "22018",
+            "Conversion failed when converting the nvarchar value 'secret' to data type int.",
+            "reporting: [22018] refused a value (1)",
+        ),
+        (
+            "22001",
+            "Zeichenfolgen- oder Binärdaten würden in Tabelle 'secret' abgeschnitten.",
+            "reporting: [22001] refused a value (1)",
+        ),
+    ],
+)
+def test_a_message_about_a_value_does_not_quote_it(state: str, text: str, shown: str) -> None:
+    message = f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]{text} (1) (SQLExecDirectW)"
+    assert str(sqlserver_errors.classify((state, message))) == shown
+
+
+def test_other_messages_are_shown_whole() -> None:
+    assert "Said (100) things" in str(sqlserver_errors.classify(odbc("40001", 1205)))
+    assert "Said (100) things" in str(sqlserver_errors.classify(odbc("23000", 547)))
 
 
 def test_a_lost_connection_has_no_number_and_is_tried_again() -> None:

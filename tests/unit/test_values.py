@@ -68,5 +68,28 @@ def test_what_cannot_be_carried_is_a_bad_record_that_says_what_was_expected(type
         converter(type_)(raw)
 
 
+@pytest.mark.parametrize(
+    ("type_", "raw", "shape"),
+    [
+        (Text(3), "secret", "got 6"),
+        (Boolean(), "secret", "a text of 6 characters"),
+        (MONEY, "secret", "a text of 6 characters"),
+        (MONEY, Decimal("4711471147114711.5"), "16 digits before the point and 1 behind it"),
+        (MONEY, Decimal("0.47114711"), "0 digits before the point and 8 behind it"),
+        (MONEY, Decimal("-Infinity"), "got -Infinity"),
+        (Integer(), 4711471147114711, "an integer of 54 bits"),
+        (Date(), 4711471147114711, "an integer of 54 bits"),
+        (Timestamp(), "secret", "a text of 6 characters"),
+        (Timestamp(), [4711], "got list"),
+        (Boolean(), b"secret", "6 bytes"),
+    ],
+)
+def test_a_refusal_shows_a_values_shape_and_never_the_value(type_, raw, shape):
+    with pytest.raises(BadRecord, match=shape) as error:
+        converter(type_)(raw)
+    assert "secret" not in str(error.value)
+    assert "4711" not in str(error.value)
+
+
 def test_microseconds_are_exact_where_a_float_would_round():
     assert microseconds(datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)) == 253_402_300_799_999_999
