@@ -18,8 +18,7 @@ GUARD = """\
         OR (s."_log_commit" = 0 AND s."_log_change" > t."_log_commit")
         OR (s."_log_commit", s."_log_change", s."_version") > (t."_log_commit", t."_log_change", t."_version"))))))"""
 KEEPS_LOG = (
-    's."_read" AND s."_epoch" = t."_epoch"'
-    ' AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change")'
+    's."_read" AND s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change")'
 )
 
 # A batch touches few rows of a large table: always through the primary key, whatever the statistics say.
