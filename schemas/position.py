@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+FIRST_EPOCH = 1  # that of a source whose history never restarted
+
 
 class Position(NamedTuple):
     """Where a change stands in the one history of its key.

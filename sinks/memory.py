@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from schemas.change import Change, Key, Row, Value
-from schemas.position import Position
+from schemas.position import FIRST_EPOCH, Position
 from schemas.tables import Mode, Table
 from sinks.cutoff import TENANT, Cutoff, split
 from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
@@ -31,6 +31,7 @@ class MemoryReporting:
         self.checkpoints: dict[Partition, Checkpoint] = {}
         self.cutoffs: dict[str, Cutoff] = {}
         self.erased: set[tuple[Value, Value]] = set()
+        self.known_epochs = {FIRST_EPOCH}
         self.transaction = threading.Lock()  # several workers may land in one memory
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
@@ -73,6 +74,10 @@ class MemoryReporting:
         if row is None or table.mode is Mode.EVENT:
             return None if row is None else Position(0, 0)
         return row.position._replace(read=False)
+
+    def epochs(self) -> frozenset[int]:
+        """See `Reporting.epochs`."""
+        return frozenset(self.known_epochs)
 
     def close(self) -> None:
         """Nothing to close."""

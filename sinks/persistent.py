@@ -45,6 +45,10 @@ class PersistentReporting:
         """See `Reporting.standing`."""
         return self._retry(lambda: self._reporting.standing(table, key))
 
+    def epochs(self) -> frozenset[int]:
+        """See `Reporting.epochs`."""
+        return self._retry(self._reporting.epochs)
+
     def close(self) -> None:
         """See `Reporting.close`."""
         self._reporting.close()

@@ -93,6 +93,10 @@ class Reporting(Protocol):
         """Where the row of a key stands as it is committed now, deleted or not; None where there is none. Events have
         no position: one that is there stands at (0, 0). Raises Transient, Fatal."""
 
+    def epochs(self) -> frozenset[int]:
+        """The epochs that this database knows as committed now: those that were raised, and the first one. A record of
+        another one was not captured by this pipeline. Raises Transient, Fatal."""
+
     def close(self) -> None:
         """Closes the connection."""
 

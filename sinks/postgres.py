@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import psycopg
 
 from schemas.change import Change, Key, Row
-from schemas.position import Position
+from schemas.position import FIRST_EPOCH, Position
 from schemas.tables import Mode, Table
 from sinks import postgres_sql as sql
 from sinks.cutoff import Cutoff, cutoffs_of, split
@@ -58,6 +58,11 @@ class PostgresReporting:
         with self._session.transaction() as connection:
             row = connection.execute(sql.standing(table, self._generation), key).fetchone()
         return position_of(row)
+
+    def epochs(self) -> frozenset[int]:
+        """See `Reporting.epochs`."""
+        with self._session.transaction() as connection:
+            return frozenset({FIRST_EPOCH, *(number for (number,) in connection.execute(sql.read_epochs()))})
 
     def close(self) -> None:
         """Closes the connection."""

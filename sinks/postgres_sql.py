@@ -98,6 +98,11 @@ def read_cutoffs() -> str:
     return "SELECT part, before, held FROM retention.cutoff"
 
 
+def read_epochs() -> str:
+    """The epochs that were raised."""
+    return "SELECT epoch FROM headrace.epoch"
+
+
 def make_checkpoint(generation: int) -> str:
     """A checkpoint for a partition that has none. Parameters: topic, partition, topic id, next offset."""
     return f"""\

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from schemas.change import Change, Key, Row
-from schemas.position import Position
+from schemas.position import FIRST_EPOCH, Position
 from schemas.tables import Mode, Table
 from sinks import sqlserver_sql as sql
 from sinks.cutoff import Cutoff, cutoffs_of, split
@@ -59,6 +59,11 @@ class SqlServerReporting:
         with self._session.transaction() as cursor:
             row = cursor.execute(sql.standing(table, self._generation), key).fetchone()
         return position_of(row)
+
+    def epochs(self) -> frozenset[int]:
+        """See `Reporting.epochs`."""
+        with self._session.transaction() as cursor:
+            return frozenset({FIRST_EPOCH, *(number for (number,) in cursor.execute(sql.read_epochs()).fetchall())})
 
     def close(self) -> None:
         """Closes the connection."""

@@ -21,6 +21,7 @@ from kafka.throttle import Throttle
 from schemas.change import Change
 from schemas.errors import BadRecord
 from schemas.tables import Table, reported
+from schemas.wire import EPOCH_HEADER
 from sinks import metrics
 from sinks.bisect import bisect
 from sinks.claims import Claims
@@ -68,6 +69,7 @@ class SinkWorker:
         self._decoding, self._dead_letters = decoding, dead_letters
         self._topics = [topic for table in tables for topic in table.landed_topics]
         self._epoch = epoch
+        self._known_epochs: frozenset[int] = frozenset()
         self._pace = pace
         self._throttle = Throttle(pace.rate)
         self._claims = Claims(bootstrap, self._reporting)
@@ -144,7 +146,22 @@ class SinkWorker:
                     items.append((message, change))
             except BadRecord as error:
                 self._refuse(message, error)
-        return items, self._moved(ends)
+        return self._of_known_epochs(items), self._moved(ends)
+
+    def _of_known_epochs(self, items: list[_Item]) -> list[_Item]:
+        """The items without those of an epoch that reporting doesn't know, which become dead letters: whoever can write
+        to a topic could otherwise beat every later change. An epoch is noted before capture stamps it on a record."""
+        if {change.position.epoch for _, change in items} <= self._known_epochs:
+            return items
+        self._known_epochs = self._reporting.epochs()
+        known = []
+        for message, change in items:
+            epoch = change.position.epoch
+            if epoch in self._known_epochs:
+                known.append((message, change))
+            else:
+                self._refuse(message, BadRecord(f"reporting knows no epoch {epoch}", field=EPOCH_HEADER))
+        return known
 
     def _moved(self, ends: dict[tuple[str, int], int]) -> dict[Partition, Checkpoint]:
         held = self._claims.held

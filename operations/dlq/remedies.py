@@ -41,6 +41,13 @@ _REMEDIES: tuple[tuple[str, Remedy], ...] = (
         ),
     ),
     (
+        r"reporting knows no epoch",
+        Remedy(
+            entry="epoch-unknown",
+            action="Find who else writes to the topic and take the right away, then discard the dead letter.",
+        ),
+    ),
+    (
         r"headrace-epoch",
         Remedy(
             entry="epoch-missing",

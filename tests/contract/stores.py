@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -42,6 +42,9 @@ class Store(Protocol):
     def retiring(self) -> Retiring:
         """This store as retention reaches it, closed at the end of the test."""
 
+    def noted_epoch(self, number: int) -> AbstractContextManager[None]:
+        """While `number` is noted as an epoch; below 1, no other test takes it for the newest."""
+
     def waited_for(self) -> bool:
         """Whether somebody waits for a transaction to end."""
 
@@ -70,6 +73,12 @@ class MemoryStore:
 
     def retiring(self) -> Retiring:
         return MemoryRetiring(self._reporting)
+
+    @contextmanager
+    def noted_epoch(self, number: int) -> Iterator[None]:
+        self._reporting.known_epochs.add(number)
+        yield
+        self._reporting.known_epochs.remove(number)
 
     def waited_for(self) -> bool:
         return self._reporting.transaction.locked()  # a lock does not say who waits for it
@@ -146,6 +155,23 @@ class SqlStore:
         )
         yield connection.commit
         connection.close()
+
+    @contextmanager
+    def noted_epoch(self, number: int) -> Iterator[None]:
+        connection = self._own()
+        cursor = connection.cursor()
+        cursor.execute(
+            "INSERT INTO headrace.epoch (epoch, reason, raised_by, system_identifier, timeline) "
+            f"VALUES ({self._mark}, 'test', 'test', 0, 1)",
+            (number,),
+        )
+        connection.commit()
+        try:
+            yield
+        finally:
+            cursor.execute(f"DELETE FROM headrace.epoch WHERE epoch = {self._mark}", (number,))
+            connection.commit()
+            connection.close()
 
     def waited_for(self) -> bool:
         return self.connection.cursor().execute(self._waits).fetchone() is not None

@@ -371,6 +371,17 @@ def test_dates_of_the_whole_calendar_can_be_keys(store: Store, tenant: Tenant) -
     assert sorted(key[1] for key in store.rows(ORDERS, tenant.name)) == days  # type: ignore[type-var]
 
 
+def test_the_first_epoch_is_known_whether_or_not_one_was_noted(store: Store) -> None:
+    assert 1 in store.reporting().epochs()
+
+
+def test_an_epoch_that_was_noted_is_known(store: Store) -> None:
+    reporting = store.reporting()
+    assert 0 not in reporting.epochs()
+    with store.noted_epoch(0):
+        assert 0 in reporting.epochs()
+
+
 def test_a_row_says_where_it_stands(store: Store, tenant: Tenant) -> None:
     reporting = store.reporting()
     order, event = tenant.order("a", 7), tenant.event(str(uuid4()), 5)

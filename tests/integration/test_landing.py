@@ -86,6 +86,7 @@ def bad_records(line: Landing) -> dict[str, tuple[bytes | None, bytes, object]]:
         "a text that is too long": (key, line.value("bad", currency="REAIS"), EPOCH),
         "no epoch": (key, value, None),
         "an odd epoch": (key, value, [(wire.EPOCH_HEADER, b"first")]),
+        "an epoch that reporting doesn't know": (key, value, [(wire.EPOCH_HEADER, b"999999")]),
         "a value that TOAST left out": (key, line.value("bad", customer_id="__debezium_unavailable_value"), EPOCH),
         "a truncate": (key, line.value("bad", "t"), EPOCH),
         "a row that reporting refuses": (key, line.value("bad", customer_id="nul \0 inside"), EPOCH),
@@ -115,6 +116,34 @@ def test_a_dead_letter_says_what_was_wrong_and_keeps_the_records_headers(line: L
     (letter,) = line.letters()
     assert letter.message == "currency: expected at most 3 characters, got 5"
     assert letter.record.headers == [*EPOCH, ("traceparent", b"00-1")]
+
+
+def test_an_epoch_that_nobody_raised_beats_nothing(line: Landing) -> None:
+    line.put("a", status="true")
+    forged = [(wire.EPOCH_HEADER, b"999999")]
+    line.send(line.envelopes.key(line.row("a")), line.value("a", status="forged"), forged)
+    line.drain(line.worker())
+    assert line.statuses() == {"a": "true"}
+    (letter,) = line.letters()
+    assert letter.message.startswith("headrace-epoch: reporting knows no epoch 999999")
+
+
+def test_an_epoch_that_was_raised_under_a_running_worker_lands(line: Landing) -> None:
+    """The worker looks again before it refuses: the epoch is noted before capture stamps it on a record."""
+    known = {1}
+
+    class Raising(PostgresReporting):
+        def epochs(self) -> frozenset[int]:
+            return frozenset(known)
+
+    worker = line.worker(reporting=Raising(line.conninfo, GENERATION))
+    line.put("a")
+    line.drain(worker)
+    known.add(2)
+    line.send(line.envelopes.key(line.row("a")), line.value("a", status="restored"), [(wire.EPOCH_HEADER, b"2")])
+    line.drain(worker)
+    assert line.statuses() == {"a": "restored"}
+    assert line.letters() == []
 
 
 def test_a_batch_that_is_read_again_lists_each_dead_letter_once(line: Landing) -> None:

@@ -123,6 +123,7 @@ def cutoffs(landing: ModuleType, sql: ModuleType) -> dict[str, str]:
     else:
         setting = {"move cutoff": sql.move_cutoff(), "make cutoff": sql.make_cutoff()}
     return {
+        "read epochs": landing.read_epochs(),
         "read cutoffs": landing.read_cutoffs(),
         "lock cutoffs": sql.lock_cutoffs(),
         **setting,

@@ -1,3 +1,6 @@
+-- read epochs
+SELECT epoch FROM headrace.epoch
+
 -- read cutoffs
 SELECT part, before, held FROM retention.cutoff
 
