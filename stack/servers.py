@@ -244,7 +244,9 @@ def connect(layout: Layout) -> Server:
     )
 
 
-SERVERS: Mapping[str, Callable[[Layout], Server]] = {
+Declarations = Mapping[str, Callable[[Layout], Server]]
+
+SERVERS: Declarations = {
     "postgres": postgres,
     "kafka": kafka,
     "registry": registry,

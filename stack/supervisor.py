@@ -24,7 +24,7 @@ from pathlib import Path
 from stack import java, postgres, processes
 from stack.errors import StackError
 from stack.folder import Folder, Ports, is_free, load_passwords, write_private
-from stack.servers import SERVERS, STOP_ORDER, Layout, Server, environment
+from stack.servers import SERVERS, STOP_ORDER, Declarations, Layout, Server, environment
 
 OnEvent = Callable[[str, str, float], None]
 
@@ -60,10 +60,11 @@ class _Stopping(Exception):
 class Stack:
     """The servers of one folder, starting or running."""
 
-    def __init__(self, layout: Layout, ports: Ports, on_event: OnEvent) -> None:
+    def __init__(self, layout: Layout, ports: Ports, on_event: OnEvent, servers: Declarations = SERVERS) -> None:
         self._layout = layout
         self._ports = ports
         self._on_event = on_event
+        self._servers = servers
         self._begin = time.monotonic()
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # ports and events
@@ -133,7 +134,7 @@ class Stack:
             self._ready[name].set_exception(error)
 
     def _declare(self, name: str) -> Server:
-        return SERVERS[name](replace(self._layout, ports=self._ports.current()))
+        return self._servers[name](replace(self._layout, ports=self._ports.current()))
 
     def _bring_up(self, name: str) -> None:
         """Start one server, or keep it as it runs; move it when its port was taken before it bound it."""
@@ -217,11 +218,14 @@ def _ignore(server: str, state: str, seconds: float) -> None:
 
 
 @contextmanager
-def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) -> Iterator[Stack]:
+def starting(
+    folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore, servers: Declarations = SERVERS
+) -> Iterator[Stack]:
     """Start the servers of `folder`; the block runs beside that, and its end waits until all answer.
 
     `jit` gives the JVMs their full compiler and more memory, for measurements. `on_event` is told
-    (server, what happens to it, seconds since the start), from several threads but one at a time.
+    (server, what happens to it, seconds since the start), from several threads but one at a time. `servers` declares
+    the same servers otherwise than stack/servers.py does.
     Raises StackError, which names the server at fault and quotes the end of its log.
     """
     where = Folder(folder.absolute())
@@ -239,7 +243,7 @@ def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) ->
             passwords=load_passwords(where),
             jit=jit,
         )
-        stack = Stack(layout, ports, on_event)
+        stack = Stack(layout, ports, on_event, servers)
         try:
             stack._launch()
             yield stack
@@ -249,9 +253,9 @@ def starting(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) ->
             raise
 
 
-def up(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore) -> Stack:
+def up(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore, servers: Declarations = SERVERS) -> Stack:
     """Start all servers and wait until they answer; those that run already are kept."""
-    with starting(folder, jit=jit, on_event=on_event) as stack:
+    with starting(folder, jit=jit, on_event=on_event, servers=servers) as stack:
         pass
     return stack
 
