@@ -1,16 +1,18 @@
 """Rows of both sides to their differences. Opens nothing, so that every case is a one-line test."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 
 from operations.scope import key_of
 from schemas.change import Key, Row, Value
 from schemas.position import Position
 from schemas.tables import Table
 from schemas.types import Json
+from streams.enrich import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +36,15 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One key whose rows differ. A row that is missing in reporting has no `report`, an unexpected one no `source`.
-    `place` is where reporting's row has landed, once somebody has looked."""
+    `place` is where reporting's row has landed, once somebody has looked. Where several rows have the key, `counts`
+    says how many there are in the source and in reporting, and each side's first row is shown."""
 
     table: Table
     key: Key
     source: Row | None
     report: Row | None
     place: Place | None = None
+    counts: tuple[int, int] | None = None
 
     @property
     def fields(self) -> dict[str, tuple[Value, Value]]:
@@ -55,6 +59,9 @@ class Difference:
 
     def _what(self) -> str:
         key = ", ".join(f"{name}={value}" for name, value in zip(self.table.key, self.key, strict=True))
+        if self.counts is not None:
+            there, here = self.counts
+            return f"{self.table.name} ({key}): {there} rows have this key in the source, {here} in reporting"
         if self.report is None:
             return f"{self.table.name} ({key}): missing in reporting"
         if self.source is None:
@@ -67,13 +74,31 @@ class Difference:
 
 def differences(table: Table, source: Iterable[Row], report: Iterable[Row]) -> Iterator[Difference]:
     """What differs between canonical rows of both sides, in the order of their keys."""
-    key = key_of(table)
-    there = {key(row): row for row in source}
-    here = {key(row): row for row in report}
+    there, here = rows_by_key(table, source), rows_by_key(table, report)
     for each in sorted(there.keys() | here.keys()):
-        left, right = there.get(each), here.get(each)
-        if left != right:
-            yield Difference(table=table, key=each, source=left, report=right)
+        left, right = there.get(each, []), here.get(each, [])
+        if Counter(left) != Counter(right):
+            counts = (len(left), len(right)) if max(len(left), len(right)) > 1 else None
+            first, other = next(iter(left), None), next(iter(right), None)
+            yield Difference(table=table, key=each, source=first, report=other, counts=counts)
+
+
+def rows_by_key(table: Table, rows: Iterable[Row]) -> dict[Key, list[Row]]:
+    """The rows of each key, which is one row wherever a table's key is unique."""
+    key = key_of(table)
+    found: dict[Key, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return {each: some if len(some) == 1 else sorted(some, key=repr) for each, some in found.items()}
+
+
+def waits(found: Difference) -> bool:
+    """Whether all that differs is enrichment that reporting itself calls undecided."""
+    enriched = {column.name for column in found.table.enrichment}
+    if found.report is None or found.counts or not found.fields or not found.fields.keys() <= enriched:
+        return False
+    names = [column.name for column in found.table.all_columns]
+    return found.report[names.index("enrichment_status")] != Status.ENRICHED
 
 
 def canonical(table: Table, row: Iterable[Value]) -> Row:
@@ -100,5 +125,7 @@ def _json(value: Value) -> Value:
 
 
 def _number(text: str) -> dict[str, str]:
-    """A number by its value, and never equal to a text: no JSON document in Postgres has a key with U+0000."""
-    return {"\0": str(Decimal(text).normalize())}
+    """A number by its value, with all its digits, and never equal to a text: no JSON document in Postgres has a key
+    with U+0000."""
+    exact = Context(prec=len(text), Emax=MAX_EMAX, Emin=MIN_EMIN)
+    return {"\0": str(Decimal(text).normalize(exact) or Decimal(0))}

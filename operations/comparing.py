@@ -3,8 +3,8 @@
 1. A barrier: everything committed until now has landed.
 2. Both sides of each table sum their rows' hashes, and what differs is narrowed to keys (operations/narrow.py).
 3. Writes may have gone on meanwhile, so only the keys that differ are read, behind another barrier, until the deadline.
-   A key that differs while its source row stood still is a difference. One that never stands still, or that waits for
-   the catalog, is called unsettled.
+   A key that differs while its source row stood still is a difference. One that never stands still, or whose enriched
+   columns alone differ while it waits for the catalog, is called unsettled.
 
 What has aged out of reporting, or was erased there, is left out on both sides: retention may be between the two.
 """
@@ -15,15 +15,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from operations.compare import Difference, differences
+from operations.compare import Difference, differences, rows_by_key, waits
 from operations.narrow import narrow
 from operations.rows import Report, Side, batches
-from operations.scope import Scope, key_of
+from operations.scope import Group, Scope, key_of
 from schemas.change import Key, Row
 from schemas.tables import Mode, Source, Table
 from sinks.cutoff import TENANT, aged_rows
 from sinks.staging import event_id
-from streams.enrich import Status
 
 EVERYTHING = Scope()
 MOST_KEYS = 10_000  # read at once; once differences are among them, the rest is only counted
@@ -32,7 +31,8 @@ MOST_KEYS = 10_000  # read at once; once differences are among them, the rest is
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableResult:
     """One table's comparison: rows on each side and whose they are, what differs, and what could not be decided. So
-    many further keys differed in their sums and were not read (`unread`), as enough differs already."""
+    many further keys differed in their sums and were not read (`unread`), as enough differs already. Of the groups in
+    `unexplained` the sums differ and no key does, which says that they are not equal and not why."""
 
     table: Table
     source: int
@@ -41,11 +41,17 @@ class TableResult:
     different: Sequence[Difference]
     unsettled: Sequence[Difference]
     unread: int = 0
+    unexplained: Sequence[Group] = ()
 
     @property
     def equal(self) -> bool:
         """Whether every row is the same on both sides."""
-        return not self.different and not self.unsettled
+        return not self.different and not self.unsettled and not self.unexplained
+
+    @property
+    def undecided(self) -> int:
+        """How many keys and groups could not be decided."""
+        return len(self.unsettled) + len(self.unexplained)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +111,7 @@ def compare(
             different=settled[table].different,
             unsettled=settled[table].unsettled,
             unread=len(found.keys) - settled[table].read,
+            unexplained=found.unexplained,
         )
         for table, found in narrowed.items()
     ]
@@ -163,8 +170,7 @@ def _settle(
 
 
 def _by_key(table: Table, rows: Iterable[Row]) -> dict[Key, Row | None]:
-    place = key_of(table)
-    return {place(row): row for row in rows}
+    return {key: found[0] for key, found in rows_by_key(table, rows).items()}
 
 
 def differing(table: Table, sides: Sides, keys: Sequence[Key]) -> list[Difference]:
@@ -189,11 +195,3 @@ def retired(table: Table, report: Report) -> Callable[[Row], bool]:
     names = [column.name for column in table.all_columns]
     tenant, event = names.index(TENANT), names.index(event_id(table))
     return lambda row: aged(row) or (row[tenant], row[event]) in erased
-
-
-def waits(found: Difference) -> bool:
-    """Whether reporting itself says that the row's enrichment is not decided yet."""
-    if not found.table.enrichment or found.report is None:
-        return False
-    names = [column.name for column in found.table.all_columns]
-    return found.report[names.index("enrichment_status")] != Status.ENRICHED

@@ -1,21 +1,22 @@
 """What an enriched table must hold: the source's rows through the pure join, with the catalog read from MongoDB."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from itertools import islice
 from typing import cast
 
 from operations.compare import canonical
-from operations.rows import CatalogSource, Hashed, PostgresSource, parts_of, sums_of
+from operations.rows import KEYS_AT_ONCE, CatalogSource, Hashed, PostgresSource, hashes_of, parts_of, sums_of
 from operations.scope import Group, Scope, group_of
 from schemas.change import Change, Key, Op, Row
 from schemas.position import Position
 from schemas.sums import SEPARATOR, Sum, compared_text, text_hash
 from schemas.tables import PRICE_HISTORY, Table
 from schemas.values import microseconds
-from streams.asof import Entry
+from streams.asof import Entry, Product
 from streams.catalog import Catalog
 from streams.enrich import NEEDED, enricher
 
@@ -27,8 +28,8 @@ class EnrichedSource:
     """The source of enriched tables. Postgres makes the text of what a row has there, and the enrichment's columns are
     added here, by the pure join.
 
-    The catalog is read anew for sums and for rows, so that a price change between the two is seen. `now` is MongoDB's
-    time: a line that is priced later than that can't be decided yet.
+    Sums read the whole catalog once; rows read it again, for their own products alone, so that a price change between
+    the two is seen. `now` is MongoDB's time: a line that is priced later than that can't be decided yet.
     """
 
     def __init__(self, source: PostgresSource, catalog: CatalogSource, now: Callable[[], datetime]) -> None:
@@ -37,7 +38,7 @@ class EnrichedSource:
 
     def sums(self, table: Table, scope: Scope) -> dict[Group, Sum]:
         """See `Side.sums`."""
-        self._known = self._read_catalog()
+        self._known = self._catalog_of(self._catalog.rows(PRICE_HISTORY, Scope()))
         return sums_of(self._hashed(table, scope))
 
     def parts(self, table: Table, scope: Scope, bounds: Sequence[Key]) -> list[Sum]:
@@ -50,14 +51,16 @@ class EnrichedSource:
 
     def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
         """See `Side.hashes`."""
-        return {key: hashed for _, key, hashed in self._hashed(table, scope)}
+        return hashes_of(self._hashed(table, scope))
 
     def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
         """See `Side.rows`."""
-        self._known = self._read_catalog()
-        enrich = enricher(table)
-        for row in self._source.rows(table, scope):
-            yield canonical(table, enrich(_read(table, row), self._known).change.row or ())
+        enrich, product = enricher(table), _product_of(table)
+        rows = self._source.rows(table, scope)
+        while some := list(islice(rows, KEYS_AT_ONCE)):
+            known = self._catalog_of(self._catalog.of_products(PRICE_HISTORY, set(map(product, some))))
+            for row in some:
+                yield canonical(table, enrich(_read(table, row), known).change.row or ())
 
     def _hashed(self, table: Table, scope: Scope) -> Iterator[Hashed]:
         """Of each row its group, key and hash. Postgres is asked for no more than key, date and what the join needs."""
@@ -70,11 +73,12 @@ class EnrichedSource:
             enriched = (enrich(_read(narrow, row), self._known).change.row or ())[added:]
             yield group(row), row[: len(table.key)], text_hash(f"{given}{SEPARATOR}{text(enriched)}")
 
-    def _read_catalog(self) -> Catalog:
+    def _catalog_of(self, entries: Iterable[Row]) -> Catalog:
+        """The catalog with these entries, which must not have been read yet: it is known up to now."""
         catalog = Catalog(slack=timedelta(0))
         now = self._now()
         names = [column.name for column in PRICE_HISTORY.columns]
-        for row in self._catalog.rows(PRICE_HISTORY, Scope()):
+        for row in entries:
             field = dict(zip(names, row, strict=True))
             entry = Entry(
                 valid_from=microseconds(cast(datetime, field["valid_from"])),
@@ -85,6 +89,12 @@ class EnrichedSource:
             catalog.add((str(field["tenant_id"]), str(field["sku"])), entry)
         catalog.heartbeat(now)
         return catalog
+
+
+def _product_of(table: Table) -> Callable[[Row], Product]:
+    names = [column.name for column in table.columns]
+    tenant, sku = names.index(NEEDED[0]), names.index(NEEDED[1])
+    return lambda row: (str(row[tenant]), str(row[sku]))
 
 
 def _read(table: Table, row: Row) -> Change:

@@ -25,6 +25,9 @@ VERIFIED_THROUGH = Gauge(
     "headrace_verified_through_seconds", "Up to when, by its source's clock, a table was found equal.", ["table"]
 )
 DIFFERENT = Gauge("headrace_verify_different", "Rows that differed when a table was compared last.", ["table"])
+UNSETTLED = Gauge(
+    "headrace_verify_unsettled", "Rows that could not be decided when a table was compared last.", ["table"]
+)
 
 
 def follow(  # noqa: PLR0913
@@ -67,6 +70,7 @@ def note(result: Result, hops: Hops) -> None:
     for each in result.tables:
         table = each.table
         DIFFERENT.labels(table.name).set(len(each.different) + each.unread)
+        UNSETTLED.labels(table.name).set(each.undecided)
         if each.equal:
             through = result.through[log_of(table)]
             stamp(hops.report, hops.report.generation, table.name, Stamp.VERIFIED, through)

@@ -3,9 +3,10 @@
 1. Both sides sum their groups (a tenant's month), at the same time. Equal sums mean equal rows.
 2. A large group that differs is cut at keys into parts, again and again, and only parts that differ are cut further.
 3. Of small ones both sides list keys and hashes, many groups at once.
+4. A group of which no key differs has changed meanwhile, or its sums are not explained: never are they called equal.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from operations.scope import Group, Scope
 from schemas.change import Key
 from schemas.sums import Sum
 from schemas.tables import Table
+from sinks.cutoff import TENANT
 
 LISTED = 5_000  # rows whose hashes are listed at once, rather than cut further
 FANOUT = 16  # parts that a range of keys is cut into
@@ -29,12 +31,14 @@ _Listing = tuple[date | None, list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Narrowed:
-    """How many rows each side has, whose they are, and the keys that may differ."""
+    """How many rows each side has, whose they are, the keys that may differ, and the groups whose sums differ although
+    no key does and nothing has changed."""
 
     source: int
     report: int
     tenants: AbstractSet[str]
     keys: Sequence[Key]
+    unexplained: Sequence[Group]
 
 
 def narrow(table: Table, source: Side, report: Side, scope: Scope) -> Narrowed:
@@ -48,11 +52,24 @@ def narrow(table: Table, source: Side, report: Side, scope: Scope) -> Narrowed:
             if there.get(group) != here.get(group)
         }
         keys: set[Key] = set()
+        open_ = set(rows)
         for part in _parts(table, scope, rows, both):
             left, right = both(partial(_hashes, table, part))
-            keys |= {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
-    tenants = frozenset(tenant for tenant, _ in there.keys() | here.keys())
-    return Narrowed(source=_count(there), report=_count(here), tenants=tenants, keys=sorted(keys))
+            found = {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
+            keys |= found
+            open_ -= _groups(table, part, found)
+        unexplained = [
+            group
+            for group, now in _again(table, scope, {group: rows[group] for group in open_}, both)
+            if now == (there.get(group, Sum()), here.get(group, Sum()))
+        ]
+    return Narrowed(
+        source=_count(there),
+        report=_count(here),
+        tenants=frozenset(tenant for tenant, _ in there.keys() | here.keys()),
+        keys=sorted(keys),
+        unexplained=sorted(unexplained, key=str),
+    )
 
 
 class _Both:
@@ -71,15 +88,34 @@ def _hashes(table: Table, scope: Scope, side: Side) -> dict[Key, int]:
     return side.hashes(table, scope)
 
 
+def _again(table: Table, scope: Scope, rows: dict[Group, int], both: _Both) -> Iterator[tuple[Group, tuple[Sum, Sum]]]:
+    """The sums of these groups on both sides, as they are now."""
+    for first, tenants in _listings(rows):
+        part = _together(table, scope, first, tenants)
+        there, here = both(lambda side, part=part: side.sums(table, part))
+        for group in ((tenant, first) for tenant in tenants):
+            yield group, (there.get(group, Sum()), here.get(group, Sum()))
+
+
+def _groups(table: Table, part: Scope, keys: Iterable[Key]) -> set[Group]:
+    """The groups of these keys of a part, which is of one month."""
+    tenant = table.key.index(TENANT)
+    return {(str(key[tenant]), part.months[0] if part.months else None) for key in keys}
+
+
 def _parts(table: Table, scope: Scope, rows: dict[Group, int], both: _Both) -> Iterator[Scope]:
     """What of these groups, with so many rows each, is to be listed."""
     small = {group: count for group, count in rows.items() if count <= LISTED}
     for first, tenants in _listings(small):
-        one = scope.of_group(table, (tenants[0], first))
-        yield replace(one, tenants=tuple(tenants))
+        yield _together(table, scope, first, tenants)
     for group, count in rows.items():
         if group not in small:
             yield from _cut(table, scope.of_group(table, group), count, both)
+
+
+def _together(table: Table, scope: Scope, first: date | None, tenants: Sequence[str]) -> Scope:
+    """One month of several tenants."""
+    return replace(scope.of_group(table, (tenants[0], first)), tenants=tuple(tenants))
 
 
 def _cut(table: Table, scope: Scope, rows: int, both: _Both) -> Iterator[Scope]:

@@ -23,7 +23,7 @@ from kafka import clients
 from operations import connections
 from operations.barrier import Hops
 from operations.compare import Difference
-from operations.comparing import Result, Sides, differing
+from operations.comparing import Result, Sides, differing, settle
 from operations.queries import in_source
 from operations.rows import Report
 from operations.settings import Settings
@@ -39,8 +39,9 @@ SIGNAL_LENGTH = 1_800  # of a filter, in characters: a signal's data has 2,048
 def repair(  # noqa: PLR0913
     settings: Settings, result: Result, hops: Hops, sides: Sides, *, by: str, deadline_s: float
 ) -> Result:
-    """The comparison as it stands after the repair, for which the line has `deadline_s` seconds. What can't be mended
-    from here stays in it (`beyond_repair`)."""
+    """The comparison as it stands after the repair, for which the line has `deadline_s` seconds. What is unsettled is
+    captured again, too: a line may wait for a decision that was lost. What can't be mended from here stays in it
+    (`beyond_repair`)."""
     end = time.monotonic() + deadline_s
     with closing(connections.report(settings, "retention", hops.report.generation)) as remover:
         for table in result.tables:
@@ -50,7 +51,8 @@ def repair(  # noqa: PLR0913
                     take_away(found, hops.report, remover, reached=reached, by=by)
     with connections.oltp(settings, "cdc_reader") as source:
         for table in result.tables:
-            for condition in conditions(table.table, [each for each in table.different if each.source is not None]):
+            captured = [each for each in (*table.different, *table.unsettled) if each.source is not None]
+            for condition in conditions(table.table, captured):
                 signal_rows(source, f"{table.table.schema}.{table.table.relation}", condition)
     return _after(result, sides, end)
 
@@ -85,7 +87,7 @@ def conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
 def _after(result: Result, sides: Sides, end: float) -> Result:
     """The comparison once its keys are equal, or as they are at the end. Documents are looked at once: nothing of them
     is on its way."""
-    left = {table.table: list(table.different) for table in result.tables}
+    left = {table.table: [*table.different, *table.unsettled] for table in result.tables}
     travels = True
     while travels and any(left.values()):
         late = time.monotonic() > end
@@ -93,7 +95,14 @@ def _after(result: Result, sides: Sides, end: float) -> Result:
         for table, found in left.items():
             left[table] = differing(table, sides, [each.key for each in found])
         travels = not late and any(found for table, found in left.items() if table.source is not Source.MONGODB)
-    return replace(result, tables=[replace(each, different=left[each.table]) for each in result.tables])
+    now = settle({table: [each.key for each in found] for table, found in left.items()}, sides, end)
+    return replace(
+        result,
+        tables=[
+            replace(each, different=now[each.table].different, unsettled=now[each.table].unsettled)
+            for each in result.tables
+        ],
+    )
 
 
 def take_away(found: Difference, report: Report, remover: Report, *, reached: int, by: str) -> None:

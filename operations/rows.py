@@ -24,6 +24,7 @@ from schemas.sums import HASH_DIGITS, Sum, compared_text, text_hash
 from schemas.tables import Table
 from sinks import postgres_sql, sqlserver_sql, sqlserver_sums_sql
 from sinks.cutoff import TENANT, Cutoff, cutoffs_of
+from streams.asof import Product
 
 CHUNK = 5_000
 KEYS_AT_ONCE = 200  # SQL Server takes 2,100 parameters
@@ -46,7 +47,7 @@ class Side(Protocol):
         """The key of every `step`-th row, in order."""
 
     def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
-        """Each row's hash."""
+        """The sum of the hashes of each key's rows: one row's hash, wherever the key is unique."""
 
     def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
         """The canonical rows, in any order."""
@@ -115,8 +116,10 @@ class Database:
 
     def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
         """See `Side.hashes`."""
-        found = self._stream(*self._relation(table).hashes(scope))
-        return {tuple(key): self._hash_of(hashed) for *key, hashed in found}
+        hashes: Counter[Key] = Counter()
+        for *key, hashed in self._stream(*self._relation(table).hashes(scope)):
+            hashes[tuple(key)] += self._hash_of(hashed)
+        return dict(hashes)
 
     def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
         """See `Side.rows`."""
@@ -257,19 +260,26 @@ class CatalogSource:
 
     def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
         """See `Side.hashes`."""
-        return {key: hashed for _, key, hashed in self._hashed(table, scope)}
+        return hashes_of(self._hashed(table, scope))
 
     def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
         """See `Side.rows`."""
-        names = [column.name for column in table.columns]
         wanted: dict[str, Any] = {}
         if scope.tenants is not None:
             wanted[TENANT] = {"$in": list(scope.tenants)}
         if scope.keys is not None:
             wanted["_id"] = {"$in": [dict(zip(table.key, key, strict=True)) for key in scope.keys]}
+        return filter(within(table, scope), self._find(table, wanted))
+
+    def of_products(self, table: Table, products: AbstractSet[Product]) -> Iterator[Row]:
+        """The canonical rows of these products of a table that has tenants and SKUs, and perhaps of others."""
+        tenants, skus = ({product[place] for product in products} for place in (0, 1))
+        return self._find(table, {TENANT: {"$in": sorted(tenants)}, "sku": {"$in": sorted(skus)}})
+
+    def _find(self, table: Table, wanted: Mapping[str, Any]) -> Iterator[Row]:
+        names = [column.name for column in table.columns]
         documents = self._database[table.relation].find(wanted)
-        rows = (canonical(table, [_from_bson(document.get(name)) for name in names]) for document in documents)
-        return filter(within(table, scope), rows)
+        return (canonical(table, [_from_bson(document.get(name)) for name in names]) for document in documents)
 
     def _hashed(self, table: Table, scope: Scope) -> Iterator[Hashed]:
         group, key, text = group_of(table), key_of(table), compared_text(table.columns)
@@ -284,6 +294,14 @@ def sums_of(hashed: Iterable[Hashed]) -> dict[Group, Sum]:
         counts[group] += 1
         totals[group] += each
     return {group: Sum(count, totals[group]) for group, count in counts.items()}
+
+
+def hashes_of(hashed: Iterable[Hashed]) -> dict[Key, int]:
+    """The sum of the hashes of each key's rows, of hashes that were made here."""
+    hashes: Counter[Key] = Counter()
+    for _, key, each in hashed:
+        hashes[key] += each
+    return dict(hashes)
 
 
 def parts_of(hashed: Iterable[Hashed], bounds: Sequence[Key]) -> list[Sum]:

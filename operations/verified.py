@@ -23,6 +23,7 @@ def show(result: Result, out: Console, *, json: bool) -> None:
         out.print(f"      {line(each)}", soft_wrap=True)
     found = [str(each) for table in result.tables for each in table.different]
     found += [f"unsettled: {each}" for table in result.tables for each in table.unsettled]
+    found += [said for table in result.tables for said in unexplained(table)]
     for said in found[:SHOWN]:
         out.print(f"      {said}", markup=False, soft_wrap=True)
     if len(found) > SHOWN:
@@ -38,16 +39,27 @@ def in_one_line(result: Result, *, json: bool) -> str:
     through = max(result.through.values())
     lines = [f"{through:%H:%M:%S}  {line(each)}" for each in result.tables]
     lines += [f"          {found}" for each in result.tables for found in each.different[:SHOWN]]
+    lines += [f"          unsettled: {found}" for each in result.tables for found in each.unsettled[:SHOWN]]
+    lines += [f"          {said}" for each in result.tables for said in unexplained(each)[:SHOWN]]
     return "\n".join(lines)
 
 
 def line(table: TableResult) -> str:
     """One table's comparison in one line."""
-    verdict = f"{len(table.different)} different, {len(table.unsettled)} unsettled"
+    verdict = f"{len(table.different)} different, {table.undecided} unsettled"
     if table.unread:
         verdict += f", {table.unread:,} more not looked at"
     counts = f"{table.source:>9,} rows in the source{table.report:>9,} in reporting"
     return f"{table.table.name:14}{counts}   {'equal' if table.equal else verdict}"
+
+
+def unexplained(table: TableResult) -> list[str]:
+    """What is said of each group whose sums differ although no key does."""
+    return [
+        f"{table.table.name} of tenant {tenant}{f', {first:%Y-%m}' if first else ''}: the sums differ and no key does; "
+        "see docs/runbook.md#unsettled"
+        for tenant, first in table.unexplained
+    ]
 
 
 def _plain(result: Result) -> dict[str, object]:
@@ -60,7 +72,7 @@ def _plain(result: Result) -> dict[str, object]:
                 "source": each.source,
                 "report": each.report,
                 "different": list(map(str, each.different)),
-                "unsettled": list(map(str, each.unsettled)),
+                "unsettled": [*map(str, each.unsettled), *unexplained(each)],
                 "unread": each.unread,
                 "rows": [_difference(found) for found in [*each.different, *each.unsettled]],
             }
@@ -73,6 +85,7 @@ def _difference(found: Difference) -> dict[str, object]:
     place = found.place
     return {
         "key": dict(zip(found.table.key, map(_value, found.key), strict=True)),
+        "counts": found.counts and list(found.counts),
         "fields": {name: list(map(_value, pair)) for name, pair in found.fields.items()},
         "source": fields(found.table, found.source),
         "report": fields(found.table, found.report),

@@ -65,13 +65,14 @@ def verify(  # noqa: PLR0913
     repair_by: str | None = None,
 ) -> Result:
     """Compare what is selected with a generation of reporting, by default the live one. `on_table` hears of each table
-    that is begun. What differs is mended (operations/repair.py) in the name of `repair_by`, where one is given.
+    that is begun. What differs or is unsettled is mended (operations/repair.py) in the name of `repair_by`, where one
+    is given.
 
     Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
     """
     with connections.open_hops(settings, generation) as hops:
         result = look(hops, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
-        if repair_by is None or not result.different:
+        if repair_by is None or result.equal:
             return result
         sides = sides_of(hops, deadline_s=deadline_s, on_wait=on_wait)
         return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)

@@ -22,6 +22,7 @@ def exported() -> set[str]:
     for module in (
         "kafka.dead_letters",
         "operations.dlq.metrics",
+        "operations.following",
         "sinks.metrics",
         "sinks.archive.metrics",
         "streams.metrics",

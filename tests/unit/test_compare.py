@@ -58,3 +58,21 @@ def test_canonical_rows_are_equal_whatever_the_database_writes_them_as():
     assert canonical(EVENTS, row) != canonical(EVENTS, as_text)
     other[8] += timedelta(microseconds=1)
     assert canonical(EVENTS, row) != canonical(EVENTS, other)
+
+
+def event_with(payload):
+    return canonical(EVENTS, ["t", None, "id", "order", "o1", "placed", 1, payload, None, None])
+
+
+def test_numbers_in_a_document_are_compared_by_all_their_digits():
+    almost = "0.1234567890123456789012345678901"
+    assert event_with(f'{{"a": {almost}2}}') != event_with(f'{{"a": {almost}3}}')
+    assert event_with(f"[{10**40}1]") != event_with(f"[{10**40}2]")
+    assert event_with(f'{{"a": {almost}00}}') == event_with(f'{{"a": {almost}}}')
+    assert event_with("[1e5, 0, -0, 10]") == event_with("[100000, 0.00, 0, 1E+1]")
+    assert event_with("[1e999999]") != event_with("[1e999998]")
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False), st.decimals(allow_nan=False, allow_infinity=False))
+def test_two_numbers_are_equal_in_a_document_exactly_where_they_are(left, right):
+    assert (event_with(f"[{left}]") == event_with(f"[{right}]")) == (left == right)

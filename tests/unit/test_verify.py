@@ -4,12 +4,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
+from prometheus_client import REGISTRY
 
 from operations.compare import Difference
-from operations.comparing import Sides, compare
-from operations.following import PAUSE_S, rest, whole
+from operations.comparing import Result, Sides, compare
+from operations.following import PAUSE_S, note, rest, whole
 from operations.repair import SIGNAL_LENGTH, conditions
-from operations.rows import parts_of, sums_of
+from operations.rows import hashes_of, parts_of, sums_of
 from operations.scope import group_of, key_of, within
 from operations.verify import select
 from schemas.errors import HeadraceError
@@ -51,7 +52,7 @@ class Side:
         return sums_of(self.hashed(table, scope))
 
     def hashes(self, table, scope):
-        return {key: each for _, key, each in self.hashed(table, scope)}
+        return hashes_of(self.hashed(table, scope))
 
     def bounds(self, table, scope, step):
         return sorted(self.hashes(table, scope))[step - 1 :: step]
@@ -101,16 +102,71 @@ def test_a_row_that_never_stands_still_is_unsettled_and_not_different():
     assert ([each.key for each in found.unsettled], found.different) == ([("a",)], [])
 
 
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+NOTHING_KNOWN = (None, None, None, 0, "pending")
+
+
+def order_line(*enrichment, quantity=1):
+    line = ("t", date(2026, 1, 1), "o", 1, "s", quantity, Decimal(1), Decimal(1), "BRL", AT, AT, "x", AT, "x", None)
+    return (*line, None, *enrichment)
+
+
 def test_a_line_that_waits_for_the_catalog_is_unsettled_and_not_different():
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    line = ("t", date(2026, 1, 1), "o", 1, "s", 1, Decimal(1), Decimal(1), "BRL", at, at, "x", at, "x", None, None)
-    decided = (*line, "Lamp", "home", Decimal(1), 5, "enriched")
-    waiting = (*line, None, None, None, 0, "pending")
+    decided = order_line("Lamp", "home", Decimal(1), 5, "enriched")
+    waiting = order_line(*NOTHING_KNOWN)
     found, _ = verify(Side([decided]), Side([waiting]), ORDER_LINES)
     assert (len(found.unsettled), len(found.different)) == (1, 0)
-    wrong = (*line, "Vase", "home", Decimal(1), 5, "enriched")
+    wrong = order_line("Vase", "home", Decimal(1), 5, "enriched")
     found, _ = verify(Side([decided]), Side([wrong]), ORDER_LINES)
     assert (len(found.unsettled), len(found.different)) == (0, 1)
+
+
+@pytest.mark.parametrize("status", ["pending", "provisional"])
+def test_a_waiting_line_is_excused_for_its_enrichment_alone(status):
+    waiting = (*NOTHING_KNOWN[:-1], status)
+    found, _ = verify(Side([order_line(*waiting)]), Side([order_line(*waiting, quantity=2)]), ORDER_LINES)
+    assert [each.fields for each in found.different] == [{"quantity": (1, 2)}]
+    found, _ = verify(Side([]), Side([order_line(*waiting)]), ORDER_LINES)
+    assert [str(each) for each in found.different] == [
+        "order_lines (tenant_id=t, order_month=2026-01-01, order_id=o, line_no=1): unexpected in reporting"
+    ]
+    assert not found.unsettled
+
+
+# Rows that share a key, and sums that no key explains
+
+
+def test_two_rows_of_one_key_in_the_source_and_one_in_reporting_are_different():
+    found, _ = verify(Side([("a", 1), ("a", 2)]), Side([("a", 1)]))
+    assert [str(each) for each in found.different] == [
+        "pairs (tenant_id=a): 2 rows have this key in the source, 1 in reporting"
+    ]
+    assert [each.key for each in verify(Side([("a", 1), ("a", 1)]), Side([("a", 1)]))[0].different] == [("a",)]
+    assert verify(Side([("a", 2), ("a", 1)]), Side([("a", 1), ("a", 2)]))[0].equal
+
+
+class Collapsing(Side):
+    """A store whose list of hashes doesn't tell all that it has summed."""
+
+    def hashes(self, table, scope):
+        return {key: each for _, key, each in self.hashed(table, scope)}
+
+
+def test_a_group_whose_sums_differ_and_whose_keys_do_not_is_never_equal():
+    found, _ = verify(Collapsing([("a", 1), ("a", 1), ("b", 1)]), Collapsing([("a", 1), ("b", 1)]))
+    assert (found.equal, found.different, found.unexplained) == (False, [], [("a", None)])
+
+
+def test_sums_that_differ_by_what_landed_while_the_keys_were_listed_are_equal():
+    class Lagging(Side):
+        """Lands the row between its sums and its list."""
+
+        def hashes(self, table, scope):
+            self.change()
+            return super().hashes(table, scope)
+
+    found, _ = verify(Side([("a", 1)]), Lagging([], [("a", 1)]))
+    assert found.equal
 
 
 # Rows that retention has let go
@@ -177,6 +233,19 @@ def test_a_filter_that_fits_nothing_is_an_error():
 def test_looking_takes_no_more_than_its_share_of_the_time():
     assert rest(10, 0.25) == 30
     assert rest(0.01, 1) == PAUSE_S
+
+
+def test_what_could_not_be_decided_is_exported():
+    def exported():
+        names = ("headrace_verify_different", "headrace_verify_unsettled")
+        return [REGISTRY.get_sample_value(name, {"table": "pairs"}) for name in names]
+
+    moving, _ = verify(Side([("a", 2)], [("a", 3)]), Side([("a", 1)]))
+    note(Result(tables=[moving], seconds=1, through={}), None)
+    assert exported() == [0, 1]
+    unexplained, _ = verify(Collapsing([("a", 1), ("a", 1)]), Collapsing([("a", 1)]))
+    note(Result(tables=[unexplained], seconds=1, through={}), None)
+    assert exported() == [0, 1]
 
 
 def test_only_whole_tables_are_followed():
