@@ -45,7 +45,7 @@ def narrow(table: Table, source: Side, report: Side, scope: Scope) -> Narrowed:
     """The keys of a scope whose rows differed while they were looked at, each side at its own moment."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         both = _Both(source, report, thread)
-        there, here = both(lambda side: side.sums(table, scope))
+        there, here = both(partial(_sums, table, scope))
         rows = {
             group: max(there.get(group, Sum()).count, here.get(group, Sum()).count)
             for group in there.keys() | here.keys()
@@ -84,6 +84,10 @@ class _Both:
         return there.result(), here
 
 
+def _sums(table: Table, scope: Scope, side: Side) -> dict[Group, Sum]:
+    return side.sums(table, scope)
+
+
 def _hashes(table: Table, scope: Scope, side: Side) -> dict[Key, int]:
     return side.hashes(table, scope)
 
@@ -92,7 +96,7 @@ def _again(table: Table, scope: Scope, rows: dict[Group, int], both: _Both) -> I
     """The sums of these groups on both sides, as they are now."""
     for first, tenants in _listings(rows):
         part = _together(table, scope, first, tenants)
-        there, here = both(lambda side, part=part: side.sums(table, part))
+        there, here = both(partial(_sums, table, part))
         for group in ((tenant, first) for tenant in tenants):
             yield group, (there.get(group, Sum()), here.get(group, Sum()))
 
