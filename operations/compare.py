@@ -28,7 +28,8 @@ class Place:
     def __str__(self) -> str:
         at = self.position
         where = f" of {self.record[0]}[{self.record[1]}]" if self.record else ""
-        log = ", log {:X}/{:X}".format(*divmod(at.log[1], 1 << 32)) if at.log[1] else ""
+        is_lsn = at.log[1] > at.offset  # MongoDB's changes have an offset there
+        log = ", log {:X}/{:X}".format(*divmod(at.log[1], 1 << 32)) if is_lsn else ""
         done = "deleted" if self.deleted else "landed"
         return f"{done} at epoch {at.epoch}, offset {at.offset}{where}{log}, committed {self.source_time.isoformat()}"
 

@@ -14,7 +14,7 @@ import orjson
 from schemas.change import Change, Key, Op
 from schemas.errors import BadRecord
 from schemas.position import Position
-from schemas.postgres import Decode, operation
+from schemas.postgres import Decode, Envelope, operation
 from schemas.record import key_fields, row_decoder
 from schemas.tables import Table
 from schemas.values import shape, timestamp
@@ -28,10 +28,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def decoder(table: Table) -> Decode:
     """A function (key, envelope, epoch, offset) → Change for one captured collection; it raises BadRecord.
 
-    A change's place is its offset alone: Debezium hands on the ordinal of the cluster time, but in place of its
-    seconds the server's wall clock, and two clocks together make no order
-    (SourceInfo.timestamp() in Debezium's connector). An update comes with the document as it was when it was looked up;
-    without one where it was gone by then, and its delete follows.
+    An update comes with the document as it was when it was looked up; without one where it was gone by then, and its
+    delete follows.
     """
     decode_row = row_decoder(table.columns)
     decode_key = row_decoder(tuple(table.column(name) for name in table.key))
@@ -44,12 +42,25 @@ def decoder(table: Table) -> Decode:
             table=table,
             key=_key(decode_key, key),
             op=op,
-            position=Position(epoch, offset, read=True),
+            position=position(envelope, epoch, offset),
             source_time=timestamp(envelope["source"]["ts_us"]),
             row=None if op is Op.DELETE else decode_row(document(after)),
         )
 
     return decode
+
+
+def position(envelope: Envelope, epoch: int, offset: int) -> Position:
+    """The change's position: its place in the log is (cluster time, offset). All changes of a transaction have one cluster
+    time, and their offsets order them; a change of an earlier time is a repeat, or was sent late, and is skipped.
+
+    The cluster time is one number of 63 bits: its ordinal, an INT32 in Debezium's schema, behind its seconds.
+    """
+    at = cluster_time(envelope)
+    if at is None:
+        return Position(epoch, offset, read=True)
+    seconds, ordinal = at
+    return Position(epoch, offset, log=((seconds << 31) + ordinal, offset))
 
 
 def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> datetime | None:

@@ -13,7 +13,8 @@ class Position(NamedTuple):
              so offsets order all changes of a key, snapshots included.
     version  orders what enrichment emits for one captured record (`enrichment_version`); 0 elsewhere.
     log      where Postgres' log holds the change: (end of the previous commit, LSN); (0, LSN) in the first transaction
-             behind a snapshot, for which Debezium knows no previous commit; (0, 0) for a read.
+             behind a snapshot, for which Debezium knows no previous commit. For MongoDB (cluster time, offset). (0, 0)
+             for a read.
     read     a snapshot read: ordered by its offset alone, as it has no place in the log.
     """
 

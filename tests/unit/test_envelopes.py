@@ -86,11 +86,44 @@ def product(key=PRODUCT_KEY, op="c", after=PRODUCT):
     return mongo.decoder(PRODUCTS)(key, {"op": op, "after": after, "source": CLUSTER}, 1, 7)
 
 
-def test_a_document_becomes_a_row_whose_place_is_its_offset_alone():
+def test_a_document_becomes_a_row_at_its_cluster_time():
     change = product()
     assert change.key == ("t", "s")
     assert change.row[4:] == (Decimal("19.9000"), "BRL", 3, datetime(2017, 7, 14, 2, 40, 0, 1000, UTC))
-    assert change.position == (1, 7, 0, (0, 0), True)
+    assert change.position == (1, 7, 0, ((1_500_000_000 << 31) + 2, 7), False)
+
+
+def test_a_document_that_a_snapshot_reads_has_an_offset_but_no_cluster_time():
+    assert product(op="r").position == (1, 7, 0, (0, 0), True)
+
+
+def test_a_cluster_time_of_the_next_century_fits_a_column_of_64_bits():
+    source = CLUSTER | {"ts_ms": (2**32 - 1) * 1000, "ord": 2**31 - 1}
+    assert mongo.position({"op": "u", "source": source}, 1, 7).log[0] < 2**63
+
+
+@pytest.mark.parametrize(("op", "after"), [("u", PRODUCT), ("d", None)])
+def test_a_change_that_a_paused_task_sends_late_is_skipped(op, after):
+    landed = mongo.position({"op": "u", "source": CLUSTER | {"ord": 3}}, 1, 7)
+    late = mongo.position({"op": op, "source": CLUSTER}, 1, 8)
+    assert not late.wins_over(landed)
+    assert mongo.position({"op": op, "source": CLUSTER | {"ord": 4}}, 1, 8).wins_over(landed)
+
+
+def test_changes_of_one_transaction_share_a_cluster_time_and_are_ordered_by_their_offsets():
+    first, second = (mongo.position({"op": "u", "source": CLUSTER}, 1, offset) for offset in (7, 8))
+    assert second.wins_over(first)
+
+
+def test_a_snapshot_read_of_a_document_leaves_late_changes_known_as_such():
+    landed = mongo.position({"op": "u", "source": CLUSTER | {"ord": 3}}, 1, 7)
+    read = mongo.position({"op": "r", "source": CLUSTER}, 1, 8).replacing(landed)
+    assert not mongo.position({"op": "u", "source": CLUSTER}, 1, 9).wins_over(read)
+
+
+def test_a_change_captured_with_a_wall_time_is_ordered_by_its_offset():
+    at = mongo.position({"op": "u", "source": CLUSTER | {"wallTime": 1_500_000_000_123}}, 1, 8)
+    assert at == (1, 8, 0, (0, 0), True)
 
 
 @pytest.mark.parametrize("number", [3, {"$numberInt": "3"}, {"$numberLong": "3"}])
