@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from pymongo.database import Database
 
 from connectors.connect import Connect
@@ -248,11 +248,8 @@ def committed(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, in
     """The offsets that a consumer group has committed of the partitions in `wanted`; none when nobody answers."""
     if not wanted:
         return {}
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*at) for at in wanted])
-    admin = clients.admin(bootstrap)
-    (future,) = admin.list_consumer_group_offsets([asked], request_timeout=clients.TIMEOUT).values()
     try:
-        found = future.result(clients.TIMEOUT).topic_partitions
-    except (KafkaException, TimeoutError):  # its coordinator moves, or the group has never been
+        found = clients.observer(bootstrap, group).committed([TopicPartition(*at) for at in wanted], clients.TIMEOUT)
+    except KafkaException:  # its coordinator moves, or the group has never been
         return {}
     return {(each.topic, each.partition): max(0, each.offset) for each in found}

@@ -62,3 +62,14 @@ def test_migrations_of_your_own_follow_the_last_of_ours(chain):
     followed = re.search(rf'# migrations/{chain}/versions/\w+\.py\n.*?down_revision = "\d+", "(\d+)"', page, re.DOTALL)
     last = max(path.stem for path in (ROOT / "migrations" / chain / "versions").glob("0*.py"))
     assert followed and last.startswith(followed[1]), f"the page follows {followed and followed[1]}, the last is {last}"
+
+
+def test_every_test_that_the_page_of_faults_names_exists():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "faults.md").read_text())
+    assert len(named) > 100, "the pattern is out of date"
+    missing = [f"{path}::{name}" for path, name in named if not defines(ROOT / path, name)]
+    assert missing == []
+
+
+def defines(path: Path, name: str) -> bool:
+    return path.exists() and re.search(rf"^ *def {name}\(", path.read_text(), re.MULTILINE) is not None
