@@ -51,8 +51,9 @@ def decoder(table: Table) -> Decode:
 
 
 def position(envelope: Envelope, epoch: int, offset: int) -> Position:
-    """The change's position: its place in the log is (cluster time, offset). All changes of a transaction have one cluster
-    time, and their offsets order them; a change of an earlier time is a repeat, or was sent late, and is skipped.
+    """The change's position: its place in the log is (cluster time, offset). All changes of a transaction have one
+    cluster time, and their offsets order them; a change of an earlier time is a repeat, or was sent late, and is
+    skipped.
 
     The cluster time is one number of 63 bits: its ordinal, an INT32 in Debezium's schema, behind its seconds.
     """
