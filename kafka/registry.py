@@ -72,6 +72,18 @@ class Registry:
             raise HeadraceError(f"the schema registry refused a schema for {subject}: {_reason(answer)}")
         return int(answer.json()["id"])
 
+    def latest(self, subject: str) -> tuple[int, Schema]:
+        """The newest schema under `subject`, behind its id.
+
+        Raises HeadraceError where there is none, Unavailable when the registry does not answer.
+        """
+        answer = self._ask("GET", f"/subjects/{subject}/versions/latest")
+        if answer.status_code != httpx.codes.OK:
+            raise HeadraceError(f"the schema registry has no schema for {subject}: {_reason(answer)}")
+        found = answer.json()
+        schema: Schema = orjson.loads(found["schema"])
+        return int(found["id"]), schema
+
     def close(self) -> None:
         """Closes the connections to the registry."""
         self._http.close()

@@ -1,8 +1,9 @@
-"""`headrace verify --repair`: what differs is mended by the way that every change goes, never by writing a row here.
+"""`headrace verify --repair`: what differs is mended by records that travel as every change does.
 
-1. A row that only reporting has is marked as deleted there, if it still stands where it stood; at a position that every
-   later change of its key is above. An event can't be marked and is never overwritten: one that is wrong goes. What it
-   was is kept in `headrace.repair` first: who, when, key and row.
+1. A row that only reporting has gets a delete record in its topic (operations/delete_records.py), so that a rebuild
+   doesn't bring it back, and is marked as deleted in reporting, if it is still at the position at which it was seen;
+   every later change of its key is above that. An event can't be marked and is never overwritten: one that is wrong is
+   deleted. What it was is kept in `headrace.repair` first: who, when, key and row.
 2. Rows that the source has are asked of Debezium again: an incremental snapshot of exactly these keys. They travel as
    every change does, enrichment included, and land at newer positions.
 3. The keys are compared again, each time behind a barrier, until they are equal or the deadline has come.
@@ -20,10 +21,12 @@ from psycopg import sql
 
 from connectors.admin import signal_rows
 from kafka import clients
+from kafka.registry import Registry
 from operations import connections
 from operations.barrier import Hops
 from operations.compare import Difference
 from operations.comparing import Result, Sides, differing, settle
+from operations.delete_records import deletable, write_deletes
 from operations.queries import in_source
 from operations.rows import Report
 from operations.settings import Settings
@@ -43,17 +46,21 @@ def repair(  # noqa: PLR0913
     captured again, too: a line may wait for a decision that was lost. What can't be mended from here stays in it
     (`beyond_repair`)."""
     end = time.monotonic() + deadline_s
-    with closing(connections.report(settings, "retention", hops.report.generation)) as remover:
-        for table in result.tables:
-            for found in table.different:
-                if found.source is None or found.table.mode is Mode.EVENT:
-                    reached = min(clients.end_offsets(hops.bootstrap, found.table.captured_topics).values())
+    with (
+        closing(connections.report(settings, "retention", hops.report.generation)) as remover,
+        closing(Registry(settings.registry.url)) as registry,
+        connections.oltp(settings, "cdc_reader") as source,
+    ):
+        for each in result.tables:
+            table, phantoms = each.table, deletable(each.different)
+            back = write_deletes(hops.bootstrap, registry, phantoms, sides.source(table))
+            for found in each.different:
+                if found not in back and (found.source is None or table.mode is Mode.EVENT):
+                    reached = min(clients.end_offsets(hops.bootstrap, table.captured_topics).values())
                     take_away(found, hops.report, remover, reached=reached, by=by)
-    with connections.oltp(settings, "cdc_reader") as source:
-        for table in result.tables:
-            captured = [each for each in (*table.different, *table.unsettled) if each.source is not None]
-            for condition in conditions(table.table, captured):
-                signal_rows(source, f"{table.table.schema}.{table.table.relation}", condition)
+            captured = [found for found in (*each.different, *each.unsettled) if found.source is not None]
+            for condition in conditions(table, [*captured, *back]):
+                signal_rows(source, f"{table.schema}.{table.relation}", condition)
     return _after(result, sides, end)
 
 

@@ -2,20 +2,39 @@
 
 import secrets
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pymongo
 import pytest
 from bson import Decimal128
+from eventually import eventually
+from landing import GENERATION, Landing, landing_line
 from pymongo import monitoring
 
+from kafka import spans
+from kafka.dead_letters import record
+from kafka.decoding import Decoding
+from kafka.registry import Registry
 from operations import connections
+from operations.compare import Difference
+from operations.comparing import Result, Sides, TableResult
 from operations.expected import EnrichedSource
-from operations.rows import KEYS_AT_ONCE, CatalogSource, PostgresSource
+from operations.repair import repair
+from operations.rows import KEYS_AT_ONCE, CatalogSource, PostgresReport, PostgresSource
 from operations.scope import Scope
 from operations.settings import Settings
-from schemas.tables import ORDER_LINES
+from schemas.change import Op
+from schemas.deletion import delete_value
+from schemas.errors import HeadraceError
+from schemas.position import Position
+from schemas.postgres import decoder
+from schemas.record import key_bytes
+from schemas.tables import ORDER_LINES, ORDERS, Table
+from sinks.memory import MemoryReporting
+from sinks.port import Batch
 
 NOW = datetime.now(UTC)
 MONTH = NOW.date().replace(day=1)
@@ -91,3 +110,113 @@ def test_rows_are_enriched_from_the_entries_of_their_own_products_alone(
     names = [column.name for column in ORDER_LINES.all_columns]
     assert [row[names.index("product_name")] for row in rows] == ["Lamp"] * (KEYS_AT_ONCE + 1)
     assert documents.read == 2  # once for every 200 rows
+
+
+# Rows that only reporting has
+
+
+class Rows:
+    """A source that has some of the rows that reporting has, and no other."""
+
+    def __init__(self, report: PostgresReport, *order_ids: str) -> None:
+        self._report, self._has = report, order_ids
+
+    def rows(self, table: Table, scope: Scope) -> Iterator[Any]:
+        return (row for row in self._report.rows(table, scope) if row[2] in self._has)
+
+
+@pytest.fixture(scope="module")
+def generation(settings: Settings) -> None:
+    from operations import migrate
+
+    migrate.migrate_reporting(settings, GENERATION)
+
+
+@pytest.fixture
+def line(settings: Settings, generation: None) -> Iterator[Landing]:
+    with landing_line(settings) as line:
+        yield line
+
+
+def rebuilt(line: Landing) -> set[str]:
+    """The orders that a rebuild has: every record of the topic, landed from its beginning."""
+    decoding, memory = Decoding(line.registry, [line.table]), MemoryReporting()
+    for came in map(record, spans.everything(line.bootstrap, line.topic)):
+        change = decoding.change(came.topic, came.key, came.value, came.headers, came.offset)
+        assert change is not None
+        memory.land(Batch(changes=[change], checkpoints={}))
+    return {str(key[2]) for key, stored in memory.rows(line.table).items() if stored.row is not None}
+
+
+def repaired(line: Landing, order_id: str, source: Any) -> Result:
+    """What a repair makes of an order that verification has found in reporting alone."""
+    with (
+        connections.open_hops(line.settings) as hops,
+        psycopg.connect(line.conninfo, autocommit=True) as connection,
+    ):
+        report = PostgresReport(connection, GENERATION)
+        key = (line.name, date(2026, 11, 1), order_id)
+        (row,) = report.rows(line.table, Scope(keys=(key,)))
+        found = Difference(
+            table=line.table, key=key, source=None, report=row, place=report.places(line.table, [key])[key]
+        )
+        result = Result(
+            tables=[
+                TableResult(table=line.table, source=1, report=2, tenants={line.name}, different=[found], unsettled=[])
+            ],
+            seconds=0,
+            through={},
+        )
+        worker = line.workers[-1]
+
+        def barrier() -> dict[Any, Any]:
+            line.drain(worker)
+            return {}
+
+        sides = Sides(source=lambda _: source(report), report=report, barrier=barrier)
+        return repair(line.settings, result, replace(hops, report=report), sides, by="test", deadline_s=0)
+
+
+def test_a_row_that_only_reporting_has_comes_back_by_no_rebuild(line: Landing) -> None:
+    line.put("phantom", "c")
+    line.put("real", "c")
+    line.drain(line.worker())
+    assert repaired(line, "phantom", lambda report: Rows(report, "real")).equal
+    assert line.statuses() == {"phantom": "(deleted)", "real": "placed"}
+    assert rebuilt(line) == {"real"}
+
+    line.put("phantom", "c")  # the source has it after all, later
+    line.drain(line.workers[-1])
+    assert line.statuses()["phantom"] == "placed"
+    assert rebuilt(line) == {"phantom", "real"}
+
+
+def test_a_row_that_a_snapshot_has_read_is_deleted_behind_that(line: Landing) -> None:
+    line.put("phantom", "r")
+    line.drain(line.worker())
+    assert repaired(line, "phantom", Rows).equal
+    assert rebuilt(line) == set()
+
+
+def test_a_delete_record_is_what_capture_would_have_written(capture: Settings, tenant: str) -> None:
+    """By the schemas that the running Debezium has registered."""
+    order_with_lines(capture, tenant, 1)
+    registry = Registry(capture.registry.url)
+    landed, at = Position(1, 7, log=(100, 120)), datetime.now(UTC)
+    for table in (ORDERS, ORDER_LINES):
+        schema_id, schema = eventually(lambda table=table: latest(registry, table))
+        datum = registry.decode(delete_value(schema_id, schema, landed, at))
+        key = (tenant, MONTH, "o", 1)[: len(table.key)]
+        change = decoder(table)(key_bytes(table, key), datum, 1, 8)
+        assert (change.op, change.key, change.row, change.source_time) == (Op.DELETE, key, None, at)
+        assert change.position.wins_over(landed)
+        assert not landed._replace(offset=9).wins_over(change.position)  # a repeat of the row
+        assert Position(1, 9, log=(100, 128)).wins_over(change.position)  # the next change of the same transaction
+    registry.close()
+
+
+def latest(registry: Registry, table: Table) -> tuple[int, dict[str, Any]] | None:
+    try:
+        return registry.latest(f"{table.captured_topics[0]}-value")
+    except HeadraceError:
+        return None  # nothing has been captured yet
