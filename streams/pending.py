@@ -7,7 +7,7 @@ topic, acked). It is kept as the bytes that were captured: deciding it is enrich
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from kafka.dead_letters import Record
 from schemas.position import Position
@@ -137,6 +137,10 @@ class Waiting:
             del same[line.key]
             if not same:
                 del self._unknown[line.wait.product]
+        # A finished line holds its captured bytes: the heap must not outgrow the keys that wait.
+        if len(self._due) > 2 * len(self._by_key):
+            self._due = [each for each in self._due if not each[2].done]
+            heapify(self._due)
 
     def _drop_finished(self) -> None:
         while self._held and (self._held[0].done or self._held[0].written):

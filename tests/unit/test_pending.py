@@ -127,6 +127,26 @@ def test_nothing_stays_in_memory_of_lines_that_are_finished():
     assert len(found._unknown[LAMP]) == 1
 
 
+def test_lines_that_newer_changes_have_replaced_leave_memory_while_the_catalog_stands_still():
+    found = Waiting()
+    for offset in range(20_000):
+        found.track(line(offset, b"%d" % (offset % 3), due=100))
+    assert len(found) == 3
+    assert len(found._due) + found.held <= 12
+
+
+def test_deleted_lines_leave_memory_while_the_catalog_stands_still():
+    found = waiting(*(line(offset, b"%d" % offset) for offset in range(100)))
+    for offset in range(100):
+        found.supersede(b"%d" % offset, Position(1, 200 + offset, log=(200 + offset, 200 + offset)))
+    assert (len(found._due), found.held) == (0, 0)
+
+
+def test_what_waits_is_found_whatever_has_been_replaced_before_it():
+    found = waiting(*(line(offset, b"%d" % (offset % 3), due=offset) for offset in range(100)))
+    assert offsets(found.ripe(1_000, [])) == [97, 98, 99]
+
+
 def written(offset, key=b"k"):
     return record(50 + offset, key, headers=[(pending_topic.ORIGIN_OFFSET, b"%d" % offset)])
 
