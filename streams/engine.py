@@ -174,12 +174,11 @@ class Engine:
         key = record.key or b""
         if enriched.wait is None:
             earlier = partition.waiting.supersede(key, change.position)
-            if earlier is not None:
-                self._end(earlier)
         else:
-            partition.waiting.track(
-                Line(record=record, key=key, position=change.position, wait=enriched.wait, taken_at=now)
-            )
+            line = Line(record=record, key=key, position=change.position, wait=enriched.wait, taken_at=now)
+            earlier = partition.waiting.track(line)
+        if earlier is not None:
+            self._end(earlier)
 
     def _decide(self, line: Line) -> bool:
         change = self._change(line.record)
@@ -205,45 +204,51 @@ class Engine:
         self._refused = True
 
     def _end(self, line: Line) -> None:
-        """The tombstone of a line that was written down."""
-        if line.recorded:
-            record = line.record
-            headers = pending_topic.headers(record)
-            self.outlet.send(self.wiring.pending, record.partition, record.key, None, headers)
+        """Send the tombstone of a line that was written down."""
+        if line.written is not None:
+            self._bury(line.record, line.written)
+
+    def _bury(self, line: Record, key: bytes) -> None:
+        self.outlet.send(self.wiring.pending, line.partition, key, None, pending_topic.headers(line))
 
     async def _write_down(self, partition: Partition) -> None:
         bounds = self.bounds
         lines = partition.waiting.overdue(time.monotonic(), count=bounds.held, age=bounds.seconds)
         if not lines:
             return
-        for line in lines:
+        keys = [pending_topic.key(line.record) for line in lines]
+        for line, key in zip(lines, keys, strict=True):
             record = line.record
             headers = pending_topic.headers(record)
-            self.outlet.send(self.wiring.pending, record.partition, record.key, record.value, headers)
+            self.outlet.send(self.wiring.pending, record.partition, key, record.value, headers)
         await self._confirmed()
-        for line in lines:
-            partition.waiting.wrote(line)
+        for line, key in zip(lines, keys, strict=True):
+            partition.waiting.wrote(line, key)
 
     async def _read_pending(self, partition: Partition) -> None:
         wiring = self.wiring
         found = await asyncio.to_thread(
             pending_topic.read, wiring.bootstrap, wiring.pending, partition.number, wiring.lines
         )
-        for record, safe in found:
-            try:
-                self._recall(partition, record, safe=safe)
-            except BadRecord as error:
-                self._refuse(record, error)
+        self._recall(partition, found)
         await self._confirmed()
 
-    def _recall(self, partition: Partition, record: Record, *, safe: bool) -> None:
+    def _recall(self, partition: Partition, found: pending_topic.Found) -> None:
+        for record, written in found.waiting:
+            try:
+                self._wait_again(partition, record, written)
+            except BadRecord as error:
+                self._refuse(record, error)
+        for record, key in found.obsolete:
+            self._bury(record, key)
+
+    def _wait_again(self, partition: Partition, record: Record, written: bytes | None) -> None:
         change = self._change(record)
         if change is None:
             return
         wait = self._enrich(change, self.catalog).wait or _AT_ONCE
         key = record.key or b""
-        line = Line(record=record, key=key, position=change.position, wait=wait, taken_at=0.0)
-        line.written, line.recorded = safe, True
+        line = Line(record=record, key=key, position=change.position, wait=wait, taken_at=0.0, written=written)
         partition.waiting.track(line)
 
     async def _confirmed(self) -> None:

@@ -19,8 +19,8 @@ from streams.enrich import Wait
 class Line:
     """One undecided line. `taken_at` in seconds of a monotonic clock.
 
-    `written`: the pending topic holds this line; `recorded`: it holds this line or an older one of its key, so a
-    tombstone is due; `done`: decided, or no longer the newest of its key.
+    `written`: the key of its record in the pending topic, which needs a tombstone once the line is finished; None
+    while it is held. `done`: decided, or no longer the newest of its key.
     """
 
     record: Record
@@ -28,8 +28,7 @@ class Line:
     position: Position
     wait: Wait
     taken_at: float
-    written: bool = False
-    recorded: bool = False
+    written: bytes | None = None
     done: bool = False
 
 
@@ -60,17 +59,17 @@ class Waiting:
     def track(self, line: Line) -> Line | None:
         """Takes an undecided line in the order of its partition. Returns the line of its key that it replaces.
 
-        A repeat from before the line that waits under its key never lands, so it is not waited for.
+        A repeat from before the line that waits under its key never lands, so it is not waited for; nor is the same
+        record again, which was written down and is delivered once more as its ack was not committed.
         """
         earlier = self._by_key.get(line.key)
         if earlier is not None:
-            if not _covers(line.position, earlier.position):
+            if _same(line.position, earlier.position) or not _covers(line.position, earlier.position):
                 return None
             self._finish(earlier)
             line.position = line.position.replacing(earlier.position)
-            line.recorded = line.recorded or earlier.recorded
         self._by_key[line.key] = line
-        if not line.written:
+        if line.written is None:
             self._held.append(line)
         self._await(line)
         return earlier
@@ -119,9 +118,9 @@ class Waiting:
                 found.append(line)
         return found
 
-    def wrote(self, line: Line) -> None:
-        """The line's pending record is confirmed."""
-        line.written = line.recorded = True
+    def wrote(self, line: Line, key: bytes) -> None:
+        """The line's pending record, of this key, is confirmed."""
+        line.written = key
 
     def _await(self, line: Line) -> None:
         if line.wait.due is None:
@@ -143,8 +142,12 @@ class Waiting:
             heapify(self._due)
 
     def _drop_finished(self) -> None:
-        while self._held and (self._held[0].done or self._held[0].written):
+        while self._held and (self._held[0].done or self._held[0].written is not None):
             self._held.popleft()
+
+
+def _same(position: Position, other: Position) -> bool:
+    return (position.epoch, position.offset) == (other.epoch, other.offset)
 
 
 def _covers(position: Position, earlier: Position) -> bool:

@@ -1,12 +1,17 @@
 """The pending topic: undecided lines written down, so that an ack need not wait for the catalog.
 
-Keyed and partitioned as the lines. A record holds the captured value byte for byte, and the line's offset in a
-header; a tombstone with the offset of the line that is finished ends it.
+A record is in its line's partition. Its key is the line's key and the line's position, so that two workers that write
+lines of one key never compact over each other: a worker that has lost its partition may still write. Its value is the
+captured value, byte for byte. A tombstone ends the record of its own key.
+
+Records of earlier versions have the line's key alone; they are read as well, and written again where a later record
+of that key would compact them away.
 """
 
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
@@ -18,50 +23,84 @@ from streams.reading import read_some
 
 ORIGIN_OFFSET = "headrace-origin-offset"
 _READ_TIMEOUT = 30.0
+_At = tuple[int, int]  # epoch, offset
+
+
+Written = tuple[Record, bytes]
+"""A line as it was captured, and the key of its pending record."""
+
+
+class Found(NamedTuple):
+    """What a partition of the pending topic holds.
+
+    waiting    the newest line of each key, oldest first, and the key of its record; None: it has to be written again.
+    obsolete   records of lines that a newer one has replaced: each needs a tombstone.
+    """
+
+    waiting: list[tuple[Record, bytes | None]]
+    obsolete: list[Written]
+
+
+def key(line: Record) -> bytes:
+    """The key of a line's pending record."""
+    return (line.key or b"") + _suffix(epoch(line.headers), line.offset)
 
 
 def headers(line: Record) -> Headers:
-    """The headers of a line's pending record, and of its tombstone: the line's own, and where it stands."""
+    """The headers of a line's pending record, and of its tombstone: the line's own, and its offset."""
     return [*line.headers, (ORIGIN_OFFSET, str(line.offset).encode())]
 
 
-def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> list[tuple[Record, bool]]:
-    """The lines that wait in one partition, oldest first, as they stood in `lines_topic`; and whether each still has
-    its record in the topic (False where a tombstone of an older line stands behind it: it has to be written again).
+def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> Found:
+    """What one partition holds, its lines as they were in `lines_topic`.
 
     Raises Unavailable when Kafka does not deliver the partition to its end.
     """
-    found = remaining(_all(bootstrap, topic, partition))
-    return [(replace(line, topic=lines_topic), safe) for line, safe in found]
+    return remaining(_all(bootstrap, topic, partition), lines_topic)
 
 
-def remaining(records: Iterator[Record]) -> list[tuple[Record, bool]]:
-    """The pending records that no tombstone has ended, in the order of their lines, with the line's own offset.
-
-    The newest line of a key counts, not the last record: a worker that lost its partition may still write.
-    """
-    found: dict[bytes, tuple[tuple[int, int], Record, bool]] = {}
+def remaining(records: Iterator[Record], lines_topic: str) -> Found:
+    """What pending records, in their order, leave: the newest line of a key counts, whichever was written last."""
+    newest: dict[bytes, tuple[_At, Written]] = {}
+    kept: dict[bytes, tuple[_At, Record]] = {}  # by pending key: what compaction keeps, without the captured bytes
     for each in records:
         at = _origin(each)
         if each.key is None or at is None:
             continue
-        known = found.get(each.key)
+        line = _line(each, lines_topic, *at)
+        name = line.key or b""
+        known = newest.get(name)
         if each.value is not None:
+            kept[each.key] = (at, replace(line, value=None))
             if known is None or at >= known[0]:
-                found[each.key] = (at, _line(each, at[1]), True)
-        elif known is not None and at >= known[0]:
-            del found[each.key]
-        elif known is not None:
-            found[each.key] = (*known[:2], False)
-    return [(line, safe) for _, line, safe in sorted(found.values(), key=lambda each: each[0])]
+                newest[name] = (at, (line, each.key))
+        else:
+            kept.pop(each.key, None)
+            if known is not None and at >= known[0]:
+                del newest[name]
+    return _found(newest, kept)
 
 
-def _line(written: Record, offset: int) -> Record:
+def _found(newest: dict[bytes, tuple[_At, Written]], kept: dict[bytes, tuple[_At, Record]]) -> Found:
+    waiting: list[tuple[Record, bytes | None]] = []
+    for at, (line, written) in sorted(newest.values(), key=lambda each: each[0]):
+        safe = written in kept and kept[written][0] == at
+        waiting.append((line, written if safe else None))
+    safely = {written for _, written in waiting}
+    return Found(waiting, [(line, written) for written, (_, line) in kept.items() if written not in safely])
+
+
+def _line(written: Record, topic: str, epoch: int, offset: int) -> Record:
     own = [(name, value) for name, value in written.headers if name != ORIGIN_OFFSET]
-    return replace(written, offset=offset, headers=own)
+    name = (written.key or b"").removesuffix(_suffix(epoch, offset))
+    return replace(written, topic=topic, key=name, offset=offset, headers=own)
 
 
-def _origin(written: Record) -> tuple[int, int] | None:
+def _suffix(epoch: int, offset: int) -> bytes:
+    return b"@%d/%d" % (epoch, offset)
+
+
+def _origin(written: Record) -> _At | None:
     offset = dict(written.headers).get(ORIGIN_OFFSET)
     try:
         return (epoch(written.headers), int(offset)) if offset is not None else None

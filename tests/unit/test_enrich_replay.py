@@ -41,6 +41,7 @@ class Topics:
     enriched: list[Change] = field(default_factory=list)
     pending: list[Record] = field(default_factory=list)
     acked: int = 0
+    written: int = 0
     queued: list[tuple[str, Record | Change]] = field(default_factory=list)
 
     def change(self, _topic, _key, _value, _headers, offset):
@@ -50,7 +51,8 @@ class Topics:
         if topic == WIRING.enriched:
             self.queued.append((topic, value))
             return
-        offset = len(self.pending)
+        self.written += 1
+        offset = self.written
         written = Record(
             topic=topic, partition=partition, offset=offset, timestamp=0, key=key, value=value, headers=list(headers)
         )
@@ -60,6 +62,11 @@ class Topics:
         for topic, what in self.queued:
             (self.enriched if topic == WIRING.enriched else self.pending).append(what)
         self.queued.clear()
+
+    def compact(self):
+        """Of each key the last record stays."""
+        last = {each.key: each.offset for each in self.pending}
+        self.pending = [each for each in self.pending if last[each.key] == each.offset]
 
     def record(self, offset):
         key = repr(self.lines[offset].key).encode()
@@ -91,8 +98,8 @@ class Run:
     async def load(self):
         # As `load` does, from the list instead of the topic.
         partition = self.engine.partitions[0]
-        for record, safe in pending_topic.remaining(iter(self.topics.pending)):
-            self.engine._recall(partition, replace(record, topic="lines"), safe=safe)
+        self.engine._recall(partition, pending_topic.remaining(iter(self.topics.pending), "lines"))
+        await self.topics.confirmed()
         self.engine._loaded.set()
 
     def read(self, step):
@@ -153,6 +160,32 @@ def expected(lines, entries):
     return rows
 
 
+def test_a_stalled_workers_late_write_does_not_compact_a_newer_line_away():
+    """It goes on when another has its partition: what it writes down last is not what waits."""
+    topics = Topics(lines=[line(offset, "ghost", 5, number=1, deleted=False) for offset in range(2)])
+
+    async def live():
+        zombie = Run(topics, [], Bounds())
+        await zombie.load()
+        await zombie.take(1)
+        survivor = Run(topics, [], AT_ONCE)
+        await survivor.load()
+        await survivor.take(2)
+        zombie.engine.bounds = AT_ONCE
+        await zombie.engine.look_again()
+        topics.compact()
+        heir = Run(topics, [], AT_ONCE)
+        await heir.load()
+        await heir.engine.look_again()
+        topics.compact()
+        return heir
+
+    (waits,) = asyncio.run(live()).engine.partitions[0].waiting._by_key.values()
+    assert waits.record.offset == 1
+    assert [each.value for each in topics.pending if each.value is not None] == [b"x"]
+
+
+AT_ONCE = Bounds(held=0, seconds=0.0)
 SKUS = ("lamp", "vase")
 
 
@@ -175,7 +208,8 @@ priced = st.tuples(st.sampled_from((*SKUS, "ghost")), st.integers(0, 30), st.int
 lines = st.builds(captured, st.lists(priced, min_size=1, max_size=8).map(changes), st.integers(0, 8), st.integers(0, 8))
 valid = st.tuples(st.sampled_from(SKUS), st.integers(0, 30))
 entries = st.lists(valid, max_size=5, unique_by=lambda each: each).map(price_history)
-steps = st.lists(st.sampled_from(["take 1", "take 3", "catalog", "beat", "look", "commit", "kill"]), max_size=40)
+STEPS = ("take 1", "take 3", "catalog", "beat", "look", "commit", "kill", "compact")
+steps = st.lists(st.sampled_from(STEPS), max_size=40)
 
 
 # A repeat lands as provisional while the first one waits as pending: it must be decided at the repeat's offset.
@@ -210,6 +244,8 @@ def test_the_same_topics_give_the_same_rows_whatever_happens_in_between(found, k
                     await run.engine.look_again()
                 case ["commit"]:
                     run.commit()
+                case ["compact"]:
+                    topics.compact()
                 case ["kill"]:
                     event("killed")
                     run.start()
@@ -226,7 +262,7 @@ def test_the_same_topics_give_the_same_rows_whatever_happens_in_between(found, k
     began = time.monotonic()
     run = asyncio.run(live())
     assert {key: change.row for key, change in landed(topics.enriched).items()} == expected(found, known)
-    still = [line for line, _ in pending_topic.remaining(iter(topics.pending))]
+    still = [line for line, _ in pending_topic.remaining(iter(topics.pending), "lines").waiting]
     ghosts = {repr(c.key).encode() for c in landed(topics.enriched).values() if c.row and c.row[-1] == "pending"}
     assert {each.key for each in still} <= ghosts, "a decided line still waits in the pending topic"
     if not ghosts:

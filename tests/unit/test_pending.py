@@ -1,6 +1,7 @@
 """What a partition owes: waiting lines, the ack they hold back, and what the pending topic says after a crash."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kafka.dead_letters import Record
 from schemas.position import Position
@@ -53,7 +54,7 @@ def test_a_line_decided_out_of_order_does_not_ack_the_one_before_it():
 def test_a_written_line_holds_nothing_back_but_still_waits():
     only = line(3)
     found = waiting(only)
-    found.wrote(only)
+    found.wrote(only, b"k@1/3")
     assert found.first_held() is None
     assert offsets(found.ripe(100, [])) == [3]
 
@@ -79,13 +80,12 @@ def test_a_newer_change_of_the_line_replaces_the_one_that_waits():
     assert offsets(found.ripe(100, [])) == [8]
 
 
-def test_a_newer_change_takes_over_the_tombstone_but_is_not_written_by_it():
-    older, newer = line(3), line(8)
-    found = waiting(older)
-    found.wrote(older)
-    found.track(newer)
-    assert (newer.written, newer.recorded) == (False, True)
-    assert found.first_held() == 8
+def test_a_line_that_was_written_down_and_is_delivered_again_stays_written():
+    written, again = line(3), line(3)
+    found = waiting(written)
+    found.wrote(written, b"k@1/3")
+    assert found.track(again) is None
+    assert (found.first_held(), written.done) == (None, False)
 
 
 def test_a_repeat_from_before_the_waiting_line_is_not_waited_for():
@@ -148,34 +148,58 @@ def test_what_waits_is_found_whatever_has_been_replaced_before_it():
 
 
 def written(offset, key=b"k"):
-    return record(50 + offset, key, headers=[(pending_topic.ORIGIN_OFFSET, b"%d" % offset)])
+    own = record(offset, key)
+    return record(50, pending_topic.key(own), headers=[(pending_topic.ORIGIN_OFFSET, b"%d" % offset)])
 
 
 def tombstone(offset, key=b"k"):
-    return record(90, key, None, headers=[(pending_topic.ORIGIN_OFFSET, b"%d" % offset)])
+    return replace(written(offset, key), value=None)
+
+
+def earlier_version(of, key=b"k"):
+    """The same under the line's key alone."""
+    return replace(of, key=key)
 
 
 def remaining(*records):
-    return [(each.offset, safe) for each, safe in pending_topic.remaining(iter(records))]
+    """The offsets of the lines that wait, those that have to be written again, and the obsolete keys."""
+    found = pending_topic.remaining(iter(records), "lines")
+    waits = [each.offset for each, _ in found.waiting]
+    return waits, [each.offset for each, key in found.waiting if key is None], [key for _, key in found.obsolete]
 
 
-def test_a_written_line_is_found_again_with_its_own_offset():
-    assert remaining(written(7)) == [(7, True)]
+def test_a_written_line_is_found_again_as_it_was_captured():
+    (found,), obsolete = pending_topic.remaining(iter([written(7)]), "lines")
+    assert found == (record(7), b"k@1/7")
+    assert obsolete == []
 
 
 def test_a_tombstone_ends_its_line():
-    assert remaining(written(7), tombstone(7)) == []
+    assert remaining(written(7), tombstone(7)) == ([], [], [])
 
 
 def test_a_tombstone_of_an_older_line_does_not_end_a_newer_one():
-    """A worker that lost its partition may still finish what it held; the survivor has to be written again."""
-    assert remaining(written(9), tombstone(7)) == [(9, False)]
+    """A worker that lost its partition may still finish what it held."""
+    assert remaining(written(9), tombstone(7)) == ([9], [], [])
 
 
-def test_of_two_lines_of_a_key_the_newer_waits_whichever_was_written_last():
-    assert remaining(written(9), written(7)) == [(9, True)]
-    assert remaining(written(7), written(9)) == [(9, True)]
+def test_of_two_lines_of_a_key_the_newer_waits_and_the_other_is_obsolete():
+    assert remaining(written(9), written(7)) == ([9], [], [b"k@1/7"])
+    assert remaining(written(7), written(9)) == ([9], [], [b"k@1/7"])
+
+
+def test_the_tombstone_of_a_line_ends_those_that_it_had_replaced():
+    assert remaining(written(7), written(9), tombstone(9)) == ([], [], [b"k@1/7"])
 
 
 def test_lines_come_back_in_their_own_order():
-    assert remaining(written(9, b"b"), written(7, b"a")) == [(7, True), (9, True)]
+    assert remaining(written(9, b"b"), written(7, b"a")) == ([7, 9], [], [])
+
+
+def test_records_of_an_earlier_version_are_read_and_written_again_where_compaction_takes_them():
+    older, newer = earlier_version(written(7)), earlier_version(written(9))
+    assert remaining(newer) == ([9], [], [])
+    assert remaining(newer, earlier_version(tombstone(9))) == ([], [], [])
+    assert remaining(newer, earlier_version(tombstone(7))) == ([9], [9], [])
+    assert remaining(newer, older) == ([9], [9], [b"k"])
+    assert remaining(older, written(9)) == ([9], [], [b"k"])
