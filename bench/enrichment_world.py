@@ -20,6 +20,7 @@ from kafka.registry import Registry
 from schemas.change import Change
 from schemas.tables import ORDER_LINES
 from schemas.wire import EPOCH_HEADER
+from streams.pending_topic import LINES_ID
 from streams.wiring import Wiring
 
 Product = tuple[str, str]
@@ -169,7 +170,9 @@ class World:
 
     def waiting(self) -> dict[bytes, bytes | None]:
         """What the pending topic holds after compaction: value by key, None for a tombstone."""
-        return {each.key or b"": each.value for each in self.read(self.wiring.pending)}
+        found = {each.key or b"": each.value for each in self.read(self.wiring.pending)}
+        found.pop(LINES_ID, None)
+        return found
 
     def committed(self) -> int:
         """How many records of the lines' topic the worker has acked."""

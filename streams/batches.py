@@ -4,22 +4,32 @@ Message by message Faust costs 180-280 CPU µs a record, most of it futures; a l
 acks in interval trees that a compacted topic's gaps fill up; here the engine knows what may be committed.
 
 The rule that nothing is skipped: under each new assignment, and whenever something fetched was dropped, reading
-starts again at what is committed. (Faust seeks back too, but not where nothing has been committed yet.)
+starts again at what is committed. (Faust seeks back too, but not where nothing has been committed yet.) Where the
+topic no longer holds that, reading ends with an error (resuming.py).
 """
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import faust
-from aiokafka.errors import IllegalStateError, KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import (  # type: ignore[import-untyped]
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
 from faust.tables.manager import TableManager
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 from kafka.dead_letters import Record
+from schemas.errors import HeadraceError, Unavailable
+from streams.resuming import Committed, OffsetGone
 
 _FULL = 0.005  # seconds between looks at a full queue: less than a batch takes
 
@@ -32,10 +42,16 @@ class Batch(NamedTuple):
     records: Sequence[Record]
 
 
+Starts = Callable[[Mapping[int, Committed | None]], Mapping[int, int]]
+"""Where to read each partition from, given what is committed of it."""
+
+
 class BatchApp(faust.App):
-    """A Faust app whose streams hold a Batch an event. `assignment` is raised when partitions are assigned."""
+    """A Faust app whose streams hold a Batch an event. `assignment` is raised when partitions are assigned; `starts`
+    must be set before the app is started."""
 
     assignment = 0
+    starts: Starts
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -53,14 +69,22 @@ class NoTables(TableManager):
 class BatchConsumer(Consumer):
     """Delivers batches to the channels that read a topic.
 
-    `begun` are the offsets by partition from which the present assignment is read.
+    `begun` are the offsets by partition from which the present assignment is read. `failure` holds what ended the
+    reading: the worker then stops.
     """
 
     app: Any
     begun: Mapping[int, int] = MappingProxyType({})
     turned_at: float | None = None
+    failure: HeadraceError | None = None
 
     async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            await self._drain(fetcher)
+        except HeadraceError as error:
+            self.failure = error
+
+    async def _drain(self, fetcher: Any) -> None:
         read_from_committed = 0
         while not (self.should_stop or fetcher.should_stop):
             self.turned_at = time.monotonic()
@@ -71,7 +95,7 @@ class BatchConsumer(Consumer):
             if read_from_committed != assignment:
                 read_from_committed = assignment if await self._read_from_committed() else 0
                 continue
-            records, _ = await self._wait_next_records(1.0)
+            records = await self._next_records()
             if self.should_stop or fetcher.should_stop:
                 return
             if self.app.assignment != assignment or not self.flow_active:
@@ -81,6 +105,15 @@ class BatchConsumer(Consumer):
                 if not await self._deliver(assignment, tp, found):
                     read_from_committed = 0
                     break
+
+    async def _next_records(self) -> Any:
+        try:
+            records, _ = await self._wait_next_records(1.0)
+        except NoOffsetForPartitionError:  # noted before the partition was sought to its beginning
+            return None
+        except OffsetOutOfRangeError as error:
+            raise OffsetGone("the captured lines", str(error)) from None
+        return records
 
     async def _deliver(self, assignment: int, tp: Any, found: Sequence[Any]) -> bool:
         """Whether the batch has been handed on: not when the partitions are given away while its queue is full."""
@@ -110,12 +143,18 @@ class BatchConsumer(Consumer):
         return True
 
     async def _read_from_committed(self) -> bool:
-        """Whether all assigned partitions have been sought to what is committed, or their beginning."""
+        """Whether all assigned partitions have been sought to what is committed, or their beginning.
+
+        Raises TopicReplaced, OffsetGone.
+        """
         consumer = self._thread._ensure_consumer()
         try:
-            self.begun = await self._thread.call_thread(_seek, consumer, list(consumer.assignment()))
+            assigned = list(consumer.assignment())
+            committed = await self._thread.call_thread(_committed, consumer, assigned)
+            starts = await asyncio.to_thread(self.app.starts, committed) if committed else {}
+            self.begun = await self._thread.call_thread(_seek, consumer, assigned, starts)
             return True
-        except (IllegalStateError, KafkaError, TimeoutError) as error:
+        except (IllegalStateError, KafkaError, TimeoutError, Unavailable) as error:
             self.log.info("Assignment changed while seeking (%s); once more", error)
             await self.sleep(0.1)
             return False
@@ -140,9 +179,16 @@ class BatchConsumer(Consumer):
                 found[number] = max(end - reached, 0)
         return found
 
-    async def commit_offsets(self, topic: str, offsets: dict[int, int]) -> bool:
-        """Commits the offsets by partition. False where the group has moved on."""
-        return bool(await self._commit({TP(topic, number): offset for number, offset in offsets.items()}))
+    async def commit_offsets(self, topic: str, offsets: dict[int, int], metadata: str) -> bool:
+        """Commits the offsets by partition, `metadata` beside each. False where the group has moved on."""
+        consumer = self._thread._ensure_consumer()
+        found = {TopicPartition(topic, number): OffsetAndMetadata(each, metadata) for number, each in offsets.items()}
+        try:
+            await self._thread.call_thread(consumer.commit, found)
+        except (CommitFailedError, IllegalStateError) as error:
+            self.log.info("Offsets were not committed, the partitions have been given away (%s)", error)
+            return False
+        return True
 
 
 class BatchTransport(Transport):
@@ -151,17 +197,16 @@ class BatchTransport(Transport):
     Consumer = BatchConsumer
 
 
-async def _seek(consumer: Any, partitions: Iterable[Any]) -> dict[int, int]:
-    """Seeks; returns the offset by partition."""
-    found: dict[int, int] = {}
+async def _committed(consumer: Any, partitions: Sequence[Any]) -> dict[int, Committed | None]:
+    """What the group has committed of each partition. (aiokafka's own `committed` leaves out the metadata.)"""
+    found = await consumer._coordinator.fetch_committed_offsets(partitions)
+    return {tp.partition: Committed(*found[tp]) if tp in found else None for tp in partitions}
+
+
+async def _seek(consumer: Any, partitions: Sequence[Any], starts: Mapping[int, int]) -> Mapping[int, int]:
     for tp in partitions:
-        committed = await consumer.committed(tp)
-        if committed is None:
-            await consumer.seek_to_beginning(tp)
-        else:
-            consumer.seek(tp, committed)
-        found[tp.partition] = await consumer.position(tp)
-    return found
+        consumer.seek(tp, starts[tp.partition])
+    return starts
 
 
 def _record(fetched: Any) -> Record:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from prometheus_client import Counter
 
-from kafka.clients import assign, consumer, end_offsets
+from kafka.clients import assign, consumer, end_offsets, start_offsets
 from kafka.dead_letters import DeadLetters, record
 from kafka.decoding import OTHER_SHAPE, Decoding, epoch, trouble
 from kafka.registry import Registry
@@ -23,6 +23,7 @@ from schemas.values import microseconds
 from streams.asof import Entry, Product
 from streams.catalog import Catalog
 from streams.reading import read_some
+from streams.resuming import check_whole
 from streams.wiring import Wiring
 
 BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be understood (also dead letters).")
@@ -90,6 +91,7 @@ class CatalogReader:
                 f"{self._topic} has {len(ends)} partitions, expected 1: a heartbeat says how far the catalog is known "
                 "only where entries and heartbeats are in one order (docs/decisions/0002-catalog-watermark.md)"
             )
+        check_whole(f"{self._topic}/0", start_offsets(self._bootstrap, [self._topic])[self._topic, 0])
         return ends[self._topic, 0]
 
     def _read(self, reader: Consumer, end: int) -> None:

@@ -26,6 +26,7 @@ from streams.catalog import Catalog
 from streams.enrich import Enriched, Wait, enricher
 from streams.outlet import Outlet
 from streams.pending import Line, Waiting
+from streams.resuming import check_id
 from streams.wiring import Wiring
 
 _AT_ONCE = Wait(product=("", ""), due=0)
@@ -60,7 +61,10 @@ class Partition:
 
 @dataclass(kw_only=True, eq=False)
 class Engine:
-    """Enriches batches. For one event loop; `_turn` serializes what awaits a confirmation."""
+    """Enriches batches. For one event loop; `_turn` serializes what awaits a confirmation.
+
+    `lines_id` is the id of the lines' topic, which all offsets belong to.
+    """
 
     wiring: Wiring
     catalog: Catalog
@@ -68,6 +72,7 @@ class Engine:
     serialize: Callable[[Change], bytes]
     outlet: Outlet
     dead_letters: DeadLetters
+    lines_id: str
     bounds: Bounds = field(default_factory=Bounds)
     generation: int = 0
     partitions: dict[int, Partition] = field(default_factory=dict)
@@ -89,7 +94,11 @@ class Engine:
         self.partitions = {number: Partition(number=number) for number in numbers}
 
     async def load(self) -> None:
-        """Reads what waits for the assigned partitions. Raises Unavailable when it cannot be read to its end."""
+        """Reads what waits for the assigned partitions.
+
+        Raises Unavailable when it cannot be read to its end, TopicReplaced when it waits for lines of another topic,
+        OffsetGone when records were deleted.
+        """
         async with self._turn:
             generation = self.generation
             for partition in self.partitions.values():
@@ -230,6 +239,9 @@ class Engine:
         found = await asyncio.to_thread(
             pending_topic.read, wiring.bootstrap, wiring.pending, partition.number, wiring.lines
         )
+        check_id(wiring.lines, found.lines_id, self.lines_id)
+        if found.lines_id is None:
+            self.outlet.send(wiring.pending, partition.number, pending_topic.LINES_ID, self.lines_id.encode(), [])
         self._recall(partition, found)
         await self._confirmed()
 

@@ -5,7 +5,7 @@ lines of one key never compact over each other: a worker that has lost its parti
 captured value, byte for byte. A tombstone ends the record of its own key.
 
 Records of earlier versions have the line's key alone; they are read as well, and written again where a later record
-of that key would compact them away.
+of that key would compact them away. One record of each partition, under LINES_ID, holds the id of the lines' topic.
 """
 
 import time
@@ -15,13 +15,15 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from kafka.clients import assign, consumer, end_offsets
+from kafka.clients import assign, consumer, end_offsets, start_offsets
 from kafka.dead_letters import Record, record
 from kafka.decoding import Headers, epoch
 from schemas.errors import BadRecord, Unavailable
 from streams.reading import read_some
+from streams.resuming import check_whole
 
 ORIGIN_OFFSET = "headrace-origin-offset"
+LINES_ID = b"headrace-lines-topic-id"
 _READ_TIMEOUT = 30.0
 _At = tuple[int, int]  # epoch, offset
 
@@ -35,10 +37,12 @@ class Found(NamedTuple):
 
     waiting    the newest line of each key, oldest first, and the key of its record; None: it has to be written again.
     obsolete   records of lines that a newer one has replaced: each needs a tombstone.
+    lines_id   the id of the topic that the lines' offsets belong to; None where it was not yet written.
     """
 
     waiting: list[tuple[Record, bytes | None]]
     obsolete: list[Written]
+    lines_id: str | None
 
 
 def key(line: Record) -> bytes:
@@ -54,16 +58,21 @@ def headers(line: Record) -> Headers:
 def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> Found:
     """What one partition holds, its lines as they were in `lines_topic`.
 
-    Raises Unavailable when Kafka does not deliver the partition to its end.
+    Raises Unavailable when Kafka does not deliver the partition to its end, OffsetGone when it lacks its beginning.
     """
+    beginning = start_offsets(bootstrap, [topic])[topic, partition]
+    check_whole(f"{topic}/{partition}", beginning)
     return remaining(_all(bootstrap, topic, partition), lines_topic)
 
 
 def remaining(records: Iterator[Record], lines_topic: str) -> Found:
     """What pending records, in their order, leave: the newest line of a key counts, whichever was written last."""
     newest: dict[bytes, tuple[_At, Written]] = {}
+    lines_id: str | None = None
     kept: dict[bytes, tuple[_At, Record]] = {}  # by pending key: what compaction keeps, without the captured bytes
     for each in records:
+        if each.key == LINES_ID and each.value is not None:
+            lines_id = each.value.decode()
         at = _origin(each)
         if each.key is None or at is None:
             continue
@@ -78,16 +87,19 @@ def remaining(records: Iterator[Record], lines_topic: str) -> Found:
             kept.pop(each.key, None)
             if known is not None and at >= known[0]:
                 del newest[name]
-    return _found(newest, kept)
+    return _found(newest, kept, lines_id)
 
 
-def _found(newest: dict[bytes, tuple[_At, Written]], kept: dict[bytes, tuple[_At, Record]]) -> Found:
+def _found(
+    newest: dict[bytes, tuple[_At, Written]], kept: dict[bytes, tuple[_At, Record]], lines_id: str | None
+) -> Found:
     waiting: list[tuple[Record, bytes | None]] = []
     for at, (line, written) in sorted(newest.values(), key=lambda each: each[0]):
         safe = written in kept and kept[written][0] == at
         waiting.append((line, written if safe else None))
     safely = {written for _, written in waiting}
-    return Found(waiting, [(line, written) for written, (_, line) in kept.items() if written not in safely])
+    obsolete = [(line, written) for written, (_, line) in kept.items() if written not in safely]
+    return Found(waiting, obsolete, lines_id)
 
 
 def _line(written: Record, topic: str, epoch: int, offset: int) -> Record:

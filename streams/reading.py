@@ -3,6 +3,7 @@
 from confluent_kafka import Consumer, KafkaError, Message
 
 from schemas.errors import Unavailable
+from streams.resuming import OffsetGone
 
 _BATCH = 1_000
 
@@ -11,7 +12,8 @@ def read_some(reader: Consumer, timeout: float) -> tuple[list[Message], int]:
     """The next records, waiting up to `timeout` seconds for the first; and the offset read up to, 0 if none moved.
 
     The consumer must have `enable.partition.eof`, so that an end made of compacted or aborted records is seen too.
-    Raises Unavailable for an error that librdkafka does not retry by itself.
+    Raises OffsetGone for an offset that the topic does not hold, Unavailable for another error that librdkafka does
+    not retry by itself.
     """
     first = reader.poll(timeout)
     if first is None:
@@ -27,6 +29,8 @@ def read_some(reader: Consumer, timeout: float) -> tuple[list[Message], int]:
             position = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             position = max(position, offset)
-        elif error.fatal() or error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.UNKNOWN_TOPIC_OR_PART):
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise OffsetGone(f"{message.topic()}/{message.partition()}", error.str())
+        elif error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise Unavailable(f"reading {message.topic()} failed: {error.str()}")
     return good, position

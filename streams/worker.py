@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from streams.catalog import Catalog
 from streams.catalog_reader import CatalogReader
 from streams.engine import Bounds, Engine
 from streams.outlet import PATIENCE, Outlet, serializer
+from streams.resuming import OffsetGone, Topics
 from streams.wiring import Wiring
 
 _LOG = logging.getLogger("headrace.enrich")
@@ -32,8 +34,8 @@ _SEE = "see docs/runbook.md#enrichment-stopped"
 class Pace:
     """Times in seconds. `start`: how long until the worker must have read the catalog and hold an assignment;
     `stuck`: how long its loop may stand still; `session`: how soon Kafka gives a dead worker's partitions away;
-    `patience`: how long the schema registry is asked again. `batch`: records at most that one fetch brings; `rate`:
-    records a second at most, 0 for no limit."""
+    `patience`: how long the schema registry is asked again; `compare`: how often the topics' ids are compared.
+    `batch`: records at most that one fetch brings; `rate`: records a second at most, 0 for no limit."""
 
     start: float = 120.0
     stuck: float = 90.0
@@ -41,6 +43,7 @@ class Pace:
     patience: float = 20.0
     commit: float = 0.5
     look: float = 0.1
+    compare: float = 5.0
     stop: float = 30.0
     batch: int = 2_000
     rate: float = 0
@@ -55,6 +58,8 @@ class Worker:
         self._app = app
         self._pace = pace
         self._loop = loop
+        self._topics = Topics(wiring.bootstrap, (wiring.lines, wiring.catalog, wiring.pending))
+        app.starts = partial(self._topics.starts, wiring.lines, wiring.pending)
         self._producer = clients.producer(wiring.bootstrap, delivery_timeout_ms=int(PATIENCE * 1000))
         self.catalog = Catalog()
         self._reader = CatalogReader(
@@ -72,6 +77,7 @@ class Worker:
             outlet=Outlet(self._producer),
             dead_letters=DeadLetters(self._producer, _NAME, topic=wiring.dead_letters),
             bounds=pace.bounds,
+            lines_id=self._topics.ids[wiring.lines],
         )
         self._failed: asyncio.Future[None] = loop.create_future()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +95,7 @@ class Worker:
             self._spawn(self._look())
             self._spawn(self._commit())
             self._spawn(self._watch())
+            self._spawn(self._compare())
             await self._until(stop, asyncio.Event().wait())
         await self._stop()
         if self._failed.done():
@@ -110,7 +117,7 @@ class Worker:
     async def _catalog_read(self) -> None:
         while not self._reader.loaded.is_set():
             self._turned = time.monotonic()
-            self._check()
+            await self._check(self._reader.failure)
             if self._turned - self._reader.moved_at > self._pace.start:
                 raise Unavailable(f"{self._wiring.catalog} has brought nothing for {self._pace.start:.0f} s")
             await asyncio.sleep(0.05)
@@ -165,7 +172,8 @@ class Worker:
         if not offsets:
             return
         consumer: Any = self._app.consumer
-        if await consumer.commit_offsets(self._wiring.lines, offsets) and assignment == self.engine.generation:
+        beside = self._topics.ids[self._wiring.pending]
+        if await consumer.commit_offsets(self._wiring.lines, offsets, beside) and assignment == self.engine.generation:
             self.engine.committed(offsets)
 
     async def _watch(self) -> None:
@@ -173,7 +181,7 @@ class Worker:
         consumer: Any = self._app.consumer
         while True:
             self._turned = time.monotonic()
-            self._check()
+            await self._check(self._reader.failure or consumer.failure)
             if self._app.crashed:
                 raise HeadraceError(f"the consumer failed: {self._app.crash_reason!r}; {_SEE}")
             if (reason := consumer.dead(self._pace.stuck)) is not None:
@@ -185,9 +193,17 @@ class Worker:
                 )
             await asyncio.sleep(0.2)
 
-    def _check(self) -> None:
-        if self._reader.failure is not None:
-            raise self._reader.failure
+    async def _check(self, failure: HeadraceError | None) -> None:
+        if isinstance(failure, OffsetGone):
+            # Offsets of a topic that was made anew are out of range as well.
+            await asyncio.to_thread(self._topics.check)
+        if failure is not None:
+            raise failure
+
+    async def _compare(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.compare)
+            await asyncio.to_thread(self._topics.check)
 
     def _measure(self) -> None:
         metrics.CATALOG_ENTRIES.set(self.catalog.entries)
@@ -263,7 +279,7 @@ def faust_app(wiring: Wiring, group: str, pace: Pace, folder: Path) -> BatchApp:
         reply_create_topic=False,
         agent_supervisor="mode.CrashingSupervisor",
         TableManager=NoTables,
-        consumer_auto_offset_reset="earliest",
+        consumer_auto_offset_reset="none",
         broker_max_poll_records=Throttle(pace.rate).most(pace.batch),
         broker_session_timeout=pace.session,
         broker_heartbeat_interval=pace.session / 3,

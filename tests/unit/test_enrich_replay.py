@@ -89,7 +89,7 @@ class Run:
         self.catalog.arrived.clear()
         self.engine = Engine(
             wiring=WIRING, catalog=self.catalog, decoding=self.topics, serialize=lambda change: change,
-            outlet=self.topics, dead_letters=None, bounds=self.bounds,
+            outlet=self.topics, dead_letters=None, bounds=self.bounds, lines_id="t",
         )  # fmt: skip
         self.engine.assign(1, [0])
         self.next = self.topics.acked

@@ -169,7 +169,7 @@ def remaining(*records):
 
 
 def test_a_written_line_is_found_again_as_it_was_captured():
-    (found,), obsolete = pending_topic.remaining(iter([written(7)]), "lines")
+    (found,), obsolete, _ = pending_topic.remaining(iter([written(7)]), "lines")
     assert found == (record(7), b"k@1/7")
     assert obsolete == []
 
@@ -203,3 +203,9 @@ def test_records_of_an_earlier_version_are_read_and_written_again_where_compacti
     assert remaining(newer, earlier_version(tombstone(7))) == ([9], [9], [])
     assert remaining(newer, older) == ([9], [9], [b"k"])
     assert remaining(older, written(9)) == ([9], [], [b"k"])
+
+
+def test_the_id_of_the_lines_topic_is_known_from_its_own_record():
+    own = record(0, pending_topic.LINES_ID, b"an id")
+    assert pending_topic.remaining(iter([own, written(7)]), "lines").lines_id == "an id"
+    assert pending_topic.remaining(iter([written(7)]), "lines").lines_id is None
