@@ -13,7 +13,7 @@ ORDERS ?= 2000
 MINUTES ?= 5
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
+.PHONY: help install odbc demo up down wipe check alerts test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -86,6 +86,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest --quiet tests/unit
+
+# promtool comes with Prometheus (Debian and Ubuntu: apt-get install prometheus); nothing else needs it.
+alerts:
+	promtool check rules deploy/prometheus/alerts.yml
+	promtool test rules tests/prometheus/alerts.test.yml
 
 # Most of a test is waiting for servers, so those that share the run's stack and those that kill their own run side by
 # side; each is printed when it ends.

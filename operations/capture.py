@@ -12,7 +12,7 @@ from connectors import admin, capture
 from connectors.capture import Servers
 from connectors.line import Line
 from kafka import clients
-from operations import connections
+from operations import barrier, connections
 from operations.barrier import Hops
 from operations.epoch import guard, store
 from operations.epoch.history import identify
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
     """Print what `apply` would do; raises PlanRefused, or SourceRestarted, when something stands in its way."""
     with connections.open_hops(settings) as hops:
-        epoch = guard.look(hops, connections.oltp_conninfo(settings, "cdc_reader"))
+        epoch = guard.look(hops, barrier.postgres(hops), connections.oltp_conninfo(settings, "cdc_reader"))
         if epoch is not None:
             guard.require_raised(hops, epoch)
         line = replace(hops.line, epoch=epoch.number) if epoch else hops.line
@@ -50,7 +50,7 @@ def apply(settings: Settings, say: Say) -> int:
     """
     replication = connections.oltp_conninfo(settings, "cdc_reader")
     with connections.open_hops(settings) as hops:
-        epoch = guard.guard(hops, replication) or begin(settings, hops)
+        epoch = guard.guard(hops, barrier.postgres(hops), replication) or begin(settings, hops)
         guard.require_raised(hops, epoch)
         line = replace(hops.line, epoch=epoch.number)
     found = capture.plan(line, servers(settings))

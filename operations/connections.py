@@ -232,8 +232,16 @@ def fed_generation(settings: Settings) -> generations.Generation:
 
 
 def hops(settings: Settings, generation: int | None = None) -> Hops:
-    """The running line up to a generation of reporting, by default the live one, to be asked how far it is."""
+    """The running line up to a generation of reporting, by default the live one, to be asked how far it is.
+
+    Raises HeadraceError for a generation that was dropped: its tables and topics do not come back.
+    """
     found = report(settings, generation=generation)
+    try:
+        generations.refuse_dropped(found.query, found.generation)
+    except HeadraceError:
+        found.close()
+        raise
     return Hops(
         line=Line(tables=of_generation(found.generation)),
         oltp=oltp(settings, "reporter_reader"),

@@ -16,6 +16,14 @@ class Stamp(StrEnum):
 _NOTICED = {Stamp.COMPLETE: "passed_at", Stamp.VERIFIED: "verified_at"}
 
 
+def complete_through(report: Report, generation: int) -> dict[str, datetime]:
+    """Up to when each table was stamped as complete; without those that never were."""
+    found = report.query(
+        f"SELECT table_name, {Stamp.COMPLETE} FROM reporting_g{generation}.freshness WHERE {Stamp.COMPLETE} IS NOT NULL"
+    )
+    return {table: through.replace(tzinfo=UTC) for table, through in found}
+
+
 def stamp(report: Report, generation: int, table: str, what: Stamp, through: datetime) -> None:
     """Note that `what` holds of a table up to `through`, as was found out now. A stamp never goes back: of two who
     watch, the slower one may write last."""

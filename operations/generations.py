@@ -55,6 +55,15 @@ def read(query: Query) -> list[Generation]:
     return [Generation(number=number, state=State(state), epoch=epoch) for number, state, epoch in query(READ)]
 
 
+def refuse_dropped(query: Query, number: int) -> None:
+    """Raises HeadraceError when the generation was dropped: its tables and topics do not come back."""
+    if any(each.number == number and each.state is State.DROPPED for each in read(query)):
+        raise HeadraceError(
+            f"generation {number} of reporting was dropped, so there is nothing left to look at; "
+            "see docs/runbook.md#generation-still-fed"
+        )
+
+
 def begin(generation: Generation) -> str:
     """Adds one."""
     return (

@@ -19,7 +19,7 @@ from connectors.connect import Connect, Status
 from connectors.line import Line
 from connectors.plan import FAILED
 from kafka import clients
-from operations import connections
+from operations import barrier, connections
 from operations.dlq.metrics import open_by_error
 from operations.epoch import guard
 from operations.epoch.history import SourceRestarted
@@ -161,7 +161,7 @@ def _stages(settings: Settings) -> Part:
 def _source(settings: Settings) -> Part:
     try:
         with connections.open_hops(settings) as hops:
-            epoch = guard.look(hops, connections.oltp_conninfo(settings, "cdc_reader"))
+            epoch = guard.look(hops, barrier.postgres(hops), connections.oltp_conninfo(settings, "cdc_reader"))
     except SourceRestarted as error:
         return Part(found=None, rows=[("", "restarted", str(error))], wrong=str(error))
     if epoch is None:

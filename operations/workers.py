@@ -91,10 +91,15 @@ def enrich(settings: Settings) -> None:
 
 def watch(settings: Settings) -> None:
     """What looks after the line: freshness for readers, and the source's history."""
+    from connectors.connect import Connect
+    from connectors.line import Line
+    from operations.watch.connectors import Connectors
     from operations.watch.worker import Watch
 
+    line = Line()
     worker = Watch(
         connect=lambda: connections.hops(settings, settings.reporting.generation),
+        connectors=Connectors(Connect(settings.connect.url), [line.connector(source) for source in line.sources]),
         generation=connections.fed_generation(settings),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),
         every=settings.watch.seconds,

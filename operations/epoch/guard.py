@@ -7,43 +7,50 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from connectors.plan import STOPPED
-from operations.barrier import Hops
+from operations.barrier import Hops, Stand
 from operations.epoch import store
-from operations.epoch.history import SourceRestarted, read_to, restarted, sight, stamped
+from operations.epoch.history import Offset, SourceRestarted, committed, moved, read_to, restarted, sight, stamped
 from operations.epoch.store import Epoch
 from schemas.errors import HeadraceError
 from schemas.tables import Source
 
 
-def look(hops: Hops, replication: str) -> Epoch | None:
+def look(hops: Hops, stand: Stand, replication: str) -> Epoch | None:
     """The epoch that capture is in, its identity being the source's; None before capture was first applied.
 
-    Raises SourceRestarted when the source's history is another one, now or once before. Changes nothing.
-    `replication` is how a replication connection to the source is made.
+    Raises SourceRestarted when capture can't continue in the source's history, now or once before. Changes nothing.
+    `stand` is where Postgres stood just before the call; `replication` is how a replication connection to it is made.
     """
     epoch = store.newest(hops.report)
     if epoch is None:
         return None
     if epoch.ended is not None:
         raise SourceRestarted(epoch.ended)
-    # Before the source is asked: its log can only have grown since. Another epoch's offsets are another history's.
-    connector = hops.line.connector(Source.POSTGRES)
-    read = read_to(hops.connect, connector) if stamped(hops.connect, connector) == epoch.number else None
+    # Behind the slot and before the source's log: of the three, each can only have grown since the one before it.
+    offset = _offset(hops, epoch.number)
     now = sight(hops.oltp, epoch.identity, replication)
-    if (why := restarted(epoch.identity, now, read)) is not None:
+    why = restarted(epoch.identity, now, read_to(offset)) or moved(hops.line.slot, stand.captured, committed(offset))
+    if why is not None:
         raise SourceRestarted(why)
     return replace(epoch, identity=now.identity)
 
 
-def guard(hops: Hops, replication: str) -> Epoch | None:
-    """As `look`; but a restart stops the connector, and is noted in `headrace.epoch`: until the next epoch is raised,
-    the answer stays. A failover that lost nothing is noted, too: its timeline is the known one from now on.
+def _offset(hops: Hops, epoch: int) -> Offset:
+    """The offset that Connect has committed in this epoch; another epoch's is another history's."""
+    connector = hops.line.connector(Source.POSTGRES)
+    offsets = hops.connect.offsets(connector) if stamped(hops.connect, connector) == epoch else []
+    return offsets[0]["offset"] if offsets else {}
+
+
+def guard(hops: Hops, stand: Stand, replication: str) -> Epoch | None:
+    """As `look`; but what it raises stops the connector, and is noted in `headrace.epoch`: until the next epoch is
+    raised, the answer stays. A failover that lost nothing is noted, too: its timeline is the known one from now on.
     """
     known = store.newest(hops.report)
     if known is None:
         return None
     try:
-        epoch = look(hops, replication)
+        epoch = look(hops, stand, replication)
     except SourceRestarted as error:
         stop_capture(hops)
         store.end(hops.report, known.number, error.why, datetime.now(UTC))

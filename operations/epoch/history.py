@@ -6,6 +6,7 @@ a timeline, which knows where it left the one before. Capture knows up to which 
 - another system identifier, or a timeline that does not come from the known one, is another history;
 - a timeline that left the known one before what capture has read lacks some of it;
 - a log that ends before what capture has read lacks some of it, too: an older copy was put back;
+- a slot that is ahead of Connect's committed offset no longer sends what lies between: a gap in the same history;
 - everything else, a restart or a failover that lost nothing, is the same history going on.
 """
 
@@ -24,15 +25,21 @@ _IDENTITY = (
     "('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer"
 )
 
+Offset = Mapping[str, Any]
+"""Connect's committed offset of the connector, as Debezium writes it; empty where there is none."""
+
 Branches = Mapping[int, int]
 """Each timeline that the present one comes from, and the LSN at which it was left."""
 
 
 class SourceRestarted(HeadraceError):
-    """The source's history is another one than capture has read; see docs/runbook.md#source-restarted."""
+    """Capture can't continue in the source's history: it is another one, or part of it can't be read any more.
+    See docs/runbook.md#source-restarted."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the source's history restarted: {why}. See docs/runbook.md#source-restarted")
+        super().__init__(
+            f"capture has lost its place in the source's history: {why}. See docs/runbook.md#source-restarted"
+        )
         self.why = why
 
 
@@ -88,17 +95,37 @@ def _position(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
+def moved(slot: str, confirmed: int | None, committed: int | None) -> str | None:
+    """Why the slot no longer sends what capture lacks; None when it does. `confirmed` is the slot's confirmed_flush_lsn
+    (None without a slot), read before `committed`, the LSN that Connect's committed offset allows to confirm.
+
+    Debezium confirms what Connect has committed, never more: a slot that is ahead was advanced or created again by
+    somebody else. Postgres then starts at `confirmed`, whatever Debezium asks for, and Debezium does not notice.
+    """
+    if confirmed is None or committed is None or confirmed <= committed:
+        return None
+    return (
+        f"replication slot {slot} was moved to {lsn(confirmed)}, and capture has committed {lsn(committed)}: "
+        "what was written between is not captured"
+    )
+
+
 def stamped(connect: Connect, connector: str) -> int | None:
     """The epoch that a connector stamps on its records; None where there is no connector."""
     config = connect.config(connector)
     return None if config is None else int(config["transforms.epoch.value.literal"])
 
 
-def read_to(connect: Connect, connector: str) -> int | None:
-    """The LSN that the connector's committed offset stands at; None where it has none."""
-    offsets = [each["offset"] for each in connect.offsets(connector)]
-    found = [int(offset[name]) for offset in offsets for name in ("lsn", "lsn_commit", "lsn_proc") if offset.get(name)]
-    return max(found, default=None)
+def read_to(offset: Offset) -> int | None:
+    """The LSN that capture has read to, by its committed offset; None where it has none."""
+    return max((int(offset[name]) for name in ("lsn", "lsn_commit", "lsn_proc") if offset.get(name)), default=None)
+
+
+def committed(offset: Offset) -> int | None:
+    """The LSN that Debezium confirms to the slot for a committed offset: the end of the last commit, or before there is
+    one the last change. None where there is no offset, and during the first snapshot."""
+    found = None if offset.get("snapshot") else offset.get("lsn_commit") or offset.get("lsn_proc")
+    return None if found is None else int(found)
 
 
 def identify(oltp: psycopg.Connection[Any]) -> Identity:

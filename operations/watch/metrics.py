@@ -1,18 +1,59 @@
 """What `headrace run watch` tells Prometheus."""
 
+import math
 import time
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
+
+from connectors.connect import Status
 
 FRESHNESS = Gauge(
     "headrace_freshness_lag_seconds",
     "Age of the moment of the source up to which the table is complete in reporting.",
     ["table"],
 )
-RETAINED = Gauge("headrace_slot_retained_bytes", "Postgres' log that the replication slot keeps from being removed.")
-RESTARTED = Gauge("headrace_source_restarted", "1 when the source's history restarted and capture was stopped, else 0.")
+RETAINED = Gauge(
+    "headrace_slot_retained_bytes",
+    "Postgres' log that the replication slot keeps from being removed; NaN without a slot that keeps any.",
+)
+LIMIT = Gauge(
+    "headrace_slot_limit_bytes", "How much log a slot may retain before it is lost (max_slot_wal_keep_size); +Inf: any."
+)
+RESTARTED = Gauge(
+    "headrace_source_restarted",
+    "1 when capture has lost its place in the source's history and was stopped, else 0.",
+)
+RUNNING = Gauge(
+    "headrace_connector_running",
+    "1 while Connect reports the connector and all its tasks as RUNNING, else 0; 0 while Connect does not answer.",
+    ["connector"],
+)
+STATE = Gauge(
+    "headrace_connector_state",
+    "1 for the state of the connector, and of each of its tasks, that Connect reports now.",
+    ["connector", "part", "state"],
+)
+RESTARTS = Counter(
+    "headrace_connector_restarts", "Restarts of a failed connector by `headrace run watch`.", ["connector"]
+)
 
 
 def complete(table: str, through: float) -> None:
     """A table is complete up to `through` (s since 1970); its lag is that of the moment of scraping."""
     FRESHNESS.labels(table).set_function(lambda: time.time() - through)
+
+
+def slot(retained: int | None, limit: int) -> None:
+    """How many bytes of log the slot retains, None where it keeps none, and how many it may; -1 for any number."""
+    RETAINED.set(math.nan if retained is None else retained)
+    LIMIT.set(math.inf if limit < 0 else limit)
+
+
+def connector(name: str, status: Status | None) -> None:
+    """A connector's state, and its tasks'; None while it is not known."""
+    RUNNING.labels(name).set(status is not None and status.running)
+    STATE.remove_by_labels({"connector": name})
+    if status is not None:
+        STATE.labels(name, "connector", status.state).set(1)
+        for number, state in enumerate(status.tasks):
+            STATE.labels(name, f"task {number}", state).set(1)

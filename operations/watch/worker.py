@@ -1,8 +1,9 @@
 """`headrace run watch`: looks after the line, turn by turn.
 
-1. Is the source's history still the one that capture has read? If not, capture is stopped, and everything here rests
-   until the next epoch is raised (operations/epoch).
-2. A look along the line, and each table's barrier as far as it brings it. A table whose barrier is passed is complete
+1. The connectors' states are exported, whatever else answers (operations/watch/connectors.py).
+2. Is the source's history still the one that capture has read? If not, capture is stopped, and everything here rests
+   until the next epoch is raised (operations/epoch). Only where it is does a failed connector start again.
+3. A look along the line, and each table's barrier as far as it brings it. A table whose barrier is passed is complete
    up to the moment at which that began; its next one begins with the next turn. Tables don't wait for each other.
 
 Whatever a turn could not ask is asked again in the next; nothing is stamped meanwhile.
@@ -19,12 +20,13 @@ from pymongo.errors import PyMongoError
 from kafka.clients import TopicMissing
 from kafka.serving import Serving
 from operations import barrier, connections
-from operations.barrier import Barrier, Hops, Stands
+from operations.barrier import Barrier, Hops, Stand, Stands
 from operations.epoch.guard import guard
 from operations.epoch.history import SourceRestarted
-from operations.freshness import Stamp, stamp
-from operations.generations import Generation
+from operations.freshness import Stamp, complete_through, stamp
+from operations.generations import Generation, refuse_dropped
 from operations.watch import metrics
+from operations.watch.connectors import Connectors
 from schemas.errors import Unavailable
 from schemas.tables import Source, reported
 
@@ -32,24 +34,37 @@ STALLED_S = 300.0  # without a finished turn, good or bad: no longer alive
 SILENT_S = 30.0  # without a good turn: not ready
 CATALOG_S = 2.0  # that MongoDB has to answer: the tables of Postgres don't wait for it
 _LOG = structlog.get_logger("watch")
-_RETAINED = "SELECT pg_current_wal_insert_lsn() - restart_lsn FROM pg_replication_slots WHERE slot_name = %s"
+_SLOT = (
+    "SELECT (SELECT pg_current_wal_insert_lsn() - restart_lsn FROM pg_replication_slots WHERE slot_name = %s), "
+    "pg_size_bytes(current_setting('max_slot_wal_keep_size'))"
+)
 
 
 class Watch:
-    """Looks every `every` seconds. `connect` opens the line's connections, again whenever one of them was lost.
+    """Looks every `every` seconds, until its generation is dropped. `connect` opens the line's connections, again
+    whenever one of them was lost.
 
     A generation that was begun before the source's present epoch is not stamped any more: it shows another history.
     """
 
-    def __init__(self, *, connect: Callable[[], Hops], generation: Generation, replication: str, every: float) -> None:
-        self._connect, self._generation = connect, generation
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], Hops],
+        connectors: Connectors,
+        generation: Generation,
+        replication: str,
+        every: float,
+    ) -> None:
+        self._connect, self._connectors, self._generation = connect, connectors, generation
         self._replication, self._every = replication, every
-        self._hops: Hops | None = connect()
+        self._hops: Hops | None = None
         self._barriers: dict[str, Barrier] = {}
         self._stopping = threading.Event()
         self._turned = time.monotonic()
         self._good: float | None = None
         self._trouble = "nothing has been looked at yet"
+        self._open()
 
     def run(self, http_port: int, http_host: str) -> None:
         """Turns until `stop` is called; serves health and metrics on `http_port` (0: a free one)."""
@@ -77,6 +92,7 @@ class Watch:
         return None if self._good is not None and time.monotonic() - self._good < SILENT_S else self._trouble
 
     def _try(self) -> None:
+        self._connectors.look()
         try:
             self.turn()
         except SourceRestarted as error:
@@ -98,17 +114,26 @@ class Watch:
         self._turned = time.monotonic()
 
     def turn(self) -> None:
-        """One turn. Raises SourceRestarted; Unavailable, or a driver's error, when a server does not answer."""
-        if self._hops is None:
-            self._hops = self._connect()
-        hops = self._hops
-        epoch = guard(hops, self._replication)
-        for (retained,) in hops.oltp.execute(_RETAINED, [hops.line.slot]):
-            metrics.RETAINED.set(retained or 0)
+        """One turn. Raises SourceRestarted; Unavailable, or a driver's error, when a server does not answer; and
+        HeadraceError when the generation was dropped."""
+        hops = self._hops or self._open()
+        refuse_dropped(hops.report.query, self._generation.number)
+        for retained, limit in hops.oltp.execute(_SLOT, [hops.line.slot]):
+            metrics.slot(retained, limit)
+        stand = barrier.postgres(hops)  # the same that the barriers use: no other may be ahead of Connect's offset
+        epoch = guard(hops, stand, self._replication)
+        self._connectors.restart_failed(time.monotonic())
         if epoch is not None and epoch.number == self._generation.epoch:
-            self._advance(hops, _stands(hops))
+            self._advance(hops, _stands(hops, stand))
         else:
             self._barriers.clear()
+
+    def _open(self) -> Hops:
+        """Open the connections, and export what is stamped already: its lag grows also while nothing can be asked."""
+        self._hops = self._connect()
+        for table, through in complete_through(self._hops.report, self._generation.number).items():
+            metrics.complete(table, through.timestamp())
+        return self._hops
 
     def _advance(self, hops: Hops, stands: Stands) -> None:
         seen = barrier.look(hops, stands)
@@ -133,9 +158,9 @@ class Watch:
         self._barriers.clear()
 
 
-def _stands(hops: Hops) -> Stands:
+def _stands(hops: Hops, postgres: Stand) -> Stands:
     """Where the sources stand; MongoDB only where it answers in time: its tables then wait, and no others."""
-    stands = {Source.POSTGRES: barrier.postgres(hops)}
+    stands = {Source.POSTGRES: postgres}
     try:
         with pymongo.timeout(CATALOG_S):
             stands[Source.MONGODB] = barrier.catalog(hops)

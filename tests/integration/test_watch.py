@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from confluent_kafka import TopicPartition
 
+from connectors.connect import Connect
 from kafka import clients
 from kafka.dead_letters import DeadLetters
 from kafka.decoding import Decoding
@@ -18,6 +19,7 @@ from operations.barrier import Hops
 from operations.generations import Generation, State
 from operations.settings import Settings
 from operations.watch import metrics
+from operations.watch.connectors import Connectors
 from operations.watch.worker import Watch
 from schemas.tables import ORDERS, PAYMENTS, PRODUCTS
 from sinks.postgres import PostgresReporting
@@ -45,6 +47,7 @@ class World:
         self.heartbeat.start()
         self.watch = Watch(
             connect=self._hops,
+            connectors=Connectors(Connect(settings.connect.url), []),
             generation=Generation(number=GENERATION, state=State.BUILDING, epoch=1),
             replication=connections.oltp_conninfo(settings, "cdc_reader"),
             every=0.1,

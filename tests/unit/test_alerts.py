@@ -23,6 +23,7 @@ def exported() -> set[str]:
         "kafka.dead_letters",
         "operations.dlq.metrics",
         "operations.following",
+        "operations.watch.metrics",
         "sinks.metrics",
         "sinks.archive.metrics",
         "streams.metrics",
@@ -50,6 +51,13 @@ class TestRule:
         kept = {name.strip() for found in re.findall(r"by \(([^)]*)\)", rule["expr"]) for name in found.split(",")}
         texts = " ".join(rule["annotations"].values())
         assert set(re.findall(r"\$labels\.(\w+)", texts)) <= kept
+
+    def test_a_rule_test_sees_it_fire(self, rule):
+        tests = yaml.safe_load((ROOT / "tests" / "prometheus" / "alerts.test.yml").read_text())["tests"]
+        samples = [
+            sample for test in tests for check in test["promql_expr_test"] for sample in check.get("exp_samples", ())
+        ]
+        assert any(f'alertname="{rule["alert"]}"' in sample["labels"] for sample in samples), "see `make alerts`"
 
     def test_it_leads_to_an_entry_of_the_runbook(self, rule):
         page, _, entry = rule["annotations"]["runbook_url"].partition("#")

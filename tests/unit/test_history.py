@@ -2,7 +2,7 @@
 
 import pytest
 
-from operations.epoch.history import Identity, Sight, branches, lsn, restarted
+from operations.epoch.history import Identity, Sight, branches, committed, lsn, moved, restarted
 
 KNOWN = Identity(system=7, timeline=3)
 HISTORY = """1\t0/3000000\tno recovery target specified
@@ -52,3 +52,36 @@ def test_another_history_is_called_one(sight, read, said):
 def test_a_timelines_history_says_where_each_was_left():
     assert branches(HISTORY) == {1: 0x3000000, 2: 0x1_000000A0, 3: 0x2_00000000}
     assert lsn(0x1_000000A0) == "1/A0"
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "offset"),
+    [
+        pytest.param(None, 100, id="no slot: others say so"),
+        pytest.param(100, None, id="nothing committed yet"),
+        pytest.param(100, 100, id="all that is committed is confirmed"),
+        pytest.param(99, 100, id="not confirmed yet"),
+    ],
+)
+def test_a_slot_that_is_not_ahead_of_connect_sends_what_capture_lacks(confirmed, offset):
+    assert moved("headrace", confirmed, offset) is None
+
+
+def test_a_slot_that_is_ahead_of_connect_was_moved():
+    assert moved("headrace", 101, 100) == (
+        "replication slot headrace was moved to 0/65, and capture has committed 0/64: "
+        "what was written between is not captured"
+    )
+
+
+@pytest.mark.parametrize(
+    ("offset", "expected"),
+    [
+        pytest.param({}, None, id="none"),
+        pytest.param({"snapshot": "INITIAL", "lsn": 5, "lsn_proc": 5}, None, id="within the first snapshot"),
+        pytest.param({"lsn": 7, "lsn_proc": 7}, 7, id="before the first commit"),
+        pytest.param({"lsn": 9, "lsn_proc": 9, "lsn_commit": 7}, 7, id="within a transaction"),
+    ],
+)
+def test_what_an_offset_lets_the_slot_confirm(offset, expected):
+    assert committed(offset) == expected
