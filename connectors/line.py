@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 
+from schemas.sizes import record_bytes
 from schemas.tables import TABLES, Source, Table
 from schemas.topics import PREFIX, Topic, topics
 
@@ -17,6 +18,8 @@ Config = dict[str, str]
 HEARTBEAT = "sales.heartbeat"
 SIGNALS = "sales.debezium_signal"
 CATALOG_HEARTBEAT = "heartbeat"
+
+_BUFFER = 32 << 20  # bytes of other records that wait with the largest one to be sent: the producer's default
 
 # The event's fields that stand beside its payload; `payload` itself is the EventRouter's own.
 _ROUTED = frozenset({"payload", "event_day"})
@@ -109,7 +112,10 @@ class Line:
 
     def config(self, source: Source) -> Config:
         """The connector's configuration, ready for Connect."""
+        size = record_bytes(self.tables)
         values = {
+            "record_bytes": str(size),
+            "buffer_bytes": str(size + _BUFFER),
             "prefix": self.prefix,
             "database": self.database,
             "user": self.user,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from connectors.line import SIGNALS, Config, Line
 from schemas.errors import HeadraceError
+from schemas.sizes import LARGEST_RECORD, largest_record
 from schemas.tables import Source
 from schemas.topics import Topic
 
@@ -262,6 +263,13 @@ def _obstacles(line: Line, seen: Seen) -> Iterable[Refusal]:
     for relation in line.relations:
         if relation not in seen.relations:
             yield Refusal(about=f"table {relation}", reason="it does not exist; run `headrace migrate` first")
+    for table in line.tables:
+        if (size := largest_record(table)) > LARGEST_RECORD:
+            yield Refusal(
+                about=f"table {table.name}",
+                reason=f"a record of it may take {size} bytes, more than the {LARGEST_RECORD} that Kafka carries; "
+                "declare a length for its texts (docs/runbook.md#record-too-large)",
+            )
     capture = seen.connectors.get(line.connector(Source.POSTGRES))
     if seen.slot == "lost" or (seen.slot is None and capture is not None and capture.offsets):
         found = "is lost: it fell too far behind" if seen.slot else "is gone, but capture had begun"

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from schemas.errors import HeadraceError, Unavailable
+from schemas.sizes import DEAD_LETTER_OVERHEAD, LARGEST_RECORD
 
 TIMEOUT = 10.0  # seconds that a broker has to answer a question
 CONFIRM_S = 30.0  # that the replicas have to store a record
@@ -25,7 +26,8 @@ _PRODUCER = {
     "acks": "all",
     "linger.ms": 5,
     "compression.type": "lz4",
-    "message.max.bytes": 10_485_760,  # the topic's limit decides; a dead letter is longer than the record it keeps
+    # The topic's limit decides; a dead letter is longer than the record it keeps.
+    "message.max.bytes": LARGEST_RECORD + DEAD_LETTER_OVERHEAD,
 }
 # The checkpoint is the truth: nothing is committed or reset behind the worker's back.
 _CONSUMER = {

@@ -55,10 +55,22 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
         with locked(connection):
             connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sales")
             applied = chain.upgrade(connection, "oltp", schema="sales")
+            _limit_values(connection, oltp.max_value_bytes, on_event)
         _set_passwords(connection, passwords)
     _report("oltp", applied, on_event)
     make_partitions(settings, *months_ahead(datetime.now(UTC).date()), on_event)
     return applied
+
+
+def _limit_values(connection: Connection, most: int, on_event: OnEvent) -> None:
+    """Have the source refuse values that are longer than `most` bytes (migrations/oltp/versions/0007_limits.sql)."""
+    if connection.exec_driver_sql("SELECT sales.max_value_bytes()").scalar_one() == most:
+        return
+    connection.exec_driver_sql(
+        "CREATE OR REPLACE FUNCTION sales.max_value_bytes() RETURNS integer "
+        f"LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN {most:d}"
+    )
+    on_event(f"oltp: a value may have {most} bytes")
 
 
 def months_ahead(today: date) -> tuple[date, date]:

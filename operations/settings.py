@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import HeadraceError
+from schemas.sizes import LONGEST_VALUE
 
 PREFIX = "HEADRACE_"
 
@@ -16,7 +17,8 @@ ReportingRole = Literal["migrator", "writer", "reader", "retention"]
 
 
 class Oltp(BaseModel):
-    """Postgres, the source. Each role has its own password."""
+    """Postgres, the source. Each role has its own password. `max_value_bytes` is the longest value that the source
+    accepts where a value may be long (an event's payload); `headrace migrate` applies it."""
 
     host: str
     port: int = 5432
@@ -26,6 +28,7 @@ class Oltp(BaseModel):
     cdc_reader_password: SecretStr
     reporter_reader_password: SecretStr
     retention_password: SecretStr
+    max_value_bytes: int = Field(default=1 << 20, ge=1 << 10, le=LONGEST_VALUE)
 
 
 class Reporting(BaseModel):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schemas import generations
+from schemas.sizes import DEAD_LETTER_OVERHEAD, record_bytes
 from schemas.tables import TABLES, Mode, Source, Table, of_generation
 
 DAY_MS = 86_400_000
@@ -25,8 +26,6 @@ class Topic:
 
 
 _COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}
-# A dead letter, or a line that waits, is a captured record and why it was put there: longer than its topic took.
-_LONGER = {"max.message.bytes": "10485760"}
 _APPEND_ONLY = {"cleanup.policy": "delete", "retention.ms": FOR_EVER, "retention.bytes": FOR_EVER}
 
 
@@ -37,12 +36,14 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
     are deleted only up to what the archive proves. What was decided on dead letters is an audit, so nothing of it is
     compacted away. `headrace.pending` holds lines under their own key and partition.
     """
+    declared = tuple(tables)
+    size = record_bytes(declared)
     found: list[Topic] = []
-    for table in tables:
-        config = _APPEND_ONLY if table.mode is Mode.EVENT else _COMPACTED
+    for table in declared:
+        config = (_APPEND_ONLY if table.mode is Mode.EVENT else _COMPACTED) | _records_of(size)
         found += [Topic(name=name, partitions=table.partitions, config=config) for name in table.captured_topics]
-        found += _enrichment(table)
-    found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY | _LONGER))
+        found += _enrichment(table, size)
+    found.append(Topic(name=DEAD_LETTERS, partitions=1, config=_APPEND_ONLY | _records_of(size + DEAD_LETTER_OVERHEAD)))
     found.append(Topic(name=DECISIONS, partitions=1, config=_APPEND_ONLY))
     beats = [f"__debezium-heartbeat.{source}.{PREFIX}" for source in (Source.POSTGRES, Source.MONGODB)]
     for name in [*beats, f"{PREFIX}.sales.heartbeat"]:
@@ -52,13 +53,24 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
 
 def own_topics(generation: int, tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
     """The topics of this generation of reporting alone: what enrichment writes for it."""
-    return tuple(topic for table in of_generation(generation, tables) for topic in _enrichment(table))
+    found = of_generation(generation, tables)
+    size = record_bytes(found)
+    return tuple(topic for table in found for topic in _enrichment(table, size))
 
 
-def _enrichment(table: Table) -> list[Topic]:
-    """The topics that the enrichment of `table` writes, none where it has none."""
+def _records_of(size: int) -> dict[str, str]:
+    return {"max.message.bytes": str(size)}
+
+
+def _enrichment(table: Table, size: int) -> list[Topic]:
+    """The topics that the enrichment of `table` writes, none where it has none. A captured record has `size` bytes at
+    most, one that waits has the reason besides.
+    """
     if not table.enrichment:
         return []
-    enriched = [Topic(name=name, partitions=table.partitions, config=_COMPACTED) for name in table.landed_topics]
-    pending = generations.topic(PENDING, table.generation)
-    return [*enriched, Topic(name=pending, partitions=table.partitions, config=_COMPACTED | _LONGER)]
+    sizes = dict.fromkeys(table.landed_topics, size)
+    sizes[generations.topic(PENDING, table.generation)] = size + DEAD_LETTER_OVERHEAD
+    return [
+        Topic(name=name, partitions=table.partitions, config=_COMPACTED | _records_of(most))
+        for name, most in sizes.items()
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from schemas.change import Value
 from schemas.errors import BadRecord
+from schemas.sizes import LONGEST_VALUE, is_cut
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
 
 Convert = Callable[[Any], Value]
@@ -80,6 +81,11 @@ def _text(length: int | None) -> Convert:
             )
         if len(raw) > limit:
             raise BadRecord(f"expected at most {limit} characters, got {len(raw)}")
+        if is_cut(raw):
+            raise BadRecord(
+                f"the value is longer than {LONGEST_VALUE} characters, so capture has cut it (see "
+                "docs/runbook.md#value-cut)"
+            )
         return raw
 
     return convert

@@ -27,6 +27,13 @@ _REMEDIES: tuple[tuple[str, Remedy], ...] = (
         ),
     ),
     (
+        r"capture has cut it",
+        Remedy(
+            entry="value-cut",
+            action="Shorten the value at the source, then discard the dead letter.",
+        ),
+    ),
+    (
         r"is unknown to the registry",
         Remedy(
             entry="schema-unknown",

@@ -24,6 +24,7 @@ from operations.migrate import make_partitions, migrate_catalog, migrate_oltp, m
 from operations.rows import PostgresReport
 from operations.settings import Settings
 from schemas.errors import HeadraceError
+from schemas.sizes import MB
 from schemas.tables import EVENTS, TABLES, Source, reported
 from sinks.cutoff import Cutoff
 from tests.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
@@ -432,6 +433,48 @@ def test_the_source_refuses_what_cannot_be_carried(table: str, value: dict[str, 
     row = {"order_id": "another"} | value if table == "orders" else value
     with pytest.raises(errors.CheckViolation):
         connection.execute(*ROWS[table](**row))
+
+
+@pytest.mark.parametrize("column", ["payload", "headers"])
+def test_a_value_that_is_too_long_for_a_record_is_refused_in_words(column: str, login: Connect) -> None:
+    def value(length: int) -> str:
+        return json.dumps({"": "x" * (length - len('{"": ""}'))})
+
+    connection = login("app_writer")
+    connection.execute(*outbox_row(**{column: value(MB)}))
+    with pytest.raises(errors.CheckViolation) as refused:
+        connection.execute(*outbox_row(**{column: value(MB + 1)}))
+    said = refused.value.diag
+    assert said.message_primary == f"the value of {column} has 1048577 bytes, at most 1048576 are captured"
+    assert "HEADRACE_OLTP__MAX_VALUE_BYTES" in str(said.message_hint)
+    assert (said.schema_name, said.column_name) == ("sales", column)
+
+
+def test_the_longest_value_is_a_setting_that_open_sessions_heed(migrated: Settings, login: Connect) -> None:
+    at = migrated.oltp
+    larger = migrated.model_copy(update={"oltp": at.model_copy(update={"max_value_bytes": 2 * MB})})
+    row = outbox_row(payload=json.dumps("x" * MB))
+    shop = login("app_writer")
+    with pytest.raises(errors.CheckViolation):
+        shop.execute(*row)
+    try:
+        said: list[str] = []
+        migrate_oltp(larger, said.append)
+        assert f"oltp: a value may have {2 * MB} bytes" in said
+        shop.rollback()
+        shop.execute(*row)
+    finally:
+        migrate_oltp(migrated)
+    shop.rollback()
+    with pytest.raises(errors.CheckViolation):
+        shop.execute(*row)
+
+
+def test_an_event_is_not_changed_even_by_its_owner(login: Connect) -> None:
+    owner = login("migrator")
+    owner.execute(*outbox_row())
+    with pytest.raises(errors.RestrictViolation, match="an event is immutable"):
+        owner.execute("UPDATE sales.outbox_events SET payload = '[]'")
 
 
 def test_an_infinite_amount_is_refused(login: Connect) -> None:

@@ -23,8 +23,9 @@ from connectors.plan import (
     UpdateConnector,
     plan,
 )
-from schemas.tables import ORDERS, PAYMENTS, TABLES, Source
+from schemas.tables import ORDERS, PAYMENTS, TABLES, Column, Source
 from schemas.topics import DEAD_LETTERS
+from schemas.types import Text
 
 LINE = Line()
 FRESH = Seen(
@@ -116,6 +117,15 @@ def test_a_wrong_partition_count_is_refused_and_names_both():
     assert "7 partitions where schemas/tables.py says 4" in refusal.reason
 
 
+def test_a_table_whose_record_kafka_would_not_carry_is_refused():
+    text = Column(name="text", type=Text())
+    wide = replace(ORDERS, name="wide", columns=(*ORDERS.columns, *[text] * 4))
+    seen = replace(APPLIED, relations=frozenset({*LINE.relations, "sales.wide"}))
+    (refusal,) = plan(Line(tables=(wide,)), seen).refusals
+    assert refusal.about == "table wide"
+    assert "declare a length for its texts" in refusal.reason
+
+
 def test_only_drifted_settings_of_a_topic_are_set_again():
     wanted = APPLIED.topics["shop.sales.orders"]
     drifted = replace(wanted, config=dict(wanted.config) | {"cleanup.policy": "delete", "retention.ms": "1"})
@@ -177,4 +187,6 @@ def test_dead_letters_of_an_older_version_are_given_room_for_the_longest_record(
     (wanted,) = [topic for topic in LINE.topics() if topic.name == DEAD_LETTERS]
     older = SeenTopic(partitions=1, config=dict(wanted.config) | {"max.message.bytes": "1048588"})
     seen = replace(APPLIED, topics=dict(APPLIED.topics) | {DEAD_LETTERS: older})
-    assert plan(LINE, seen).changes == (AlterTopic(name=DEAD_LETTERS, config={"max.message.bytes": "10485760"}),)
+    assert plan(LINE, seen).changes == (
+        AlterTopic(name=DEAD_LETTERS, config={"max.message.bytes": wanted.config["max.message.bytes"]}),
+    )

@@ -7,6 +7,7 @@ import pytest
 
 from operations.dlq.remedies import remedies, remedy
 from schemas.errors import BadRecord
+from schemas.sizes import CUT_AT
 from schemas.tables import ORDERS
 from schemas.types import Text
 from schemas.values import TOAST_PLACEHOLDER, converter
@@ -36,6 +37,7 @@ def refused(what) -> str:
     ("error", "message", "name"),
     [
         ("BadRecord", refused(lambda: converter(Text(9))(TOAST_PLACEHOLDER)), "toast-placeholder"),
+        ("BadRecord", refused(lambda: converter(Text())("x" * CUT_AT)), "value-cut"),
         ("BadRecord", refused(lambda: schema_id(b"{}")), "foreign-record"),
         ("BadRecord", "schema 7 is unknown to the registry at http://…", "schema-unknown"),
         (

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from schemas.errors import BadRecord
+from schemas.sizes import CUT_AT, LONGEST_VALUE
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp
 from schemas.values import TOAST_PLACEHOLDER, converter, microseconds
 
@@ -17,6 +18,8 @@ MONEY = Numeric(19, 4)
     [
         (Text(4), "ação", "ação"),
         (Text(), "😀" * 10_000, "😀" * 10_000),
+        (Text(), "x" * LONGEST_VALUE, "x" * LONGEST_VALUE),
+        (Text(), "😀" * (LONGEST_VALUE // 2), "😀" * (LONGEST_VALUE // 2)),
         (MONEY, Decimal("1.5000"), Decimal("1.5000")),
         (MONEY, "19.9", Decimal("19.9000")),
         (MONEY, Decimal("-999999999999999.9999"), Decimal("-999999999999999.9999")),
@@ -44,6 +47,9 @@ def test_a_value_is_carried_exactly(type_, raw, value):
         (Text(3), "four", "at most 3 characters"),
         (Text(3), 4, "expected text"),
         (Text(), TOAST_PLACEHOLDER, "REPLICA IDENTITY FULL"),
+        (Text(), "x" * CUT_AT, "capture has cut it"),
+        (Json(), "x" * CUT_AT, "capture has cut it"),
+        (Text(), "😀" * (CUT_AT // 2) + "x", "capture has cut it"),
         (MONEY, Decimal("NaN"), r"decimal\(19,4\)"),
         (MONEY, Decimal("Infinity"), r"decimal\(19,4\)"),
         (MONEY, Decimal("1E15"), r"decimal\(19,4\)"),
