@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, not declared
     AdminClient,
     AlterConfigOpType,
@@ -29,6 +29,7 @@ Connection = psycopg.Connection[Any]
 CONNECT_S = 10
 SLOT_RELEASE_S = 30.0
 _POLL_S = 0.2
+_BROKERS_DEFAULT = -1  # as Kafka says it
 
 # Leaves of a table, or the table itself where it is not partitioned, that do not log whole old rows.
 _LACKING_FULL = """
@@ -211,13 +212,23 @@ def seen_topics(bootstrap: str, wanted: Iterable[Topic]) -> Mapping[str, SeenTop
     for resource, future in client.describe_configs(resources, request_timeout=TIMEOUT).items():
         config = _answer(future, bootstrap)
         values = {name: config[name].value for name in asked[resource.name].config}
-        found[resource.name] = SeenTopic(partitions=len(listed[resource.name].partitions), config=values)
+        partitions = listed[resource.name].partitions
+        fewest = min(len(each.replicas) for each in partitions.values())
+        found[resource.name] = SeenTopic(partitions=len(partitions), config=values, replicas=fewest)
     return found
 
 
 def create_topics(bootstrap: str, topics: Iterable[Topic]) -> None:
-    """Make topics, all at once, with the brokers' default replication."""
-    new = [NewTopic(topic.name, num_partitions=topic.partitions, config=dict(topic.config)) for topic in topics]
+    """Make topics, all at once. Raises HeadraceError, which names the setting where brokers are too few."""
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=topic.partitions,
+            replication_factor=topic.replicas or _BROKERS_DEFAULT,
+            config=dict(topic.config),
+        )
+        for topic in topics
+    ]
     if new:
         client = admin(bootstrap)
         _wait(client, client.create_topics(new, operation_timeout=TIMEOUT), bootstrap)
@@ -249,7 +260,13 @@ def _answer(future: Any, bootstrap: str) -> Any:
     try:
         return future.result(TIMEOUT + 1)
     except (KafkaException, TimeoutError) as error:
-        raise HeadraceError(f"Kafka at {bootstrap} refuses: {error.args[0] if error.args else error}") from None
+        said = error.args[0] if error.args else error
+        if isinstance(said, KafkaError) and said.code() == KafkaError.INVALID_REPLICATION_FACTOR:
+            raise HeadraceError(
+                f"Kafka at {bootstrap} has fewer brokers than HEADRACE_KAFKA__REPLICATION_FACTOR says: {said.str()}; "
+                "see docs/runbook.md#too-few-replicas"
+            ) from None
+        raise HeadraceError(f"Kafka at {bootstrap} refuses: {said}") from None
 
 
 def _identifier(relation: str) -> sql.Identifier:

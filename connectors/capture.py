@@ -13,6 +13,7 @@ from connectors.plan import (
     CreateConnector,
     CreatePublication,
     CreateTopic,
+    Note,
     Plan,
     Refusal,
     Restart,
@@ -111,7 +112,7 @@ def _carry_out(step: Step, servers: Servers, connect: Connect, connection: admin
             connect.resume(name)
         case Restart(name=name):
             connect.restart(name)
-        case Unchanged() | Refusal() | CreateTopic():
+        case Unchanged() | Note() | Refusal() | CreateTopic():
             pass  # topics were made all at once
 
 

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from schemas.sizes import record_bytes
 from schemas.tables import TABLES, Source, Table
-from schemas.topics import PREFIX, Topic, topics
+from schemas.topics import PREFIX, Replication, Topic, topics
 
 Config = dict[str, str]
 
@@ -33,6 +33,7 @@ class Line:
     Values that start with `${env:` are read by Connect from its own environment: no secret is in a configuration.
     `database`, `user` and `password` are those of the source; `uri` that of MongoDB, `catalog` its database. `epoch` is
     the history of the source that capture reads, stamped on every record: `headrace.epoch` says which.
+    `replication` is that of the topics; None leaves it to the brokers.
     """
 
     tables: tuple[Table, ...] = TABLES
@@ -44,6 +45,7 @@ class Line:
     uri: str = "${env:HEADRACE_CATALOG_URI}"
     catalog: str = "catalog"
     epoch: int = 1
+    replication: Replication | None = None
 
     @property
     def slot(self) -> str:
@@ -92,7 +94,8 @@ class Line:
         for topic in topics(self.tables):
             name = self._renamed(topic.name)
             if name is not None:
-                found.append(replace(topic, name=name))
+                named = replace(topic, name=name)
+                found.append(self.replication.of(named) if self.replication else named)
         return tuple(found)
 
     def own_topics(self) -> tuple[str, ...]:

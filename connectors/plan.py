@@ -16,7 +16,7 @@ from connectors.line import SIGNALS, Config, Line
 from schemas.errors import HeadraceError
 from schemas.sizes import LARGEST_RECORD, largest_record
 from schemas.tables import Source
-from schemas.topics import Topic
+from schemas.topics import MIN_IN_SYNC, Topic
 
 RUNNING, STOPPED, PAUSED, FAILED, UNASSIGNED = "RUNNING", "STOPPED", "PAUSED", "FAILED", "UNASSIGNED"
 
@@ -27,10 +27,12 @@ class PlanRefused(HeadraceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenTopic:
-    """A topic as it is: its partitions, and the value of each setting that it could be asked for."""
+    """A topic as it is: its partitions, the value of each setting that it could be asked for, and the replicas of the
+    partition that has the fewest."""
 
     partitions: int
     config: Mapping[str, str]
+    replicas: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,18 @@ class Unchanged:
     def describe(self) -> str:
         """One line."""
         return f"{self.about}: unchanged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that an operator should know and that applying leaves as it is."""
+
+    about: str
+    text: str
+
+    def describe(self) -> str:
+        """One line."""
+        return f"{self.about}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +217,7 @@ class Restart:
 Step = (
     Refusal
     | Unchanged
+    | Note
     | CreateTopic
     | AlterTopic
     | SetFullIdentity
@@ -225,7 +240,12 @@ class Plan:
     @property
     def changes(self) -> tuple[Step, ...]:
         """The steps that change something; none when all is as it should be."""
-        return tuple(step for step in self.steps if not isinstance(step, (Unchanged, Refusal)))
+        return tuple(step for step in self.steps if not isinstance(step, (Unchanged, Note, Refusal)))
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What is left as it is, and should be known."""
+        return tuple(step for step in self.steps if isinstance(step, Note))
 
     @property
     def refusals(self) -> tuple[Refusal, ...]:
@@ -245,7 +265,7 @@ class Plan:
 def plan(line: Line, seen: Seen) -> Plan:
     """The steps that make what was seen what `line` wants."""
     steps: list[Step] = [*_obstacles(line, seen)]
-    steps += [_topic(topic, seen.topics.get(topic.name)) for topic in line.topics()]
+    steps += [step for topic in line.topics() for step in _topic(topic, seen.topics.get(topic.name))]
     steps += [SetFullIdentity(relation=leaf) for leaf in seen.lacking_full]
     publication = _publication(line, seen)
     first = seen.slot is None
@@ -279,17 +299,29 @@ def _obstacles(line: Line, seen: Seen) -> Iterable[Refusal]:
         )
 
 
-def _topic(wanted: Topic, seen: SeenTopic | None) -> Step:
+def _topic(wanted: Topic, seen: SeenTopic | None) -> Iterable[Step]:
+    about = f"topic {wanted.name}"
     if seen is None:
-        return CreateTopic(topic=wanted)
+        yield CreateTopic(topic=wanted)
+        return
     if seen.partitions != wanted.partitions:
-        return Refusal(
-            about=f"topic {wanted.name}",
+        yield Refusal(
+            about=about,
             reason=f"it has {seen.partitions} partitions where schemas/tables.py says {wanted.partitions}; a key must "
             "keep its partition, so the number can't change (docs/runbook.md#wrong-partition-count)",
         )
-    drifted = {name: value for name, value in wanted.config.items() if seen.config.get(name) != value}
-    return AlterTopic(name=wanted.name, config=drifted) if drifted else Unchanged(about=f"topic {wanted.name}")
+        return
+    config = dict(wanted.config)
+    if wanted.replicas is not None and seen.replicas < wanted.replicas:
+        yield Note(
+            about=about,
+            text=f"WARNING: it has {seen.replicas} replica(s) where HEADRACE_KAFKA__REPLICATION_FACTOR says "
+            f"{wanted.replicas}; see docs/runbook.md#too-few-replicas",
+        )
+        # More in sync than there are replicas would refuse every write.
+        config.pop(MIN_IN_SYNC, None)
+    drifted = {name: value for name, value in config.items() if seen.config.get(name) != value}
+    yield AlterTopic(name=wanted.name, config=drifted) if drifted else Unchanged(about=about)
 
 
 def _publication(line: Line, seen: Seen) -> Step:
@@ -316,9 +348,12 @@ def _connector(line: Line, source: Source, seen: Seen) -> Iterable[Step]:
         yield CreateConnector(name=name, config=config)
         return
     wanted = config | {"name": name}
-    changed = tuple(sorted(key for key in wanted | found.config if wanted.get(key) != found.config.get(key)))
+    added = {key: value for key, value in found.config.items() if key not in wanted}
+    if added:
+        yield Note(about=f"connector {name}", text=f"keeps what was added to it: {', '.join(sorted(added))}")
+    changed = tuple(sorted(key for key in wanted if wanted[key] != found.config.get(key)))
     if changed:
-        yield UpdateConnector(name=name, config=config, changed=changed)
+        yield UpdateConnector(name=name, config=added | config, changed=changed)
     if changed or found.state in (STOPPED, PAUSED):
         yield Resume(name=name)
     elif found.state == FAILED:

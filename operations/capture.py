@@ -35,11 +35,13 @@ def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
     if json:
         changes = [step.describe() for step in found.changes]
         refused = [step.describe() for step in found.refusals]
-        out.print_json(orjson.dumps({"changes": changes, "refused": refused}).decode())
+        notes = [step.describe() for step in found.notes]
+        out.print_json(orjson.dumps({"changes": changes, "refused": refused, "notes": notes}).decode())
     else:
-        for step in found.changes:
+        for step in (*found.notes, *found.changes):
             out.print(step.describe(), markup=False, soft_wrap=True)
-        out.print(f"{len(found.changes)} change(s), {len(found.steps) - len(found.changes)} as they should be")
+        as_they_should_be = len(found.steps) - len(found.changes) - len(found.notes)
+        out.print(f"{len(found.changes)} change(s), {as_they_should_be} as they should be")
     found.check()
 
 
@@ -77,7 +79,8 @@ def make_topics(settings: Settings) -> None:
     fed = [of_generation(each.number) for each in connections.fed(settings)]
     wanted = {topic.name: topic for tables in fed for topic in topics(tables)}
     there = clients.present(bootstrap, wanted)
-    admin.create_topics(bootstrap, [topic for name, topic in wanted.items() if name not in there])
+    replication = settings.kafka.replication
+    admin.create_topics(bootstrap, [replication.of(topic) for name, topic in wanted.items() if name not in there])
 
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:

@@ -243,7 +243,7 @@ def hops(settings: Settings, generation: int | None = None) -> Hops:
         found.close()
         raise
     return Hops(
-        line=Line(tables=of_generation(found.generation)),
+        line=Line(tables=of_generation(found.generation), replication=settings.kafka.replication),
         oltp=oltp(settings, "reporter_reader"),
         catalog=catalog(settings),
         connect=Connect(settings.connect.url),

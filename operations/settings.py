@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.errors import HeadraceError
 from schemas.sizes import LONGEST_VALUE
+from schemas.topics import Replication
 
 PREFIX = "HEADRACE_"
 
@@ -68,9 +69,23 @@ class Catalog(BaseModel):
 
 
 class Kafka(BaseModel):
-    """Kafka's brokers."""
+    """Kafka's brokers. Topics are made with `replication_factor` replicas, `min_insync_replicas` of which must have
+    stored a record before it counts as written: with the defaults a lost broker loses nothing and stops nothing."""
 
     bootstrap: str
+    replication_factor: int = Field(default=3, ge=1)
+    min_insync_replicas: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _can_be_written(self) -> "Kafka":
+        if self.min_insync_replicas > self.replication_factor:
+            raise ValueError("min_insync_replicas is larger than replication_factor: no record could be written")
+        return self
+
+    @property
+    def replication(self) -> Replication:
+        """Both, as the topics are told."""
+        return Replication(factor=self.replication_factor, in_sync=self.min_insync_replicas)
 
 
 class Registry(BaseModel):

@@ -1,7 +1,7 @@
 """Every topic, with what must be true of it. `connectors apply` makes them; nothing is created by the way."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas import generations
 from schemas.sizes import DEAD_LETTER_OVERHEAD, record_bytes
@@ -18,11 +18,28 @@ PENDING = "headrace.pending"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """One topic: its name, its number of partitions (which never changes) and its configuration."""
+    """One topic: its name, its number of partitions (which never changes) and its configuration. `replicas` None
+    leaves the replication factor to the brokers."""
 
     name: str
     partitions: int
     config: dict[str, str]
+    replicas: int | None = None
+
+
+MIN_IN_SYNC = "min.insync.replicas"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replication:
+    """How many replicas a topic has, and how many of them must have stored a record before it counts as written."""
+
+    factor: int
+    in_sync: int
+
+    def of(self, topic: Topic) -> Topic:
+        """The topic, replicated so."""
+        return replace(topic, replicas=self.factor, config=topic.config | {MIN_IN_SYNC: str(self.in_sync)})
 
 
 _COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(DAY_MS)}

@@ -304,6 +304,8 @@ def environment(ports: Mapping[str, int], passwords: Mapping[str, str]) -> dict[
         "HEADRACE_CATALOG__URI": catalog_uri(ports),
         "HEADRACE_CATALOG__DATABASE": "catalog",
         "HEADRACE_KAFKA__BOOTSTRAP": f"{LOOPBACK}:{ports['kafka']}",
+        "HEADRACE_KAFKA__REPLICATION_FACTOR": "1",
+        "HEADRACE_KAFKA__MIN_INSYNC_REPLICAS": "1",
         "HEADRACE_REGISTRY__URL": registry_url(ports) + "/apis/ccompat/v7",
         "HEADRACE_REGISTRY__CONVERTER_URL": registry_url(ports) + "/apis/registry/v2",
         "HEADRACE_CONNECT__URL": f"http://{LOOPBACK}:{ports['connect']}",

@@ -11,7 +11,7 @@ from operations import connections
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, Table
-from schemas.topics import topics
+from schemas.topics import Replication, topics
 from sinks.archive.reading import Selection, records
 from sinks.archive.restoring import restore as send
 
@@ -26,7 +26,7 @@ def restore(settings: Settings, out: Console, selection: Selection, topic: str, 
     if topic in {each.name for each in topics()}:
         raise HeadraceError(f"{topic} belongs to the running line, whose readers would get old events: name another")
     log, bootstrap = connections.archive(settings, "restore"), settings.kafka.bootstrap
-    make_topic(bootstrap, topic, table)
+    make_topic(bootstrap, topic, table, settings.kafka.replication)
     registry = Registry(settings.registry.url)
     try:
         sent = send(clients.producer(bootstrap), registry, table, topic, records(log, table, selection))
@@ -36,8 +36,8 @@ def restore(settings: Settings, out: Console, selection: Selection, topic: str, 
     return sent
 
 
-def make_topic(bootstrap: str, name: str, table: Table) -> None:
+def make_topic(bootstrap: str, name: str, table: Table, replication: Replication) -> None:
     """Makes a topic like those that capture a table's events, unless it is there."""
     if name not in clients.admin(bootstrap).list_topics(timeout=clients.TIMEOUT).topics:
         like = next(each for each in topics([table]) if each.name in table.captured_topics)
-        create_topics(bootstrap, [replace(like, name=name)])
+        create_topics(bootstrap, [replication.of(replace(like, name=name))])

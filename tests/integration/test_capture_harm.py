@@ -35,9 +35,9 @@ from connectors.line import Line
 from connectors.plan import AlterTopic, PlanRefused, SetFullIdentity
 from operations.settings import Settings
 from schemas.change import Change, Op
-from schemas.errors import BadRecord, Unavailable
+from schemas.errors import BadRecord, HeadraceError, Unavailable
 from schemas.tables import Column, Source, Table
-from schemas.topics import Topic
+from schemas.topics import Replication, Topic
 from schemas.types import Numeric, Text
 from stack import supervisor
 
@@ -538,6 +538,35 @@ def test_drifted_topics_are_mended_and_a_wrong_partition_count_is_refused(
         assert plan.changes == (AlterTopic(name="harm_topics.sales.things", config={"cleanup.policy": "compact"}),)
         capture.apply(plan, own.servers)
         assert eventually(lambda: capture.plan(own.line, own.servers).changes == ())
+
+
+def test_a_setting_that_an_operator_added_outlives_apply(harm: Stage) -> None:
+    connect, name = Connect(harm.servers.connect_url), harm.line.connector(Source.POSTGRES)
+    before = connect.config(name)
+    assert before is not None
+    connect.put(name, before | {"errors.log.enable": "true", "errors.tolerance": "all"})
+    plan = capture.plan(harm.line, harm.servers)
+    assert [note.describe() for note in plan.notes] == [
+        f"connector {name}: keeps what was added to it: errors.log.enable"
+    ]
+    beats = capture.apply(plan, harm.servers)
+    capture.wait_ready(harm.line, harm.servers, beats)
+    assert connect.config(name) == before | {"errors.log.enable": "true"}
+    assert capture.plan(harm.line, harm.servers).changes == ()
+
+
+def test_topics_with_fewer_replicas_than_production_needs_are_named(harm: Stage) -> None:
+    line = replace(harm.line, replication=Replication(factor=3, in_sync=2))
+    plan = capture.plan(line, harm.servers)
+    assert {note.about for note in plan.notes if "1 replica(s)" in note.text} == {
+        f"topic {topic.name}" for topic in line.topics()
+    }
+    assert not [step for step in plan.changes if isinstance(step, AlterTopic)]
+    topic = Topic(name="harm.replicated", partitions=1, config={}, replicas=3)
+    with pytest.raises(
+        HeadraceError, match=r"fewer brokers than HEADRACE_KAFKA__REPLICATION_FACTOR .*#too-few-replicas"
+    ):
+        admin.create_topics(harm.servers.bootstrap, [topic])
 
 
 def test_remove_leaves_nothing_but_the_records(settings: Settings, stack_folder: Path) -> None:

@@ -11,6 +11,7 @@ from connectors.plan import (
     CreateConnector,
     CreatePublication,
     CreateTopic,
+    Note,
     PlanRefused,
     Refusal,
     Restart,
@@ -24,7 +25,7 @@ from connectors.plan import (
     plan,
 )
 from schemas.tables import ORDERS, PAYMENTS, TABLES, Column, Source
-from schemas.topics import DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS, Replication
 from schemas.types import Text
 
 LINE = Line()
@@ -154,11 +155,55 @@ def test_a_failed_connector_is_restarted_and_its_reason_said():
     )
 
 
-def test_a_setting_that_somebody_added_by_hand_is_taken_back():
-    config = dict(APPLIED.connectors["headrace-postgres"].config) | {"snapshot.mode": "always", "extra": "1"}
-    update, resume = plan(LINE, altered(Source.POSTGRES, config=config)).changes
-    assert update.changed == ("extra", "snapshot.mode")
+def test_a_setting_of_ours_that_somebody_changed_is_taken_back_and_what_they_added_stays():
+    config = dict(APPLIED.connectors["headrace-postgres"].config) | {"snapshot.mode": "always", "extra": "secret"}
+    found = plan(LINE, altered(Source.POSTGRES, config=config))
+    update, resume = found.changes
+    assert update.changed == ("snapshot.mode",)
+    assert update.config == LINE.config(Source.POSTGRES) | {"extra": "secret"}
     assert "always" not in update.describe() and isinstance(resume, Resume)
+    assert found.notes == (Note(about="connector headrace-postgres", text="keeps what was added to it: extra"),)
+
+
+def test_what_somebody_added_is_shown_and_is_no_reason_to_change_anything():
+    config = dict(APPLIED.connectors["headrace-postgres"].config) | {"column.exclude.list": "a", "extra": "secret"}
+    found = plan(LINE, altered(Source.POSTGRES, config=config))
+    assert found.changes == ()
+    assert [note.describe() for note in found.notes] == [
+        "connector headrace-postgres: keeps what was added to it: column.exclude.list, extra"
+    ]
+
+
+REPLICATED = replace(LINE, replication=Replication(factor=3, in_sync=2))
+
+
+def replicated(replicas, in_sync):
+    return replace(
+        APPLIED,
+        topics={
+            name: replace(topic, replicas=replicas, config=dict(topic.config) | {"min.insync.replicas": in_sync})
+            for name, topic in APPLIED.topics.items()
+        },
+    )
+
+
+def test_a_topic_is_made_with_the_replicas_that_production_needs():
+    made = [step.topic for step in plan(REPLICATED, FRESH).steps if isinstance(step, CreateTopic)]
+    assert {(topic.replicas, topic.config["min.insync.replicas"]) for topic in made} == {(3, "2")}
+
+
+def test_a_topic_with_enough_replicas_is_told_how_many_must_be_in_sync():
+    found = plan(REPLICATED, replicated(3, "1"))
+    assert {type(step) for step in found.changes} == {AlterTopic}
+    assert {tuple(step.config.items()) for step in found.changes} == {(("min.insync.replicas", "2"),)}
+    assert plan(REPLICATED, replicated(3, "2")).changes == plan(REPLICATED, replicated(4, "2")).notes == ()
+
+
+def test_a_topic_with_too_few_replicas_is_warned_of_and_never_made_unwritable():
+    found = plan(REPLICATED, replicated(1, "1"))
+    assert found.changes == found.refusals == (), "two in sync of one would refuse every write"
+    assert {note.about for note in found.notes} == {f"topic {topic.name}" for topic in LINE.topics()}
+    assert "has 1 replica(s) where HEADRACE_KAFKA__REPLICATION_FACTOR says 3" in found.notes[0].describe()
 
 
 def test_every_step_has_a_line_of_its_own():
