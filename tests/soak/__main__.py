@@ -28,7 +28,7 @@ from schemas.topics import DEAD_LETTERS
 from stack import supervisor
 from tests.eventually import eventually
 from tests.soak.faults import Faults
-from tests.soak.pipeline import READY_S, Pipeline
+from tests.soak.pipeline import Pipeline
 from tests.soak.report import Outcome, lines
 from tests.soak.schedule import schedule
 from tests.soak.shop import TENANT, Markers, Trade
@@ -37,6 +37,7 @@ from tests.soak.witness import Witness
 ROOT = Path(__file__).parents[2]
 TOXIPROXY = ROOT / ".venv" / "bin" / "toxiproxy"
 WATCH_S = 10.0
+BY_HAND_S = 120.0  # that nobody has restarted a failed connector
 SETTLE_S = 600.0  # that the pipeline may take to land what was committed before the load stopped
 COMMITS = "SELECT count(*) FROM sales.outbox_events"
 
@@ -78,7 +79,8 @@ class Soak:
         self._trade = Trade(pipeline.settings, seed, rate, say)
         self._faults = Faults(pipeline, f"bulk-{seed}", say)
         self._ended = threading.Event()
-        self._told = 0
+        self._told, self._restarted = 0, 0
+        self._failed_since: dict[str, float] = {}
 
     def run(self, minutes: float, commit: str) -> Outcome:
         """Play the schedule, stop the load, and look at what has become of it."""
@@ -89,7 +91,7 @@ class Soak:
         self._trade.stop()
         self._markers.stop()
         pipeline = self._pipeline
-        eventually(lambda: not pipeline.workers.not_ready(), READY_S, explain=lambda: str(pipeline.workers.not_ready()))
+        self._wait_for_workers()
         self._say("every row is compared")
         verified, said = self._verify()
         self._ended.set()
@@ -114,8 +116,17 @@ class Soak:
             done=self._faults.done,
             failed=self._faults.failed,
             exits=pipeline.workers.exits,
+            restarted=self._restarted,
             memory=pipeline.workers.memory(),
         )
+
+    def _wait_for_workers(self) -> None:
+        """Return when all workers are ready, or say which are not: the comparison then tells what that means."""
+        workers = self._pipeline.workers
+        try:
+            eventually(lambda: not workers.not_ready(), SETTLE_S)
+        except AssertionError:
+            self._say(f"not ready after {SETTLE_S:.0f} s: {', '.join(workers.not_ready())}")
 
     def _verify(self) -> tuple[bool, str]:
         """Compare every row once all has landed: `headrace verify` waits for that."""
@@ -130,19 +141,31 @@ class Soak:
         return int(events) + self._faults.commits
 
     def _watch(self) -> None:
-        """Say at once what has gone wrong, and what connectors fail."""
+        """Say at once what has gone wrong; restart by hand, as the runbook tells, a connector that stays failed."""
         while not self._ended.wait(WATCH_S):
             wrong = self._witness.wrong(self._markers.known())
             for each in wrong[self._told :]:
                 self._say(f"WRONG: {each}")
             self._told = max(self._told, len(wrong))
             try:
-                connect = Connect(self._pipeline.settings.connect.url)
-                for name in map(Line().connector, Line().sources):
-                    if failure := connect.status(name).failure:
-                        self._say(f"connector {name} has failed: {failure}")
-            except HeadraceError:
+                self._look_at_connectors()
+            except HeadraceError:  # Connect is being restarted
                 continue
+
+    def _look_at_connectors(self) -> None:
+        connect, line = Connect(self._pipeline.settings.connect.url), Line()
+        for name in map(line.connector, line.sources):
+            failure, now = connect.status(name).failure, time.monotonic()
+            if failure is None:
+                self._failed_since.pop(name, None)
+            elif name not in self._failed_since:
+                self._failed_since[name] = now
+                self._say(f"connector {name} has failed: {failure}")
+            elif now - self._failed_since[name] > BY_HAND_S:
+                self._say(f"connector {name} is restarted by hand")
+                self._failed_since.pop(name)
+                self._restarted += 1
+                connect.restart(name)
 
 
 def _log(path: Path) -> Callable[[str], None]:

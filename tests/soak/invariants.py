@@ -6,6 +6,7 @@
    committed by then have been seen before.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -90,17 +91,20 @@ def missing(markers: Iterable[Marker], landings: Landings) -> list[str]:
 
 
 def freshness_ahead(markers: Iterable[Marker], landings: Landings, stamps: Iterable[Stamp]) -> list[str]:
-    """The stamps that promised a marker before it was visible."""
-    by_table: dict[str, list[Stamp]] = {}
+    """The stamps that promised a marker before it was visible. `stamps` are in the order of their commits."""
+    farthest: dict[str, list[tuple[datetime, Stamp]]] = {}  # of each table, those that promised more than all before
     for stamp in stamps:
-        by_table.setdefault(stamp.table, []).append(stamp)
+        promised = farthest.setdefault(stamp.table, [])
+        if not promised or stamp.through > promised[-1][0]:
+            promised.append((stamp.through, stamp))
     found = []
     for marker in markers:
-        first = next((each for each in by_table.get(marker.table, ()) if each.through >= marker.committed), None)
+        promised = farthest.get(marker.table, [])
+        at = bisect_left(promised, marker.committed, key=lambda each: each[0])
         seen = landing(marker, landings)
-        if first is not None and (seen is None or seen.commit > first.commit):
+        if at < len(promised) and (seen is None or seen.commit > promised[at][1].commit):
             found.append(
-                f"{marker.table} was called complete through {first.through} without {marker.key}, "
+                f"{marker.table} was called complete through {promised[at][0]} without {marker.key}, "
                 f"committed {marker.committed}"
             )
     return found

@@ -29,6 +29,7 @@ class Outcome:
     done: Counter[str]
     failed: Sequence[str]
     exits: Counter[tuple[str, int]]
+    restarted: int
     memory: Mapping[str, tuple[int, int, int]]
 
     @property
@@ -56,6 +57,7 @@ def lines(outcome: Outcome) -> Iterator[str]:
     yield "ended workers  " + (
         ", ".join(f"{name} {code} x {n}" for (name, code), n in sorted(outcome.exits.items())) or "none"
     )
+    yield f"connectors     {outcome.restarted} restarted by hand"
     yield "memory         first, last and highest, MB"
     yield from (
         f"    {name:9} {first / MB:6.0f} {last / MB:6.0f} {most / MB:6.0f}"

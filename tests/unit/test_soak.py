@@ -1,11 +1,16 @@
 """The soak's own parts: its schedule, and that each invariant is seen to fail on a made-up violation."""
 
 import struct
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
+
+import pytest
 
 from tests.soak.invariants import Marker, NewestRows, Stamp, Version, freshness_ahead, missing
 from tests.soak.pgoutput import transactions
+from tests.soak.report import Outcome, lines
 from tests.soak.schedule import DECK, QUIET_S, schedule
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -74,6 +79,7 @@ def test_a_stamp_before_its_marker_is_ahead_and_one_behind_it_or_of_an_earlier_m
     seen = landed(version(commit=5))
     assert freshness_ahead([MARKER], seen, [stamp(3, seconds=0), stamp(6, seconds=2)]) == []
     assert len(freshness_ahead([MARKER], seen, [stamp(4, seconds=1)])) == 1
+    assert len(freshness_ahead([MARKER], seen, [stamp(3, seconds=0), stamp(4, seconds=9), stamp(6, seconds=10)])) == 1
     assert len(freshness_ahead([MARKER], {}, [stamp(4, seconds=1)])) == 1
     assert freshness_ahead([MARKER], seen, [replace(stamp(4, seconds=1), table="payments")]) == []
 
@@ -97,3 +103,46 @@ def test_the_rows_of_a_transaction_are_read_from_the_log():
     assert (found.lsn, found.end, found.committed) == (30, 40, datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC))
     assert [each.row for each in found.written] == [{"id": "7", "note": None}] * 2
     assert found.written[0].relation.key == ("id",)
+
+
+HELD = Outcome(
+    seed=7,
+    commit="abc",
+    minutes=1,
+    commits=2,
+    repeats=1,
+    retries=0,
+    dead_letters=0,
+    rows=2,
+    seen=2,
+    delays=[0.1, 0.2],
+    wrong=[],
+    missing=[],
+    verify="equal",
+    verified=True,
+    done=Counter({"kill report": 1}),
+    failed=[],
+    exits=Counter({("report", -9): 1}),
+    restarted=0,
+    memory={"report": (1, 2, 3)},
+)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dead_letters": 1},
+        {"wrong": ["a row went back"]},
+        {"missing": ["a commit"]},
+        {"verified": False},
+        {"failed": ["an action"]},
+    ],
+    ids=str,
+)
+def test_a_run_held_only_when_nothing_at_all_was_wrong(wrong):
+    assert list(lines(HELD))[-1] == "all invariants held"
+    assert list(lines(replace(HELD, **wrong)))[-1] == "NOT all invariants held"
+
+
+def test_the_product_still_has_the_names_that_the_soak_uses():
+    import_module("tests.soak.__main__")
