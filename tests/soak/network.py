@@ -29,7 +29,10 @@ class Network:
     def __init__(self, program: Path, port: int, log: Path) -> None:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [program, "-host", LOOPBACK, "-port", str(port)], stdout=output, stderr=subprocess.STDOUT
+                [program, "-host", LOOPBACK, "-port", str(port)],
+                env={"LOG_LEVEL": "warn"},  # by default a line for each write
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         self._url = f"http://{LOOPBACK}:{port}"
         eventually(self._answers, explain=log.read_text)
