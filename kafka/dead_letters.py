@@ -1,7 +1,7 @@
 """Records that cannot be understood or stored: kept byte for byte, with why and where from, so that they can be
 redriven at any time. Nothing is acknowledged before its dead letter is confirmed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,28 @@ class DeadLetter:
     seen: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A dead letter without its bytes: where and when (milliseconds since 1970) the record was captured, the type of
+    the error, and the offset of the letter itself."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    error: str
+    letter: int
+
+
+def refusal(message: Message) -> Refusal:
+    """Which record a dead letter is about."""
+    own = _own(_headers(message))
+    topic, partition, offset, timestamp = _origin(own, message)
+    error = own.get("headrace-error", "unknown")
+    letter = int(message.offset() or 0)
+    return Refusal(topic=topic, partition=partition, offset=offset, timestamp=timestamp, error=error, letter=letter)
+
+
 def listing(bootstrap: str, *, topic: str = DEAD_LETTERS) -> list[DeadLetter]:
     """Every dead letter now in the topic, oldest first, one for each origin (a crash may have repeated one).
 
@@ -143,12 +165,13 @@ def stored(bootstrap: str, *, topic: str = DEAD_LETTERS) -> Iterator[DeadLetter]
 
 def _letter(message: Message) -> DeadLetter:
     kept = record(message)
-    own = {name: (value or b"").decode(errors="replace") for name, value in kept.headers if name in _OWN_HEADERS}
+    own = _own(kept.headers)
+    topic, partition, offset, timestamp = _origin(own, message)
     origin = Record(
-        topic=own.get("headrace-origin-topic", kept.topic),
-        partition=int(own.get("headrace-origin-partition", kept.partition)),
-        offset=int(own.get("headrace-origin-offset", kept.offset)),
-        timestamp=int(own.get("headrace-origin-timestamp", kept.timestamp)),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp=timestamp,
         key=kept.key,
         value=kept.value,
         headers=[(name, value) for name, value in kept.headers if name not in _OWN_HEADERS],
@@ -160,6 +183,20 @@ def _letter(message: Message) -> DeadLetter:
         worker=own.get("headrace-worker", ""),
         offset=kept.offset,
         seen=kept.timestamp,
+    )
+
+
+def _own(headers: Iterable[tuple[str, Any]]) -> dict[str, str]:
+    return {name: (value or b"").decode(errors="replace") for name, value in headers if name in _OWN_HEADERS}
+
+
+def _origin(own: Mapping[str, str], message: Message) -> tuple[str, int, int, int]:
+    """Topic, partition, offset and timestamp of the refused record; the letter's own where a header is missing."""
+    return (
+        own.get("headrace-origin-topic", str(message.topic())),
+        int(own.get("headrace-origin-partition", message.partition() or 0)),
+        int(own.get("headrace-origin-offset", message.offset() or 0)),
+        int(own.get("headrace-origin-timestamp", message.timestamp()[1])),
     )
 
 

@@ -25,7 +25,6 @@ def report(settings: Settings) -> None:
     from kafka.dead_letters import DeadLetters
     from kafka.decoding import Decoding
     from kafka.registry import Registry
-    from operations.dlq.metrics import telling
     from sinks.worker import Pace, SinkWorker
 
     bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
@@ -41,8 +40,7 @@ def report(settings: Settings) -> None:
         pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate),
     )
     _stop_on_signals(sink.stop)
-    with telling(bootstrap):
-        sink.run(settings.sink.http_port, settings.sink.http_host)
+    sink.run(settings.sink.http_port, settings.sink.http_host)
 
 
 def archive(settings: Settings) -> None:
@@ -90,10 +88,11 @@ def enrich(settings: Settings) -> None:
 
 
 def watch(settings: Settings) -> None:
-    """What looks after the line: freshness for readers, and the source's history."""
+    """What looks after the line: freshness for readers, the source's history, and how many dead letters are open."""
     from connectors.connect import Connect
     from connectors.line import Line
     from operations.watch.connectors import Connectors
+    from operations.dlq.metrics import telling
     from operations.watch.worker import Watch
 
     line = Line()
@@ -105,7 +104,8 @@ def watch(settings: Settings) -> None:
         every=settings.watch.seconds,
     )
     _stop_on_signals(worker.stop)
-    worker.run(settings.watch.http_port, settings.watch.http_host)
+    with telling(settings.kafka.bootstrap):
+        worker.run(settings.watch.http_port, settings.watch.http_host)
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

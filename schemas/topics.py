@@ -50,8 +50,9 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
     """All topics of these tables and Headrace's own.
 
     State is compacted and kept for ever: it rebuilds reporting. Events and dead letters never expire by time: events
-    are deleted only up to what the archive proves. What was decided on dead letters is an audit, so nothing of it is
-    compacted away. `headrace.pending` holds lines under their own key and partition.
+    are deleted only up to what the archive proves, dead letters only up to the first open one, by `retention apply`.
+    What was decided on dead letters is an audit, so nothing of it is compacted away. `headrace.pending` holds lines
+    under their own key and partition.
     """
     declared = tuple(tables)
     size = record_bytes(declared)

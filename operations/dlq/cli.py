@@ -92,7 +92,7 @@ def discard(  # noqa: PLR0913, PLR0917  # its options
     by: By = None,
     json: Json = False,
 ) -> None:
-    """Close open dead letters without sending them. They stay in their topic, and `redrive --all` still sends them."""
+    """Close open dead letters without sending them. Until retention deletes them, `redrive --all` still sends them."""
     from operations.dlq import shown
     from operations.dlq.decisions import Verdict
     from operations.dlq.redrive import Outcome, decision

@@ -1,19 +1,15 @@
-"""How many dead letters are open, for Prometheus, for `headrace status`, and for who alerts (deploy/prometheus)."""
+"""How many dead letters are open, for Prometheus, for `headrace status`, and for alerts (deploy/prometheus)."""
 
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import structlog
 from prometheus_client import Gauge
 
-from kafka import clients
-from kafka.dead_letters import stored
-from operations.dlq.decisions import Journal
-from operations.dlq.letters import letters
+from operations.dlq.following import Follower
 from schemas.errors import HeadraceError
-from schemas.topics import DEAD_LETTERS, DECISIONS
 
 EVERY_S = 30.0
 _LOG = structlog.get_logger("headrace")
@@ -22,45 +18,47 @@ OPEN = Gauge("headrace_dead_letters_open", "Dead letters on which nothing was de
 
 def open_by_error(bootstrap: str) -> Counter[tuple[str, str]]:
     """By topic and error, how many are open. Raises HeadraceError where a topic is missing, Unavailable."""
-    found = letters(stored(bootstrap), Journal(bootstrap).read())
-    return Counter((letter.record.topic, letter.error) for letter in found if letter.open)
+    with closing(Follower(bootstrap)) as follower:
+        follower.follow()
+        return follower.letters.count()
 
 
 class OpenDeadLetters:
-    """Keeps `headrace_dead_letters_open` right; reads the topics only when they have grown."""
+    """Keeps `headrace_dead_letters_open` right; reads only what was added to the topics. For one thread."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._ends: dict[tuple[str, int], int] = {}
+        self._follower = Follower(bootstrap)
         self._told: set[tuple[str, str]] = set()
 
     def refresh(self) -> None:
         """Looks again. Raises as `open_by_error` does."""
-        ends = clients.end_offsets(self._bootstrap, [DEAD_LETTERS, DECISIONS])
-        if ends == self._ends:
-            return
-        found = open_by_error(self._bootstrap)
+        self._follower.follow()
+        found = self._follower.letters.count()
         for labels in self._told - found.keys():
             OPEN.remove(*labels)
         for labels, count in found.items():
             OPEN.labels(*labels).set(count)
-        self._ends, self._told = ends, set(found)
+        self._told = set(found)
+
+    def close(self) -> None:
+        """Forgets all letters."""
+        self._follower.close()
 
 
 @contextmanager
 def telling(bootstrap: str) -> Iterator[None]:
-    """Keeps the gauge right while the block runs, from a thread of its own: a worker has other things to do."""
+    """Keeps the gauge right while the block runs, from a thread of its own. One process does so, `headrace run watch`:
+    it reads the whole topic when it begins."""
     ended = threading.Event()
-    known = OpenDeadLetters(bootstrap)
 
     def follow() -> None:
-        while True:
-            try:
-                known.refresh()
-            except HeadraceError as error:  # the gauge stays as it was
-                _LOG.warning("open dead letters can't be counted", error=str(error))
-            if ended.wait(EVERY_S):
-                return
+        with closing(OpenDeadLetters(bootstrap)) as known:
+            while not ended.is_set():
+                try:
+                    known.refresh()
+                except HeadraceError as error:  # the gauge stays as it was
+                    _LOG.warning("open dead letters can't be counted", error=str(error))
+                ended.wait(EVERY_S)
 
     thread = threading.Thread(target=follow, name="dead-letters", daemon=True)
     thread.start()

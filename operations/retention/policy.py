@@ -62,6 +62,8 @@ class Policy(BaseModel):
     events: Age = Age(days=90)
     sessions: Age = Age(days=30)
     orders: Age = Age(years=7)
+    dead_letters: Age = Age(days=90)
+    decisions: Age = Age(years=7)
     archive: Expiry = Expiry()
     hold: Hold = Hold()
 

@@ -20,6 +20,7 @@ from operations.retention import policy
 from operations.retention.events import EventRetention
 from operations.retention.expiry import expired
 from operations.retention.item import Item, Outcome
+from operations.retention.letters import settled_items
 from operations.retention.oltp import OltpRetention
 from operations.retention.policy import Policy
 from operations.retention.rows import RowRetention
@@ -65,6 +66,7 @@ def walk(stores: Stores) -> Iterator[Item]:
         if part:
             yield from _items(stores, part, list(tables))
     yield from _sessions(stores)
+    yield from settled_items(stores)
     yield from expired(stores)
 
 

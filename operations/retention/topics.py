@@ -96,7 +96,7 @@ class EventTopics:
 
     def _dead_letters(self) -> set[tuple[str, int, int]]:
         if self._dead is None:
-            self._dead = {
-                letter.record.origin for letter in dead_letters.listing(self._bootstrap, topic=self._dead_topic)
-            }
+            refused = map(dead_letters.refusal, spans.everything(self._bootstrap, self._dead_topic))
+            ours = self._table.captured_topics
+            self._dead = {(each.topic, each.partition, each.offset) for each in refused if each.topic in ours}
         return self._dead

@@ -20,6 +20,7 @@ def test_the_policy_that_ships_says_what_is_promised():
     policy = load(None)
     assert policy == Policy()
     assert (policy.events, policy.sessions, policy.orders) == (Age(days=90), Age(days=30), Age(years=7))
+    assert (policy.dead_letters, policy.decisions) == (Age(days=90), Age(years=7))
     assert policy.archive.years is None
     for table in TABLES:
         assert table.retention is None or policy.age(table.retention)
