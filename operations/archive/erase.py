@@ -13,6 +13,7 @@ from rich.console import Console
 
 from operations import connections
 from operations.archive.hot import Hot
+from operations.retention.errors import Protected
 from operations.retention.oltp import OltpRetention
 from operations.settings import Settings
 from schemas.errors import HeadraceError
@@ -109,6 +110,8 @@ def erase(
         spool = closing.enter_context(spooling(log.store, settings.archive.spool))
         eraser = Eraser(log, subject, spool, codec=settings.archive.codec)
         hot, oltp = Hot(connection, subject), OltpRetention(connection)
+        if subject.tenant in oltp.legal_holds():  # before the archive lets go of what the source would keep
+            raise Protected(f"tenant {subject.tenant} is under a legal hold in sales.legal_hold")
         erasing = Erasing(eraser, hot, oltp, reporting, tables)
         theirs = erasing.look()
         _say_found(out, theirs)

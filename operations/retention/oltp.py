@@ -1,5 +1,6 @@
 """Retention in the source, as role `retention`. What leaves is decided elsewhere; whether it may leave, by Postgres,
-which compares what is there with the caller's proof under a lock (migrations/oltp/versions/0006_retention.sql).
+which compares what is there with the caller's proof under a lock (migrations/oltp/versions/0006_retention.sql), and
+with minimum ages and legal holds that this role can't change (0009_retention_bounds.sql).
 
 `held` are the tenants of whom nothing leaves. A month is its first day.
 """
@@ -15,15 +16,15 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from operations.months import months
-from operations.retention.errors import Busy
+from operations.retention.errors import Busy, Protected
 from operations.rows import stream
 from schemas.change import Row
 from schemas.errors import HeadraceError, Unavailable, Unproven
 from schemas.sums import Sum
-from schemas.tables import Table
+from schemas.tables import Mode, Table
 from sinks.postgres_sums_sql import plain
 
-UNPROVEN = "HR001"
+UNPROVEN, PROTECTED = "HR001", "HR002"
 LOCK = "hashtextextended('headrace retention', 0)"
 NOT_HELD = "(tenant_id = ANY (%s)) IS NOT TRUE"
 SESSIONS = "sales.sessions"
@@ -72,6 +73,23 @@ class OltpRetention:
         finally:
             if not self._connection.closed:  # else the lock ended with it
                 self._connection.execute(f"SELECT pg_advisory_unlock({LOCK})".encode())
+
+    # Bounds
+
+    def legal_holds(self) -> frozenset[str]:
+        """The tenants under a legal hold in the source: every `held` must have them."""
+        return frozenset(tenant for (tenant,) in self._all("SELECT tenant_id FROM sales.legal_hold", []))
+
+    def require_old(self, table: Table, before: datetime) -> None:
+        """Raises Protected unless all of a table before that instant is older than its minimum age in the source."""
+        self._require_old(table.relation, _ages_by(table) if table.mode is Mode.STATE else None, before)
+
+    def require_old_sessions(self, before: datetime) -> None:
+        """As `require_old`, for sessions, which age from when they were last seen."""
+        self._require_old("sessions", None, before)
+
+    def _require_old(self, relation: str, ages_by: str | None, before: datetime) -> None:
+        self._one("SELECT sales.require_old(%s, %s, %s)::text", [relation, ages_by, before])
 
     # Events
 
@@ -218,6 +236,8 @@ def _explained(error: psycopg.Error) -> HeadraceError | psycopg.Error:
     said = error.diag.message_primary or str(error).strip()
     if error.sqlstate == UNPROVEN:
         return Unproven(said)
+    if error.sqlstate == PROTECTED:
+        return Protected(said)
     match error:
         case errors.LockNotAvailable() | errors.DeadlockDetected():
             return Busy(said)

@@ -112,7 +112,7 @@ def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: boo
     numbers = generations.fed(generations.read(hops.report.query))
     reports = [connections.report(settings, generation=number) for number in numbers]
     with oltp.lock(), spooling(log.store, settings.archive.spool) as spool:
-        yield Stores(
+        stores = Stores(
             oltp=oltp,
             reporting=connections.retirings(settings),
             generations=numbers,
@@ -124,10 +124,21 @@ def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: boo
             spool=spool,
             codec=settings.archive.codec,
             policy=rules,
-            held=rules.hold.tenants | held,
+            held=rules.hold.tenants | held | oltp.legal_holds(),
             now=datetime.now(UTC),
             dry=dry,
         )
+        _require_old(stores)
+        yield stores
+
+
+def _require_old(stores: Stores) -> None:
+    """A policy below the source's minimum ages is refused before sinks are told of a cutoff that Postgres would not
+    follow. Raises Protected."""
+    for table in TABLES:
+        if table.retention:
+            stores.oltp.require_old(table, stores.before(table.retention))
+    stores.oltp.require_old_sessions(stores.before("sessions"))
 
 
 def _show(out: Console, item: Item) -> None:

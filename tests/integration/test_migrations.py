@@ -106,6 +106,7 @@ def test_sessions_move_into_their_partitions(empty: Callable[[], Settings]) -> N
         assert migrate_oltp(settings)[0] == "0006_retention"
         found = owner.execute("SELECT tenant_id, session_id, started_at FROM sales.sessions ORDER BY started_at")
         assert found.fetchall() == rows
+        shape["rights"].remove(("retention", "DELETE"))  # by their function alone, since 0009
         assert table_shape(owner) == shape
         with pytest.raises(errors.CheckViolation):
             owner.execute("INSERT INTO sales.sessions (tenant_id, session_id) VALUES ('a', 'ends with a space ')")
@@ -532,6 +533,10 @@ RETIRING = (
 )
 WITHIN = (  # what the functions above are made of
     "sales.delete_rows('orders', 'order_month', '2010-01-01', '{}')",
+    "sales.retire_proven_rows('2010-01-01', '{}', '{}', '{}', '{}')",
+    "sales.retire_proven_events('leaf', '{}', '{}')",
+    "sales.retire_seen_sessions('leaf', now(), '{}')",
+    "sales.erase_named_events('tenant', '{}')",
     f"sales.drop_leaf('{ANY_LEAF}')",
     f"sales.lock_above('{ANY_LEAF}')",
     "sales.drop_months('{}', '{}')",
@@ -553,7 +558,8 @@ WITHIN = (  # what the functions above are made of
             "INSERT INTO sales.heartbeat (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET at = clock_timestamp()",
         ),
         *[("reporter_reader", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "heartbeat")],
-        ("retention", "DELETE FROM sales.sessions WHERE last_seen_at < now() - interval '30 days'"),
+        ("retention", "SELECT FROM sales.minimum_age, sales.legal_hold"),
+        ("retention", "SELECT sales.require_old('orders', 'order_month', '2000-01-01')"),
         *[("retention", f"SELECT FROM sales.{table}") for table in (*CAPTURED, "sessions")],
         ("retention", "SELECT sales.make_partitions('2040-01-01', '2040-01-01')"),
         ("retention", f"SELECT sales.event_sums('outbox_events_{TODAY:%Y_%m_%d}', '{{}}')"),
@@ -602,7 +608,10 @@ def test_a_role_may_do_its_work(role: str, statement: str, login: Connect) -> No
         ("reporter_reader", "UPDATE sales.heartbeat SET at = now()"),
         ("reporter_reader", "SELECT FROM sales.sessions"),
         ("reporter_reader", "SELECT FROM sales.debezium_signal"),
-        *[("retention", f"DELETE FROM sales.{table}") for table in CAPTURED],
+        *[("retention", f"DELETE FROM sales.{table}") for table in (*CAPTURED, "sessions")],
+        ("retention", "UPDATE sales.minimum_age SET age = '1 day'"),
+        ("retention", "INSERT INTO sales.minimum_age VALUES ('notes', 'at', '1 day')"),
+        ("retention", "DELETE FROM sales.legal_hold"),
         *[("retention", f"TRUNCATE sales.{table}") for table in (*CAPTURED, "sessions")],
         *[("retention", f"UPDATE sales.{table} SET tenant_id = 'a'") for table in CAPTURED],
         *[("retention", f"DROP TABLE sales.{table}") for table in (*CAPTURED, "sessions", ANY_LEAF[6:])],

@@ -1,5 +1,6 @@
 """What may leave Postgres: exactly what was proven, and never a row that came in between."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +17,7 @@ from psycopg import errors, sql
 from operations import connections
 from operations.migrate import make_partitions, migrate_oltp
 from operations.months import month as month_of
-from operations.retention.errors import Busy
+from operations.retention.errors import Busy, Protected
 from operations.retention.oltp import Leaf, OltpRetention
 from operations.settings import Settings
 from schemas.errors import HeadraceError, Unavailable, Unproven
@@ -85,11 +86,27 @@ def month(migrated: Settings, unused_months: Iterator[date]) -> date:
 
 
 @pytest.fixture
-def day(migrated: Settings, unused_months: Iterator[date]) -> datetime:
-    """A day of the test's own, in a month that is split into days."""
-    first = month_of(next(unused_months), 12 * 60)
+def day(migrated: Settings, owner: Connection, unused_months: Iterator[date]) -> datetime:
+    """A day of the test's own, in a month that was split into days when it was young, and is old now; the month after
+    it is the test's own, too."""
+    first, _ = month_of(next(unused_months), 12 * 17), next(unused_months)
+    with owner.transaction():
+        for root, key in (("outbox_events", "occurred_at"), ("sessions", "started_at")):
+            split(owner, root, key, first)
     make_partitions(migrated, first, first)
     return datetime(first.year, first.month, 5, 12, tzinfo=UTC)
+
+
+def split(owner: Connection, root: str, key: str, first: date) -> None:
+    """Makes a month's partition as sales.make_month does for a month that is young."""
+    part, after = f"sales.{root}_{first:%Y_%m}", month_of(first, 1)
+    owner.execute(f"CREATE TABLE {part} (LIKE sales.{root} INCLUDING ALL) PARTITION BY RANGE ({key})".encode())
+    for number in range((after - first).days):
+        begin = first + timedelta(days=number)
+        bounds = f"FROM ('{begin} 00:00:00+00') TO ('{begin + timedelta(days=1)} 00:00:00+00')"
+        owner.execute(f"CREATE TABLE {part}_{begin:%d} PARTITION OF {part} FOR VALUES {bounds}".encode())
+    bounds = f"FROM ('{first} 00:00:00+00') TO ('{after} 00:00:00+00')"
+    owner.execute(f"ALTER TABLE sales.{root} ATTACH PARTITION {part} FOR VALUES {bounds}".encode())
 
 
 def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
@@ -244,10 +261,11 @@ def notes(owner: Connection) -> Iterator[None]:
     owner.execute(
         "CREATE TABLE sales.notes (note_id uuid PRIMARY KEY, tenant_id varchar(64) NOT NULL, on_day date NOT NULL, "
         'document jsonb, done boolean, size bigint NOT NULL, rate numeric(38, 10) NOT NULL, "Said" text, '
-        "at timestamptz); GRANT SELECT ON sales.notes TO retention"
+        "at timestamptz); GRANT SELECT ON sales.notes TO retention; "
+        "INSERT INTO sales.minimum_age VALUES ('notes', 'on_day', '20 years')"
     )
     yield
-    owner.execute("DROP TABLE sales.notes")
+    owner.execute("DROP TABLE sales.notes; DELETE FROM sales.minimum_age WHERE relation = 'notes'")
 
 
 def note(owner: Connection, on_day: date, tenant: str = "t", **values: Any) -> None:
@@ -502,6 +520,102 @@ def test_a_malformed_proof_proves_nothing(role: Connection, shop: Connection, da
 def test_nothing_but_a_leaf_or_a_table_that_ages_is_touched(role: Connection, call: str, error: Any) -> None:
     with pytest.raises(error):
         role.execute(f"SELECT {call}".encode())
+
+
+# Bounds: whatever is proven, nothing young leaves, and nobody's who is under a legal hold
+
+YOUNG = month_of(NOW.date(), -6 * 12 - 11)  # its last day is less than seven years ago
+
+
+def own_proof(role: Connection, month: date) -> str:
+    """What role retention can compute by itself, without an archive."""
+    found = {
+        table.relation: role.execute(
+            "SELECT rows, total::text FROM sales.row_sums(%s, 'order_month', %s, '{}')", [table.relation, month]
+        ).fetchone()
+        for table in TRADE
+    }
+    return json.dumps(found)
+
+
+def retire(role: Connection, month: date) -> None:
+    relations, ages = [table.relation for table in TRADE], ["order_month"] * len(TRADE)
+    role.execute("SELECT sales.retire_rows(%s, %s, %s, '{}', %s)", [month, relations, ages, own_proof(role, month)])
+
+
+def test_a_proof_that_the_role_computed_itself_lets_an_old_month_go_and_no_young_one(
+    migrated: Settings, role: Connection, shop: Connection, month: date
+) -> None:
+    """The proof guards against mistakes; against whoever has the password, the minimum age does."""
+    make_partitions(migrated, YOUNG, YOUNG)
+    for first in (month, YOUNG):
+        trade(shop, first)
+    retire(role, month)
+    assert counts(shop, month) == [0, 0, 0]
+    with pytest.raises(psycopg.DatabaseError, match="not older than 7 years, the minimum") as no:
+        retire(role, YOUNG)
+    assert no.value.sqlstate == "HR002"
+    assert counts(shop, YOUNG) == [1, 1, 1]
+
+
+def test_a_young_leaf_of_events_stays_however_well_it_is_proven(
+    migrated: Settings, retention: OltpRetention, shop: Connection
+) -> None:
+    make_partitions(migrated, NOW.date(), NOW.date())
+    event(shop, NOW)
+    leaf = leaf_of(retention, NOW)
+    with pytest.raises(Protected, match=r"outbox_events before .* minimum.*docs/runbook.md#protected"):
+        retention.retire_events(leaf, [], event_proof(retention, leaf, "t"))
+    assert retention.event_sums(EVENTS, leaf, []).keys() == {"t"}
+
+
+def test_young_sessions_stay(retention: OltpRetention) -> None:
+    with pytest.raises(Protected, match="sessions before"):
+        retention.retire_sessions(NOW - timedelta(days=29), [])
+
+
+@pytest.mark.usefixtures("notes")
+def test_young_rows_do_not_leave_by_another_date_of_theirs(
+    retention: OltpRetention, owner: Connection, role: Connection
+) -> None:
+    owner.execute("ALTER TABLE sales.notes ADD COLUMN born date NOT NULL DEFAULT '1980-01-01'")
+    note(owner, NOW.date())
+    with pytest.raises(psycopg.DatabaseError, match="no age of notes by born"):
+        role.execute("SELECT sales.retire_rows('1980-01-01', '{notes}', '{born}', '{}', '{}')")
+    with pytest.raises(Protected, match="not older than 20 years"):
+        retention.require_old(NOTES, NOW)
+    retention.require_old(NOTES, datetime(2000, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("held", [[], ["other"], [None]])
+def test_a_tenant_under_a_legal_hold_must_be_held(  # noqa: PLR0917
+    retention: OltpRetention,
+    role: Connection,
+    owner: Connection,
+    shop: Connection,
+    month: date,
+    day: datetime,
+    held: Any,
+) -> None:
+    trade(shop, month)
+    sold = event(shop, day)
+    leaf, claims = leaf_of(retention, day), proof(retention, month)
+    owner.execute("INSERT INTO sales.legal_hold (tenant_id, reason) VALUES ('t', 'a court order')")
+    try:
+        assert retention.legal_holds() == {"t"}
+        for attempt in (
+            lambda: retention.retire_rows(month, TRADE, held, claims),
+            lambda: retention.retire_events(leaf, held, event_proof(retention, leaf, "t")),
+            lambda: retention.retire_sessions(day, held),
+            lambda: retention.erase_events(EVENTS, "t", [sold]),
+        ):
+            with pytest.raises(Protected, match="tenant t is under a legal hold"):
+                attempt()
+        assert retention.retire_rows(month, TRADE, ["t"], proof(retention, month, ("t",)))["orders"] == 0
+    finally:
+        owner.execute("DELETE FROM sales.legal_hold")
+    assert counts(shop, month) == [1, 1, 1]
+    assert retention.event_sums(EVENTS, leaf, []).keys() == {"t"}
 
 
 # Others at work
