@@ -67,7 +67,7 @@ wipe:
 
 compose-up: .env
 	docker compose up --build --detach --wait enrich report archive watch
-	@echo "The line runs; make compose-demo trades on it. Status: docker compose run --rm --no-deps connectors status"
+	@echo "The line runs; make compose-demo trades on it. Status: docker compose run --rm --no-deps demo status"
 
 compose-demo: compose-up
 	docker compose run --rm --no-deps demo

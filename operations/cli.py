@@ -71,7 +71,7 @@ def status(json: Json = False) -> None:
     """How the servers, workers and connectors are, and what has not landed yet. Exit 0 when all of them run, else 1."""
     from operations import status as stages
 
-    if not stages.show(configuration.load(), configuration.stack_dir(), out, json=json):
+    if not stages.show(configuration.of("status"), configuration.stack_dir(), out, json=json):
         raise typer.Exit(WRONG)
 
 
@@ -80,7 +80,7 @@ def migrate() -> None:
     """Bring the three databases to the newest version and set the roles' passwords."""
     from operations import migrate as migrations
 
-    settings = configuration.load()
+    settings = configuration.of("migrate")
     migrations.migrate_oltp(settings, on_event=say)
     migrations.migrate_catalog(settings, on_event=say)
     migrations.migrate_reporting(settings, on_event=say)
@@ -91,7 +91,7 @@ def connectors_plan(json: Json = False) -> None:
     """Print what `connectors apply` would change. Exit code 0 also when there is something to do."""
     from operations import capture
 
-    capture.show_plan(configuration.load(), out, json=json)
+    capture.show_plan(configuration.of("connectors plan"), out, json=json)
 
 
 @connectors_app.command("apply")
@@ -99,7 +99,7 @@ def connectors_apply() -> None:
     """Make topics, publication and connectors match schemas/tables.py; a second time changes nothing."""
     from operations import capture
 
-    capture.apply(configuration.load(), say)
+    capture.apply(configuration.of("connectors apply"), say)
 
 
 @connectors_app.command("remove")
@@ -114,7 +114,7 @@ def connectors_remove(
     """Remove the connectors with their offsets, the replication slot and the publication."""
     from operations import capture
 
-    capture.remove(configuration.load(), say, topics=topics)
+    capture.remove(configuration.of("connectors remove"), say, topics=topics)
 
 
 @app.command()
@@ -128,7 +128,7 @@ def run(
     """Run one worker until SIGTERM, which finishes the batch in hand."""
     from operations import workers
 
-    settings = configuration.load()
+    settings = configuration.of(f"run {worker.value}")
     workers.run(worker.value, settings.of_generation(generation) if generation else settings)
 
 
@@ -157,7 +157,7 @@ def _retention(hold: list[str], *, apply: bool, json: bool) -> None:
     if wrong:
         raise typer.BadParameter(f"expected tenant=NAME, got {wrong[0]!r}", param_hint="--hold")
     held = frozenset(each.removeprefix("tenant=") for each in hold)
-    if not retention.run(configuration.load(), out, apply=apply, held=held, json=json):
+    if not retention.run(configuration.of("retention"), out, apply=apply, held=held, json=json):
         raise typer.Exit(WRONG)
 
 
@@ -173,7 +173,7 @@ def load_shop(
     """Trade with generated orders. The same call again goes on where the first one stopped."""
     from operations import load
 
-    load.show(configuration.load(), out, load.history(folder=None, orders=orders, seed=seed), rate=rate)
+    load.show(configuration.of("load"), out, load.history(folder=None, orders=orders, seed=seed), rate=rate)
 
 
 @load_app.command("olist")
@@ -186,7 +186,7 @@ def load_olist(
     from operations import load
 
     past = load.history(folder=folder, orders=0, seed=0)
-    load.show(configuration.load(), out, past, rate=rate, speedup=speedup)
+    load.show(configuration.of("load"), out, past, rate=rate, speedup=speedup)
 
 
 @app.command()
@@ -202,7 +202,7 @@ def demo(
     from operations import demo as show
 
     if running:
-        equal = show.run_on(configuration.load(), out, orders=orders, olist=olist)
+        equal = show.run_on(configuration.of("demo --running"), out, orders=orders, olist=olist)
     else:
         equal = show.run(configuration.stack_dir(), out, orders=orders, olist=olist, keep=keep)
     if not equal:

@@ -51,6 +51,7 @@ def explained(error: Exception) -> str:
 
 def oltp_conninfo(settings: Settings, role: OltpRole) -> str:
     """How `role` reaches the OLTP database, for libpq."""
+    settings.require("oltp.host", f"oltp.{role}_password")
     at = settings.oltp
     password = getattr(at, f"{role}_password").get_secret_value()
     return _conninfo(at.host, at.port, at.database, role, password)
@@ -58,6 +59,7 @@ def oltp_conninfo(settings: Settings, role: OltpRole) -> str:
 
 def reporting_conninfo(settings: Settings, role: ReportingRole) -> str:
     """How a role reaches the reporting database where that is Postgres, for libpq."""
+    settings.require("reporting.host", "reporting.port", f"reporting.{role}_password")
     at = settings.reporting
     password = getattr(at, f"{role}_password").get_secret_value()
     return _conninfo(at.host, at.port, at.database, at.user(role), password)
@@ -91,10 +93,9 @@ def archive(settings: Settings, by: str) -> "Log":
     from sinks.archive.log import Log
     from sinks.archive.store import open_store
 
+    settings.require("archive.url")
     at = settings.archive
-    if at.url is None:
-        raise HeadraceError(f"{PREFIX}ARCHIVE__URL: expected a folder or a bucket, such as s3://bucket/headrace")
-    return Log(open_store(at.url, at.endpoint), f"{by} on {socket.gethostname()}")
+    return Log(open_store(str(at.url), at.endpoint), f"{by} on {socket.gethostname()}")
 
 
 def retirings(settings: Settings) -> list[Retiring]:
@@ -133,6 +134,7 @@ def _open(known: Sequence[generations.Generation], schemas: Iterable[tuple[str]]
 
 def odbc_string(settings: Settings, role: ReportingRole) -> str:
     """How a role reaches the reporting database where that is SQL Server, for ODBC."""
+    settings.require("reporting.host", "reporting.port", f"reporting.{role}_password")
     at = settings.reporting
     return connection_string(at, at.user(role), getattr(at, f"{role}_password").get_secret_value())
 
@@ -180,6 +182,7 @@ def catalog(settings: Settings) -> Database[dict[str, Any]]:
 
 def catalog_uri(settings: Settings) -> str:
     """MongoDB's URI with the user and password of the settings in it, where there are any."""
+    settings.require("catalog.uri")
     at = settings.catalog
     if at.user is None or at.password is None:
         return at.uri

@@ -1,18 +1,25 @@
-"""Every setting, typed, from the environment or from a stack's own file. The only module that reads the environment."""
+"""Every setting, typed, from the environment or from a stack's own file. The only module that reads the environment.
+
+An address or a password that is empty isn't set: a process is given only what its command uses (operations/needs.py).
+"""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from operations.needs import NEEDS
 from schemas.errors import HeadraceError
 from schemas.sizes import LONGEST_VALUE
 from schemas.topics import Replication
 
 PREFIX = "HEADRACE_"
+
+UNSET = SecretStr("")
+_EXPECTED = {"archive.url": "expected a folder or a bucket, such as s3://bucket/headrace"}
 
 ReportingRole = Literal["migrator", "writer", "reader", "retention"]
 
@@ -21,14 +28,14 @@ class Oltp(BaseModel):
     """Postgres, the source. Each role has its own password. `max_value_bytes` is the longest value that the source
     accepts where a value may be long (an event's payload); `headrace migrate` applies it."""
 
-    host: str
+    host: str = ""
     port: int = 5432
     database: str = "shop"
-    migrator_password: SecretStr
-    app_writer_password: SecretStr
-    cdc_reader_password: SecretStr
-    reporter_reader_password: SecretStr
-    retention_password: SecretStr
+    migrator_password: SecretStr = UNSET
+    app_writer_password: SecretStr = UNSET
+    cdc_reader_password: SecretStr = UNSET
+    reporter_reader_password: SecretStr = UNSET
+    retention_password: SecretStr = UNSET
     max_value_bytes: int = Field(default=1 << 20, ge=1 << 10, le=LONGEST_VALUE)
 
 
@@ -41,17 +48,17 @@ class Reporting(BaseModel):
     """
 
     adapter: Literal["postgres", "sqlserver"] = "sqlserver"
-    host: str
-    port: int
+    host: str = ""
+    port: int = 0
     database: str = "reporting"
     generation: int = Field(default=1, ge=1)
     max_rate: float = Field(default=0, ge=0)
     odbc: str = "Encrypt=yes"
     migrator_user: str = "reporting_migrator"
-    migrator_password: SecretStr
-    writer_password: SecretStr
-    reader_password: SecretStr
-    retention_password: SecretStr
+    migrator_password: SecretStr = UNSET
+    writer_password: SecretStr = UNSET
+    reader_password: SecretStr = UNSET
+    retention_password: SecretStr = UNSET
 
     def user(self, role: ReportingRole) -> str:
         """The name that `role` logs in with."""
@@ -62,7 +69,7 @@ class Catalog(BaseModel):
     """MongoDB. `uri` carries no password; user and password stand beside it, and are absent where there is no
     authentication (the stand-in). `database` is in the names of the captured topics: it stays what it is."""
 
-    uri: str
+    uri: str = ""
     database: str = "catalog"
     user: str | None = None
     password: SecretStr | None = None
@@ -72,7 +79,7 @@ class Kafka(BaseModel):
     """Kafka's brokers. Topics are made with `replication_factor` replicas, `min_insync_replicas` of which must have
     stored a record before it counts as written: with the defaults a lost broker loses nothing and stops nothing."""
 
-    bootstrap: str
+    bootstrap: str = ""
     replication_factor: int = Field(default=3, ge=1)
     min_insync_replicas: int = Field(default=2, ge=1)
 
@@ -91,13 +98,13 @@ class Kafka(BaseModel):
 class Registry(BaseModel):
     """The schema registry; `url` speaks Confluent's API (for Apicurio .../apis/ccompat/v7)."""
 
-    url: str
+    url: str = ""
 
 
 class Connect(BaseModel):
     """Kafka Connect's REST API."""
 
-    url: str
+    url: str = ""
 
 
 class Enrich(BaseModel):
@@ -164,18 +171,29 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
 
-    oltp: Oltp
-    reporting: Reporting
-    catalog: Catalog
-    kafka: Kafka
-    registry: Registry
-    connect: Connect
+    oltp: Oltp = Oltp()
+    reporting: Reporting = Reporting()
+    catalog: Catalog = Catalog()
+    kafka: Kafka = Kafka()
+    registry: Registry = Registry()
+    connect: Connect = Connect()
     enrich: Enrich = Enrich()
     sink: Sink = Sink()
     archive: Archive = Archive()
     watch: Watch = Watch()
     retention: Retention = Retention()
     verify: Verify = Verify()
+
+    def require(self, *names: str) -> None:
+        """Raises HeadraceError that names each of these (`oltp.host`) that is not set."""
+        missing = [name for name in names if not self._value(name)]
+        if missing:
+            lines = [f"{_variable(name.split('.'))}: {_EXPECTED.get(name, 'field required')}" for name in missing]
+            raise HeadraceError(_explain(lines, env_file()))
+
+    def _value(self, name: str) -> object:
+        section, _, field = name.partition(".")
+        return getattr(getattr(self, section), field)
 
     def of_generation(self, generation: int) -> "Settings":
         """These settings, for workers that feed another generation of reporting."""
@@ -199,19 +217,29 @@ def adopt(environment: Mapping[str, str]) -> Settings:
     return load()
 
 
-def load() -> Settings:
-    """The settings; the environment wins over the file. Raises HeadraceError that names each wrong one."""
+def of(command: str) -> Settings:
+    """As `load`, for a command that operations/needs.py lists."""
+    return load(NEEDS[command])
+
+
+def load(needs: Iterable[str] = ()) -> Settings:
+    """The settings; the environment wins over the file. Raises HeadraceError that names each wrong one, and each of
+    `needs` that is not set."""
     path = env_file()
     try:
-        return Settings(_env_file=path)  # type: ignore[call-arg]  # the rest comes from the environment
+        settings = Settings(_env_file=path)  # type: ignore[call-arg]  # the rest comes from the environment
     except ValidationError as error:
-        raise HeadraceError(_explain(error, path)) from None
+        problems = error.errors(include_url=False, include_input=False)
+        lines = [f"{_variable(problem['loc'])}: {problem['msg'].lower()}" for problem in problems]
+        raise HeadraceError(_explain(lines, path)) from None
+    settings.require(*needs)
+    return settings
 
 
-def _explain(error: ValidationError, path: Path) -> str:
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False):
-        name = PREFIX + "__".join(str(part).upper() for part in problem["loc"])
-        lines.append(f"{name}: {problem['msg'].lower()}")
+def _variable(parts: Iterable[object]) -> str:
+    return PREFIX + "__".join(str(part).upper() for part in parts)
+
+
+def _explain(lines: Iterable[str], path: Path) -> str:
     where = f"the environment and {path}" if path.exists() else f"the environment ({path} does not exist)"
     return f"settings from {where}:\n  " + "\n  ".join(lines) + "\nStart a local stack with `headrace up`, or set them."

@@ -63,7 +63,7 @@ def verify(  # noqa: PLR0913, PLR0917  # its options
     from operations import verify as verification
 
     try:
-        settings = configuration.load()
+        settings = configuration.of("verify --repair" if repair else "verify")
         selection = verification.select(table or [], tenants=tenant or [], months=month or [], since=since)
         if follow:
             _follow(settings, selection, generation=generation, max_load=max_load, deadline_s=deadline, json=json)

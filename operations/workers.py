@@ -91,8 +91,8 @@ def watch(settings: Settings) -> None:
     """What looks after the line: freshness for readers, the source's history, and how many dead letters are open."""
     from connectors.connect import Connect
     from connectors.line import Line
-    from operations.watch.connectors import Connectors
     from operations.dlq.metrics import telling
+    from operations.watch.connectors import Connectors
     from operations.watch.worker import Watch
 
     line = Line()

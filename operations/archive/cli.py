@@ -68,7 +68,7 @@ def cat(  # noqa: PLR0913, PLR0917  # its options
 
     if event_type is not None and table.name != EVENTS.name:
         raise typer.BadParameter("only events have a type", param_hint="--type")
-    log = connections.archive(configuration.load(), "cat")
+    log = connections.archive(configuration.of("archive"), "cat")
     reading.write(reading.lines(log, table, _selection(tenant, since, until, event_type)), limit)
 
 
@@ -84,7 +84,7 @@ def ls(
     from operations import connections
     from operations.archive import listing
 
-    manifest = connections.archive(configuration.load(), "ls").manifest()
+    manifest = connections.archive(configuration.of("archive"), "ls").manifest()
     tables = [each.name for each in TABLES] if table is None else [table.name]
     listing.show(manifest, tables, _selection(tenant, since, until), out, json=json)
 
@@ -96,7 +96,7 @@ def verify(json: Json = False) -> None:
     from operations.archive import verifying
 
     try:
-        found = verifying.look(connections.archive(configuration.load(), "verify"), err)
+        found = verifying.look(connections.archive(configuration.of("archive"), "verify"), err)
     except HeadraceError as error:  # whatever kept it from looking, it is no damage
         raise Unavailable(str(error)) from None
     verifying.show(found, out, json=json)
@@ -113,7 +113,7 @@ def compact(
     from operations import connections
     from operations.archive import compacting
 
-    settings = configuration.load()
+    settings = configuration.of("archive")
     log, at = connections.archive(settings, "compact"), settings.archive
     target, grace = target_mb << 20, timedelta(minutes=grace_minutes)
     if not compacting.compact(log, say, spool=at.spool, codec=at.codec, target=target, grace=grace):
@@ -132,7 +132,7 @@ def erase(
     from operations.archive import erase as erasure
     from sinks.archive.subject import Subject
 
-    erasure.erase(configuration.load(), out, Subject(tenant, subject), by=by, confirm=_confirm(yes))
+    erasure.erase(configuration.of("archive erase"), out, Subject(tenant, subject), by=by, confirm=_confirm(yes))
 
 
 @app.command()
@@ -146,7 +146,7 @@ def restore(
     """Send archived events to a topic, in the form in which capture gives them."""
     from operations.archive import restore as restoring
 
-    restoring.restore(configuration.load(), out, _selection(tenant, since, until, event_type), to)
+    restoring.restore(configuration.of("archive restore"), out, _selection(tenant, since, until, event_type), to)
 
 
 @app.command()
@@ -155,7 +155,7 @@ def rebuild() -> None:
     when a file is damaged."""
     from operations.archive import rebuild as rebuilding
 
-    if not rebuilding.rebuild(configuration.load(), out):
+    if not rebuilding.rebuild(configuration.of("archive"), out):
         raise typer.Exit(WRONG)
 
 
@@ -164,7 +164,7 @@ def skip(yes: Yes = False) -> None:
     """Let the archive worker begin where the topics do, when these have lost what it had not read."""
     from operations.archive import gaps
 
-    gaps.skip(configuration.load(), out, _confirm(yes))
+    gaps.skip(configuration.of("archive skip"), out, _confirm(yes))
 
 
 @app.command()
@@ -174,7 +174,7 @@ def backfill(
     """Archive the events of a day that Postgres' outbox has and the archive lacks. Exit 1 when a damaged file stays."""
     from operations.archive import gaps
 
-    if not gaps.backfill(configuration.load(), out, day.date()):
+    if not gaps.backfill(configuration.of("archive backfill"), out, day.date()):
         raise typer.Exit(WRONG)
 
 

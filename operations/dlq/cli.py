@@ -47,7 +47,7 @@ def show(target: Target, json: Json = False) -> None:
     found = _found(_selection(target=target, settled=True))
     if not found:
         raise typer.BadParameter(f"no dead letter is of group or origin {target!r}", param_hint="GROUP|ORIGIN")
-    shown.show_letters(found, Registry(configuration.load().registry.url, patience=2.0), out, json=json)
+    shown.show_letters(found, Registry(configuration.of("dlq show").registry.url, patience=2.0), out, json=json)
 
 
 @app.command()
@@ -66,7 +66,7 @@ def redrive(  # noqa: PLR0913, PLR0917  # its options
     from operations.dlq import redrive as sending
     from operations.dlq import shown, ways
 
-    settings = configuration.load()
+    settings = configuration.of("dlq redrive")
     found = _found(_selection(target, error, key, topic, since, until, every))
     outcomes: list[tuple[Letter, sending.Outcome]] = []
     try:
@@ -128,11 +128,11 @@ def _found(selection: "Selection") -> "list[Letter]":
     from kafka.dead_letters import stored
     from operations.dlq.letters import letters
 
-    found = letters(stored(configuration.load().kafka.bootstrap), _journal().read())
+    found = letters(stored(configuration.of("dlq").kafka.bootstrap), _journal().read())
     return [letter for letter in found if selection.matches(letter)]
 
 
 def _journal() -> "Journal":
     from operations.dlq.decisions import Journal
 
-    return Journal(configuration.load().kafka.bootstrap)
+    return Journal(configuration.of("dlq").kafka.bootstrap)

@@ -16,7 +16,7 @@ def epoch_ls(json: Json = False) -> None:
     """List the epochs: why each began, on which timeline, and why it ended."""
     from operations.epoch import listing
 
-    listing.show(configuration.load(), out, json=json)
+    listing.show(configuration.of("epoch ls"), out, json=json)
 
 
 @app.command("accept")
@@ -25,7 +25,7 @@ def epoch_accept(reason: Reason) -> None:
     `connectors apply` then goes on."""
     from operations.epoch import accepting
 
-    accepting.accept(configuration.load(), out, reason)
+    accepting.accept(configuration.of("epoch accept"), out, reason)
 
 
 @app.command("raise")
@@ -39,4 +39,4 @@ def epoch_raise(
     alone, verify it, and have readers see it. Interrupted, it goes on when it is run again."""
     from operations.epoch import raising
 
-    raising.raise_epoch(configuration.load(), configuration.stack_dir(), out, reason, max_rate=max_rate)
+    raising.raise_epoch(configuration.of("epoch raise"), configuration.stack_dir(), out, reason, max_rate=max_rate)

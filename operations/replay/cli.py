@@ -22,7 +22,7 @@ def replay(
 
     if abort + rollback + drop_old > 1:
         raise typer.BadParameter("expected one of --abort, --rollback and --drop-old")
-    settings, folder = configuration.load(), configuration.stack_dir()
+    settings, folder = configuration.of("replay"), configuration.stack_dir()
     if abort:
         dropping.abort(settings, folder, out)
     elif rollback:

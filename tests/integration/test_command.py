@@ -55,7 +55,7 @@ def test_missing_settings_are_named(tmp_path: Path):
         env=env | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == UNDECIDED
-    assert "HEADRACE_OLTP: field required" in done.stderr
+    assert "HEADRACE_OLTP__HOST: field required" in done.stderr
     assert "headrace up" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -17,6 +17,7 @@ import yaml
 
 from connectors.line import template
 from kafka.serving import Serving
+from operations import needs
 from operations.cli import Worker
 from operations.settings import PREFIX, Settings
 from schemas.tables import Source
@@ -25,7 +26,7 @@ from stack import servers
 from stack.folder import PORT_NAMES, Folder
 from tests import compose
 from tests.commands import accepted
-from tests.setting_names import setting_names
+from tests.setting_names import is_secret, needed, secrets, setting_names
 
 ROOT = compose.ROOT
 SERVICES = compose.services()
@@ -163,15 +164,21 @@ def test_a_services_command_is_one_of_ours(name):
 
 
 @pytest.mark.parametrize("name", HEADRACE)
-def test_a_services_settings_are_all_that_are_needed_and_nothing_else(name, env, monkeypatch):
+def test_a_services_settings_are_all_that_its_command_uses_and_nothing_else(name, env, monkeypatch):
+    command = HEADRACE[name]["command"]
     environment = {key: compose.filled(value, env) for key, value in HEADRACE[name]["environment"].items()}
-    assert {key for key in environment if key not in set(setting_names(Settings))} == set()
+    assert environment.keys() <= set(setting_names(Settings))
+    assert needed(command) <= environment.keys()
+    assert {key for key in environment if is_secret(key)} == secrets(command)
+    sections = {each.partition(".")[0] for each in needs.of(command)}
+    assert {key.removeprefix(PREFIX).partition("__")[0].lower() for key in environment} == sections
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     settings = Settings(_env_file=None)
-    assert settings.reporting.adapter == "sqlserver"
-    assert f"{settings.reporting.host}:{settings.reporting.port}" == "sqlserver:1433"
-    assert settings.connect.url == "http://connect:8083"
+    settings.require(*needs.of(command))
+    if "reporting" in sections:
+        assert settings.reporting.adapter == "sqlserver"
+        assert f"{settings.reporting.host}:{settings.reporting.port}" == "sqlserver:1433"
 
 
 def test_the_images_own_settings_are_ours():
@@ -333,7 +340,8 @@ def test_mongodb_has_the_roles_of_the_migrations_and_the_users_of_the_file():
     assert made is not None
     assert set(json.loads(made[1])) == roles
     users = set(re.findall(r"^  (\w+): \{ password", text, re.MULTILINE))
-    assert users == {service["environment"][f"{PREFIX}CATALOG__USER"] for service in HEADRACE.values()}
+    environments = [service["environment"] for service in HEADRACE.values()]
+    assert users == {each[f"{PREFIX}CATALOG__USER"] for each in environments if f"{PREFIX}CATALOG__USER" in each}
     named = set(re.findall(r'"([A-Z_]+_PASSWORD)"', text))
     assert named == SERVICES["mongodb-init"]["environment"].keys()
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from operations.cli import Worker
-from operations.settings import Settings
+from operations.settings import PREFIX, Settings
 from tests import compose
 from tests.commands import accepted
-from tests.setting_names import required, setting_names
+from tests.setting_names import is_secret, needed, secrets, setting_names
 
 BASE = compose.ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((BASE / "kustomization.yaml").read_text())
@@ -83,12 +83,27 @@ def test_containers_run_the_one_image_as_the_user_that_it_has():
         assert container["resources"]["limits"].keys() == {"memory"}
 
 
-def test_config_map_and_secret_have_every_setting_that_is_needed_and_no_other():
-    given = set(re.findall(r"^(HEADRACE_\w+)=", SETTINGS, re.MULTILINE))
-    secret = set(re.findall(r"HEADRACE_\w+", "".join(re.findall(r"^#.*$", SETTINGS, re.MULTILINE))))
-    assert given | secret <= set(setting_names(Settings))
-    assert set(required(Settings)) <= given | secret
-    assert {name for name in given | secret if "PASSWORD" in name or name.endswith("__USER")} == secret
+GIVEN = set(re.findall(r"^(HEADRACE_\w+)=", SETTINGS, re.MULTILINE))
+SECRET = set(re.findall(r"\b(?:HEADRACE|CATALOG)_\w+", "".join(re.findall(r"^#.*$", SETTINGS, re.MULTILINE))))
+
+
+def test_the_config_map_has_addresses_and_the_secret_has_logins():
+    assert set(setting_names(Settings)) >= GIVEN
+    assert not any(map(is_secret, GIVEN))
     assert KUSTOMIZATION["configMapGenerator"] == [{"name": "headrace", "envs": ["settings.env"]}]
-    for container in CONTAINERS:
-        assert container["envFrom"] == [{"configMapRef": {"name": "headrace"}}, {"secretRef": {"name": "headrace"}}]
+    asked = {entry["valueFrom"]["secretKeyRef"]["key"] for each in CONTAINERS for entry in each.get("env", [])}
+    assert asked <= SECRET
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda container: " ".join(container["args"]))
+def test_a_container_is_given_the_logins_that_its_command_uses_and_no_others(container):
+    given = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in container.get("env", [])}
+    assert given.keys() == secrets(container["args"])
+    assert needed(container["args"]) <= GIVEN | given.keys()
+    catalog = "CATALOG_MIGRATOR_" if container["args"] == ["migrate"] else f"{PREFIX}CATALOG__"
+    for name, key in given.items():
+        wanted = name.replace(f"{PREFIX}CATALOG__", catalog)
+        assert key == {"name": "headrace", "key": wanted}
+    bucket = [{"secretRef": {"name": "headrace-archive", "optional": True}}]
+    uses_bucket = f"{PREFIX}ARCHIVE__URL" in needed(container["args"])
+    assert container["envFrom"] == [{"configMapRef": {"name": "headrace"}}, *(bucket if uses_bucket else [])]
