@@ -5,7 +5,8 @@
    every later change of its key is above that. An event can't be marked and is never overwritten: one that is wrong is
    deleted. What it was is kept in `headrace.repair` first: who, when, key and row.
 2. Rows that the source has are asked of Debezium again: an incremental snapshot of exactly these keys. They travel as
-   every change does, enrichment included, and land at newer positions.
+   every change does, enrichment included, and land at newer positions. A document's record is written from here
+   (operations/documents.py).
 3. The keys are compared again, each time behind a barrier, until they are equal or the deadline has come.
 """
 
@@ -27,12 +28,15 @@ from operations.barrier import Hops
 from operations.compare import Difference
 from operations.comparing import Result, Sides, differing, settle
 from operations.delete_records import deletable, write_deletes
+from operations.documents import writable, write_documents
+from operations.epoch import store
 from operations.queries import in_source
 from operations.rows import Report
 from operations.settings import Settings
 from operations.verified import fields
 from schemas.change import Row, Value
 from schemas.generations import schema
+from schemas.position import FIRST_EPOCH
 from schemas.tables import Mode, Source, Table
 
 KEYS_A_SIGNAL = 100
@@ -61,15 +65,24 @@ def repair(  # noqa: PLR0913
             captured = [found for found in (*each.different, *each.unsettled) if found.source is not None]
             for condition in conditions(table, [*captured, *back]):
                 signal_rows(source, f"{table.schema}.{table.relation}", condition)
+            if table.source is Source.MONGODB and each.different:
+                keys = [found.key for found in each.different]
+                write_documents(hops.bootstrap, registry, hops.catalog, table, keys, epoch_of(hops))
     return _after(result, sides, end)
 
 
+def epoch_of(hops: Hops) -> int:
+    """The epoch that capture stamps on records now."""
+    newest = store.newest(hops.report)
+    return FIRST_EPOCH if newest is None else newest.number
+
+
 def beyond_repair(result: Result) -> list[str]:
-    """The collections of which documents differ: Debezium is not asked to read them again."""
+    """The tables of which documents differ whose records can't be written from here (operations/documents.py)."""
     return [
         each.table.name
         for each in result.tables
-        if each.table.source is Source.MONGODB and any(found.source is not None for found in each.different)
+        if each.table.source is Source.MONGODB and any(not writable(each.table, found.key) for found in each.different)
     ]
 
 
@@ -92,8 +105,7 @@ def conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
 
 
 def _after(result: Result, sides: Sides, end: float) -> Result:
-    """The comparison once its keys are equal, or as they are at the end. Documents are looked at once: nothing of them
-    is on its way."""
+    """The comparison once its keys are equal, or as they are at the end."""
     left = {table.table: [*table.different, *table.unsettled] for table in result.tables}
     travels = True
     while travels and any(left.values()):
@@ -101,7 +113,7 @@ def _after(result: Result, sides: Sides, end: float) -> Result:
         sides.barrier()
         for table, found in left.items():
             left[table] = differing(table, sides, [each.key for each in found])
-        travels = not late and any(found for table, found in left.items() if table.source is not Source.MONGODB)
+        travels = not late
     now = settle({table: [each.key for each in found] for table, found in left.items()}, sides, end)
     return replace(
         result,

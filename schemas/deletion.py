@@ -6,6 +6,7 @@ of that row stays a repeat, and every later change of the key wins over the dele
 """
 
 import io
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,12 +30,22 @@ def delete_value(schema_id: int, schema: Schema, landed: Position, at: datetime)
     `schema` is the envelope of the row's topic. Raises HeadraceError for one that is not Debezium's for Postgres.
     """
     commit, change = landed.log
-    now = microseconds(at.astimezone(UTC))
-    clocks = {"ts_ms": now // 1_000, "ts_us": now, "ts_ns": now * 1_000}
     log = {"sequence": orjson.dumps([str(commit), str(change + 1)]).decode(), "lsn": change + 1}
+    return envelope_value(schema_id, schema, {"op": "d"}, log, at)
+
+
+def envelope_value(
+    schema_id: int, schema: Schema, fields: Mapping[str, Any], source: Mapping[str, Any], at: datetime
+) -> bytes:
+    """The value of a record with these fields of an envelope and of its `source`, written `at`; the others say nothing.
+
+    Raises HeadraceError for a schema that is no envelope of Debezium's.
+    """
+    now = microseconds(at.astimezone(UTC))
+    clocks: dict[str, Any] = {"ts_ms": now // 1_000, "ts_us": now, "ts_ns": now * 1_000}
     try:
-        datum = _blank(schema) | clocks | {"op": "d"}
-        datum["source"] |= clocks | log | {"version": WRITER}
+        datum = _blank(schema) | clocks | dict(fields)
+        datum["source"] |= clocks | {"version": WRITER} | dict(source)
         body = io.BytesIO()
         body.write(frame(schema_id))
         fastavro.schemaless_writer(body, fastavro.parse_schema(schema), datum)

@@ -66,6 +66,13 @@ def key_bytes(table: Table, key: Key) -> bytes:
     return b"{%s}" % ",".join(f'"{name}":{_json(value)}' for name, value in zip(table.key, key, strict=True)).encode()
 
 
+def document_key_bytes(table: Table, key: Key) -> bytes | None:
+    """A document's key as capture writes it, byte for byte; None where it isn't all printable ASCII: how Debezium
+    escapes other characters is not told here."""
+    inner = ",".join(f'"{name}": {_json(value)}' for name, value in zip(table.key, key, strict=True))
+    return b'{"id":%s}' % _json(f"{{{inner}}}").encode() if inner.isascii() and inner.isprintable() else None
+
+
 def _json(value: Value) -> str:
     match value:
         case str():

@@ -4,6 +4,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -21,10 +22,16 @@ from connectors.line import Line
 from kafka import clients, dead_letters
 from kafka.decoding import Decoding
 from kafka.registry import Registry
+from operations import connections
+from operations.compare import Place
+from operations.documents import write_documents
+from operations.overtaken import Overtaken
 from operations.settings import Settings
+from operations.verify_topics import capture_again
 from schemas import mongo
 from schemas.change import Change, Key, Op
 from schemas.errors import BadRecord, HeadraceError, Unavailable
+from schemas.record import document_key_bytes
 from schemas.tables import EVENTS, ORDERS, PRICE_HISTORY, PRODUCTS
 from schemas.topics import DEAD_LETTERS, Topic, topics
 from schemas.wire import schema_id
@@ -328,6 +335,58 @@ def test_changes_of_the_catalog_carry_the_cluster_time(shop: Stage, catalog: Any
     mine = eventually(lambda: _of(shop, "shop.catalog.products", tenant, 2))
     times = [mongo.cluster_time(record.datum) for record in mine]
     assert (before.time, before.inc) < times[0] < times[1] <= (after.time, after.inc)
+
+
+def test_a_document_that_a_repair_writes_is_one_more_change_and_the_next_one_wins(
+    settings: Settings, shop: Stage, catalog: Any, tenant: str
+) -> None:
+    there, gone = {"tenant_id": tenant, "sku": "s"}, (tenant, "gone")
+    product = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL", "stock": 3}
+    catalog.products.insert_one({"_id": there} | there | product | {"updated_at": mongo._EPOCH})
+    (captured,) = eventually(lambda: _of(shop, "shop.catalog.products", tenant, 1))
+    key = captured.change(PRODUCTS).key
+    assert captured.key == document_key_bytes(PRODUCTS, key)
+    with closing(Registry(settings.registry.url)) as registry:
+        write_documents(shop.servers.bootstrap, registry, catalog, PRODUCTS, [key, gone], epoch=1)
+    catalog.products.update_one({"_id": there}, {"$set": {"stock": 2}})
+    mine = [record.change(PRODUCTS) for record in eventually(lambda: _of(shop, "shop.catalog.products", tenant, 4))]
+    first, written, deleted, last = mine
+    assert (written.row, written.key) == (first.row, first.key)
+    assert (deleted.op, deleted.key) == (Op.DELETE, gone)
+    assert written.position.wins_over(first.position) and last.position.wins_over(written.position)
+    late = first.position._replace(offset=last.position.offset + 1)
+    assert not late.wins_over(written.position._replace(offset=last.position.offset))
+
+
+def test_a_key_that_a_late_record_has_overtaken_gets_its_newest_state_as_its_last_record(  # noqa: PLR0917
+    settings: Settings, shop: Stage, writer: Connection, owner: Connection, tenant: str, catalog: Any
+) -> None:
+    place(writer, tenant, "there")
+    place(writer, tenant, "gone")
+    owner.execute("DELETE FROM sales.orders WHERE tenant_id = %s AND order_id = 'gone'", [tenant])
+    found = []
+    for order, times in (("there", 1), ("gone", 2)):
+        records = orders(shop, tenant, order, times)
+        record, landed = records[0], records[-1].change(ORDERS)
+        shop_again(settings, record)
+        last = landed.position._replace(offset=landed.position.offset + 1, log=record.change(ORDERS).position.log)
+        at = Place(position=landed.position, source_time=landed.source_time, deleted=landed.row is None)
+        found.append(
+            Overtaken(table=ORDERS, key=landed.key, record=(ORDERS_TOPIC, record.partition), last=last, landed=at)
+        )
+    with connections.open_hops(settings, 1) as hops, closing(Registry(settings.registry.url)) as registry:
+        capture_again(settings, hops, registry, found)
+    assert newest_order(orders(shop, tenant, "there", 3)[-1:]).op is Op.READ
+    gone = orders(shop, tenant, "gone", 4)
+    assert newest_order(gone[-1:]).op is Op.DELETE
+    assert newest_order(gone).row is None
+
+
+def shop_again(settings: Settings, record: Record) -> None:
+    """A record is sent again, late."""
+    producer = clients.producer(settings.kafka.bootstrap)
+    headers = [("headrace-epoch", b"1")]
+    clients.deliver(producer, ORDERS_TOPIC, record.value, record.key, record.partition, headers)
 
 
 def test_heartbeats_of_the_catalog_stand_in_one_order_and_one_schema_with_its_prices(

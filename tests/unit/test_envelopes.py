@@ -10,6 +10,7 @@ from kafka.decoding import OTHER_SHAPE
 from schemas import mongo, outbox, postgres
 from schemas.change import Op
 from schemas.errors import BadRecord
+from schemas.record import document_key_bytes
 from schemas.tables import EVENTS, PAYMENTS, PRODUCTS
 
 KEY = b'{"tenant_id":"t","payment_id":"p"}'
@@ -147,6 +148,13 @@ def test_a_deleted_document_is_named_by_its_compound_id():
 def test_a_document_without_the_tables_key_in_its_id_is_refused(id_):
     with pytest.raises(BadRecord):
         product(key=json.dumps({"id": id_}).encode())
+
+
+def test_a_documents_key_is_known_byte_for_byte_where_it_is_printable_ascii():
+    assert document_key_bytes(PRODUCTS, ("t", 'a "b"')) == (
+        b'{"id":"{\\"tenant_id\\": \\"t\\",\\"sku\\": \\"a \\\\\\"b\\\\\\"\\"}"}'
+    )
+    assert document_key_bytes(PRODUCTS, ("t", "café")) is None
 
 
 def test_the_cluster_time_of_a_change_is_known_unless_a_wall_time_took_its_place():
