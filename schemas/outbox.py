@@ -1,7 +1,8 @@
 """What Debezium's EventRouter makes of an outbox row, to a Change of the events table.
 
 The event's fields stand beside its payload in the value; its record key is the aggregate's id, which only keeps an
-aggregate's events in order. An event is immutable, so a repeat needs no position: it is known by its event_id.
+aggregate's events in order. An event is immutable, so a repeat needs no position: it is known by its tenant, day and
+id, which the outbox holds once.
 """
 
 from collections.abc import Mapping

@@ -7,14 +7,14 @@ from kafka import clients
 from operations.retention.errors import Busy
 from operations.retention.item import Item, Outcome
 from operations.retention.oltp import Leaf
-from operations.retention.proof import Days, Event, event_text
+from operations.retention.proof import Days, Event, datum_text, event_text, identified
 from operations.retention.stores import Stores
 from operations.retention.topics import EventTopics, Stretch
 from schemas.errors import Unproven
 from schemas.killpoints import KillPoint, reached
 from schemas.sums import Sum
 from schemas.tables import Table
-from sinks.archive.files import FileDamaged
+from sinks.archive.files import Datum, FileDamaged
 from sinks.archive.manifest import Kind, Retired
 from sinks.cutoff import Cutoff
 from sinks.retiring import Retiring
@@ -48,16 +48,18 @@ class EventRetention:
         sums = oltp.event_sums(self._table, leaf, held)
         days = Days(leaf.start.date(), leaf.end.date())
 
-        def ids() -> Iterable[Event]:
-            for tenant in sums:
-                for day, id_ in oltp.event_ids(self._table, leaf, tenant):
-                    yield Event(tenant, day, id_)
+        def events() -> Iterable[Event]:
+            return (
+                event
+                for tenant in sums
+                for event in map(identified(self._table), oltp.events(self._table, leaf, tenant))
+            )
 
         def retire() -> None:
             oltp.retire_events(leaf, held, sums)
             reached(KillPoint.EVENTS_RETIRED)
 
-        return self._one("outbox", leaf.name, days, sums, ids, retire)
+        return self._one("outbox", leaf.name, days, sums, events, retire, datum_text)
 
     def _reporting(self, reporting: Retiring) -> Iterator[Item]:
         before, held = self._before.date(), self._stores.held
@@ -95,15 +97,16 @@ class EventRetention:
         what: str,
         days: Days,
         sums: Mapping[str, Sum],
-        ids: Callable[[], Iterable[Event]],
+        events: Callable[[], Iterable[Event]],
         retire: Callable[[], None],
+        summed_by: Callable[[Table], Callable[[Datum], str]] = event_text,
     ) -> Item:
-        """Proves and deletes. Sums that are equal prove it; where they differ every id is looked up, as the archive may
-        hold more than the store does."""
+        """Proves and deletes. Sums that are equal prove it; where they differ every event is looked up, as the archive
+        may hold more than the store does."""
         count = sum(each.count for each in sums.values())
         try:
-            archived = self._proof.sums(self._table, days, sums, event_text(self._table))
-            missing = [] if archived == dict(sums) else self._proof.missing(self._table, set(ids()))
+            archived = self._proof.sums(self._table, days, sums, summed_by(self._table))
+            missing = [] if archived == dict(sums) else self._proof.missing(self._table, set(events()))
             if missing:
                 return self._kept(store, what, count, _name(missing))
             reached(KillPoint.PROVEN)

@@ -16,6 +16,7 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from operations.months import months
+from operations.queries import in_source
 from operations.retention.errors import Busy, Protected
 from operations.rows import stream
 from schemas.change import Row
@@ -98,21 +99,20 @@ class OltpRetention:
         return self._leaves(f"{table.schema}.{table.relation}")
 
     def event_sums(self, table: Table, leaf: Leaf, held: Sequence[str]) -> dict[str, Sum]:
-        """Of each tenant that is not held, the different events in a leaf of the outbox."""
+        """Of each tenant that is not held, the rows in a leaf of the outbox: their number, and the sum of the hashes
+        of what the archive holds of each (`schemas.sums.row_text` of the table's columns)."""
         found = self._all(f"SELECT * FROM {table.schema}.event_sums(%s, %s)", [leaf.name, list(held)])
         return {tenant: Sum(count, int(total)) for tenant, count, total in found}
 
-    def event_ids(self, table: Table, leaf: Leaf, tenant: str) -> Iterator[tuple[date, str]]:
-        """The different events of a tenant in a leaf, each with its day (UTC), sorted; they are streamed, so read them
-        to the end."""
+    def events(self, table: Table, leaf: Leaf, tenant: str) -> Iterator[Row]:
+        """The rows of a tenant in a leaf, in the order of the table's columns; they are streamed, so read them to the
+        end."""
+        columns = ", ".join(map(in_source(table).expression, table.columns))
         sql = (
-            f"SELECT DISTINCT (occurred_at AT TIME ZONE 'UTC')::date, event_id::text COLLATE \"C\" "
-            f"FROM {table.schema}.{table.relation} "
-            "WHERE tenant_id = %s AND occurred_at >= %s AND occurred_at < %s ORDER BY 1, 2"
+            f"SELECT {columns} FROM {table.schema}.{table.relation} "
+            "WHERE tenant_id = %s AND occurred_at >= %s AND occurred_at < %s"
         )
-        for day, event_id in self._stream(sql, [tenant, leaf.start, leaf.end]):
-            assert isinstance(day, date)  # noqa: S101  # the query says so
-            yield day, str(event_id)
+        return map(_in_utc, self._stream(sql, [tenant, leaf.start, leaf.end]))
 
     def retire_events(self, leaf: Leaf, held: Sequence[str], proven: Mapping[str, Sum]) -> int:
         """Ends a leaf of the outbox, or what is in it of tenants that are not held; returns how many events went.
@@ -160,8 +160,7 @@ class OltpRetention:
             f"SELECT {', '.join(map(plain, table.columns))} FROM {table.schema}.{table.relation} "
             f"WHERE {_in_month(table)} ORDER BY {key}"
         )
-        for row in self._stream(sql, [month, month, list(held)]):
-            yield tuple(value.astimezone(UTC) if isinstance(value, datetime) else value for value in row)
+        return map(_in_utc, self._stream(sql, [month, month, list(held)]))
 
     def retire_rows(
         self, month: date, tables: Sequence[Table], held: Sequence[str], proven: Mapping[str, Sum]
@@ -246,6 +245,10 @@ def _explained(error: psycopg.Error) -> HeadraceError | psycopg.Error:
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return Unavailable(f"Postgres: {said}")
     return error
+
+
+def _in_utc(row: Row) -> Row:
+    return tuple(value.astimezone(UTC) if isinstance(value, datetime) else value for value in row)
 
 
 def _claimed(proven: Mapping[str, Sum]) -> Jsonb:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
+from schemas.change import Row
 from schemas.sums import Sum, row_text, text_hash
 from schemas.tables import Table
 from sinks.archive.files import Datum, check
@@ -23,11 +24,15 @@ class Days:
 
 
 class Event(NamedTuple):
-    """An event that the archive must hold."""
+    """An event that the archive must hold; with the hash of its content, where that must be proven, too."""
 
     tenant: str
     day: date
     id: str
+    content: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.id} of {self.tenant}, {self.day}"
 
 
 class ArchiveProof:
@@ -48,13 +53,15 @@ class ArchiveProof:
 
     def missing(self, table: Table, wanted: set[Event]) -> list[Event]:
         """Those of these events that were neither archived nor erased, sorted. Consumes `wanted`."""
-        id_, day = table.key[-1], str(table.ages_by)
+        id_, day, text = table.key[-1], str(table.ages_by), datum_text(table)
         folders = {(bucket(event.tenant), event.day) for event in wanted}
         for folder, files in self._log.manifest().folders(table.name).items():
             if (folder.bucket, folder.day) in folders:
                 self._check(files)
                 for datum in distinct(self._log.store, table, files):
-                    wanted.discard(Event(datum["tenant_id"], datum[day], datum[id_]))
+                    event = Event(datum["tenant_id"], datum[day], datum[id_])
+                    wanted.discard(event)
+                    wanted.discard(event._replace(content=text_hash(text(datum))))
         erased = self._log.manifest().erased(table.name)
         return sorted(event for event in wanted if (event.tenant, event.id) not in erased)
 
@@ -76,13 +83,21 @@ class ArchiveProof:
 
 
 def event_text(table: Table) -> Callable[[Datum], str]:
-    """What an event is summed by: its id."""
+    """What an event is summed by where a store holds each id once: its id."""
     id_ = table.key[-1]
     return lambda datum: str(datum[id_])
 
 
 def datum_text(table: Table) -> Callable[[Datum], str]:
-    """What a row is summed by: all of it (schemas.sums.row_text)."""
+    """What a row is summed by, and an event of the outbox: all of it (schemas.sums.row_text)."""
     names = [column.name for column in table.columns]
     text = row_text(table.columns)
     return lambda datum: text(tuple(datum[name] for name in names))
+
+
+def identified(table: Table) -> Callable[[Row], Event]:
+    """A function from a row of the outbox, in the order of the table's columns, to its event and content."""
+    names = [column.name for column in table.columns]
+    tenant, day, id_ = (names.index(name) for name in table.key)
+    text = row_text(table.columns)
+    return lambda row: Event(str(row[tenant]), cast(date, row[day]), str(row[id_]), text_hash(text(row)))

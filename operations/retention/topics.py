@@ -82,7 +82,7 @@ class EventTopics:
             if event is not None:
                 events.setdefault(event, came.offset)
         for event in self._proof.missing(self._table, set(events)):
-            lacking[events[event]] = f"{event.id} of {event.tenant}, {event.day}"
+            lacking[events[event]] = str(event)
         return lacking
 
     def _event(self, message: Message) -> Event | None:

@@ -19,9 +19,10 @@ from operations.migrate import make_partitions, migrate_oltp
 from operations.months import month as month_of
 from operations.retention.errors import Busy, Protected
 from operations.retention.oltp import Leaf, OltpRetention
+from operations.retention.proof import identified
 from operations.settings import Settings
 from schemas.errors import HeadraceError, Unavailable, Unproven
-from schemas.sums import Sum, row_text, sum_of, text_hash
+from schemas.sums import Sum, row_text, sum_of
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS, Column, Source, Table
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Uuid
 
@@ -155,10 +156,10 @@ def late_payment(shop: Connection, month: date) -> None:
     payment(shop, month, payment_id=f"{month}-late")
 
 
-def event(shop: Connection, at: datetime, tenant: str = "t", event_id: UUID | None = None) -> str:
+def event(shop: Connection, at: datetime, tenant: str = "t", event_id: UUID | None = None, **values: Any) -> str:
     event_id = event_id or uuid4()
     row = {"event_id": event_id, "tenant_id": tenant, "aggregate_type": "order", "aggregate_id": "o"}
-    insert(shop, "outbox_events", row | {"event_type": "e", "payload": "{}", "occurred_at": at})
+    insert(shop, "outbox_events", row | {"event_type": "e", "payload": "{}", "occurred_at": at} | values)
     return str(event_id)
 
 
@@ -168,7 +169,12 @@ def proof(retention: OltpRetention, month: date, held: tuple[str, ...] = ()) -> 
 
 
 def event_proof(retention: OltpRetention, leaf: Leaf, *tenants: str) -> dict[str, Sum]:
-    return {tenant: sum_of(id_ for _, id_ in retention.event_ids(EVENTS, leaf, tenant)) for tenant in tenants}
+    text = row_text(EVENTS.columns)
+    return {tenant: sum_of(map(text, retention.events(EVENTS, leaf, tenant))) for tenant in tenants}
+
+
+def event_ids(retention: OltpRetention, leaf: Leaf, tenant: str) -> list[str]:
+    return [identified(EVENTS)(row).id for row in retention.events(EVENTS, leaf, tenant)]
 
 
 def leaf_of(retention: OltpRetention, at: datetime) -> Leaf:
@@ -287,19 +293,82 @@ def test_a_table_of_ones_own_ages_by_any_day_of_the_month(retention: OltpRetenti
     assert owner.execute("SELECT on_day FROM sales.notes").fetchall() == [(date(2000, 3, 1),)]
 
 
-def test_an_event_has_one_hash_everywhere(owner: Connection) -> None:
-    event_id = uuid4()
-    assert owner.execute("SELECT sales.event_hash(%s)", [event_id]).fetchone() == (text_hash(str(event_id)),)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+ODD_EVENTS: list[dict[str, Any]] = [
+    {},
+    {"payload": '{"b": 1.50, "a": ["\\u0001", null, "zoë \U0001f600"], "a2": 12345678901234567890.000}'},
+    {"traceparent": TRACE, "schema_version": 7, "aggregate_type": "payment", "aggregate_id": "U+001F\x1f=~"},
+    {"payload": "null", "event_type": "~"},
+]
 
 
-def test_an_event_counts_once(retention: OltpRetention, shop: Connection, day: datetime) -> None:
-    again = uuid4()
-    ids = {event(shop, day), event(shop, day, event_id=again), event(shop, day + timedelta(hours=1), event_id=again)}
-    other = event(shop, day, "another")
+def test_postgres_sums_events_as_everybody_does(retention: OltpRetention, shop: Connection, day: datetime) -> None:
+    for odd in ODD_EVENTS:
+        event(shop, day + timedelta(microseconds=1), **odd)
+    event(shop, day, "another")
     leaf = leaf_of(retention, day)
-    assert [id_ for _, id_ in retention.event_ids(EVENTS, leaf, "t")] == sorted(ids)
-    assert retention.event_sums(EVENTS, leaf, []) == {"t": sum_of(ids), "another": sum_of([other])}
-    assert retention.event_sums(EVENTS, leaf, ["t"]) == {"another": sum_of([other])}
+    proofs = event_proof(retention, leaf, "t", "another")
+    assert proofs["t"].count == len(ODD_EVENTS)
+    assert retention.event_sums(EVENTS, leaf, []) == proofs
+    assert retention.event_sums(EVENTS, leaf, ["t"]) == {"another": proofs["another"]}
+
+
+# What an event is: its tenant, its day and its id
+
+
+@pytest.fixture(params=["day", "month"])
+def instant(request: pytest.FixtureRequest, owner: Connection, retention: OltpRetention) -> datetime:
+    """Noon of a day that is a leaf of its own, and of one that shares a leaf with its month."""
+    month = request.getfixturevalue("month")
+    at = datetime(month.year, month.month, 5, 12, tzinfo=UTC)
+    if request.param == "day":
+        at = request.getfixturevalue("day")
+    owner.execute("SELECT sales.identify_events(%s)", [leaf_of(retention, at).name])  # where a test has made the leaf
+    return at
+
+
+def test_an_event_is_entered_once_a_day(shop: Connection, retention: OltpRetention, instant: datetime) -> None:
+    id_ = UUID(event(shop, instant))
+    for again in (instant.replace(hour=0), instant.replace(hour=23)):
+        with pytest.raises(errors.UniqueViolation, match="_identity"):
+            event(shop, again, event_id=id_, payload='{"another": true}')
+    event(shop, instant + timedelta(microseconds=1), "another", event_id=id_)
+    event(shop, instant + timedelta(days=1), event_id=id_)
+    assert retention.event_sums(EVENTS, leaf_of(retention, instant), ["t"])["another"].count == 1
+
+
+def unidentified(owner: Connection, retention: OltpRetention, at: datetime) -> Leaf:
+    """A leaf without its unique index, as all were before there was one."""
+    leaf = leaf_of(retention, at)
+    owner.execute(f"DROP INDEX IF EXISTS sales.{leaf.name}_identity".encode())
+    return leaf
+
+
+def test_events_that_share_their_identity_are_named_when_it_is_introduced(
+    owner: Connection, shop: Connection, retention: OltpRetention, instant: datetime
+) -> None:
+    leaf = unidentified(owner, retention, instant)
+    id_ = event(shop, instant)
+    event(shop, instant.replace(hour=13), event_id=UUID(id_))
+    event(shop, instant)
+    with pytest.raises(errors.UniqueViolation) as refused:
+        owner.execute("SELECT sales.identify_events(%s)", [leaf.name])
+    named = f"2 rows of {id_} of tenant t on {instant:%Y-%m-%d}"
+    said = f"sales.{leaf.name}: events with the same tenant, day and id: {named}; see docs/runbook.md#event-twice"
+    assert str(refused.value).startswith(said)
+
+
+def test_a_second_payload_under_an_id_is_no_repeat_of_the_first(
+    owner: Connection, shop: Connection, retention: OltpRetention, instant: datetime
+) -> None:
+    leaf = unidentified(owner, retention, instant)
+    id_ = UUID(event(shop, instant))
+    archived = event_proof(retention, leaf, "t")
+    event(shop, instant.replace(hour=13), event_id=id_, payload='{"second": true}')
+    assert retention.event_sums(EVENTS, leaf, [])["t"].count == 2
+    with pytest.raises(Unproven):
+        retention.retire_events(leaf, [], archived)
+    assert len({identified(EVENTS)(row) for row in retention.events(EVENTS, leaf, "t")}) == 2
 
 
 # Proof: nothing leaves without it
@@ -473,7 +542,8 @@ def test_a_held_tenants_events_stay(retention: OltpRetention, shop: Connection, 
     kept = event(shop, day, "held")
     leaf = leaf_of(retention, day)
     assert retention.retire_events(leaf, ["held"], event_proof(retention, leaf, "t")) == 1
-    assert retention.event_sums(EVENTS, leaf, []) == {"held": sum_of([kept])}
+    assert event_ids(retention, leaf, "held") == [kept]
+    assert retention.event_sums(EVENTS, leaf, []) == event_proof(retention, leaf, "held")
 
 
 def test_a_null_among_the_held_hides_nothing_from_the_proof(
@@ -880,7 +950,8 @@ def test_an_erased_persons_events_go_and_no_others(retention: OltpRetention, sho
     mine, other, anothers = event(shop, day), event(shop, day), event(shop, day, "another")
     assert retention.erase_events(EVENTS, "t", [mine, anothers, str(uuid4())]) == 1
     leaf = leaf_of(retention, day)
-    assert retention.event_sums(EVENTS, leaf, []) == {"t": sum_of([other]), "another": sum_of([anothers])}
+    assert (event_ids(retention, leaf, "t"), event_ids(retention, leaf, "another")) == ([other], [anothers])
+    assert retention.event_sums(EVENTS, leaf, []) == event_proof(retention, leaf, "t", "another")
 
 
 def test_partitions_are_made_ahead_with_retentions_own_role(retention: OltpRetention, shop: Connection) -> None:

@@ -1,10 +1,11 @@
-"""What verification reads of the sources, on real servers."""
+"""What verification reads of the sources, what its repair writes, and what an event's proof sums, on real servers."""
 
 import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pymongo
@@ -23,6 +24,7 @@ from operations.compare import Difference
 from operations.comparing import Result, Sides, TableResult
 from operations.expected import EnrichedSource
 from operations.repair import repair
+from operations.retention.oltp import OltpRetention
 from operations.rows import KEYS_AT_ONCE, CatalogSource, PostgresReport, PostgresSource
 from operations.scope import Scope
 from operations.settings import Settings
@@ -32,12 +34,14 @@ from schemas.errors import HeadraceError
 from schemas.position import Position
 from schemas.postgres import decoder
 from schemas.record import key_bytes
-from schemas.tables import ORDER_LINES, ORDERS, Table
+from schemas.sums import row_text, sum_of
+from schemas.tables import EVENTS, ORDER_LINES, ORDERS, Table
 from sinks.memory import MemoryReporting
 from sinks.port import Batch
 
 NOW = datetime.now(UTC)
 MONTH = NOW.date().replace(day=1)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OTHERS = 40  # products of the tenant that no line is of
 
 
@@ -220,3 +224,36 @@ def latest(registry: Registry, table: Table) -> tuple[int, dict[str, Any]] | Non
         return registry.latest(f"{table.captured_topics[0]}-value")
     except HeadraceError:
         return None  # nothing has been captured yet
+
+
+# Events
+
+
+def test_an_event_is_captured_with_the_content_by_which_the_outbox_is_summed(capture: Settings, tenant: str) -> None:
+    payloads = [
+        '{"b": 1.50, "a": ["\\u0001", null, "zo\u00eb \U0001f600"]}',
+        '{"n": 12345678901234567890.1234500}',
+        "null",
+    ]
+    with connections.oltp(capture, "app_writer") as shop:
+        for payload in payloads:
+            shop.execute(
+                "INSERT INTO sales.outbox_events (event_id, tenant_id, aggregate_type, aggregate_id, event_type, "
+                "payload, headers) VALUES (%s, %s, 'order', 'o', 'e', %s, %s)",
+                [uuid4(), tenant, payload, f'{{"traceparent": "{TRACE}"}}'],
+            )
+    registry, text = Registry(capture.registry.url), row_text(EVENTS.columns)
+    decoding = Decoding(registry, [EVENTS])
+
+    def captured() -> list[str]:
+        records = map(record, spans.everything(capture.kafka.bootstrap, "shop.events.order"))
+        changes = [decoding.change(came.topic, came.key, came.value, came.headers, came.offset) for came in records]
+        return [text(change.row) for change in changes if change and change.row and change.key[0] == tenant]
+
+    eventually(lambda: len(captured()) == len(payloads))
+    with connections.oltp(capture, "retention") as connection:
+        retention = OltpRetention(connection)
+        (leaf,) = (leaf for leaf in retention.leaves(EVENTS) if leaf.start <= NOW < leaf.end)
+        assert sorted(captured()) == sorted(map(text, retention.events(EVENTS, leaf, tenant)))
+        assert retention.event_sums(EVENTS, leaf, [])[tenant] == sum_of(captured())
+    registry.close()

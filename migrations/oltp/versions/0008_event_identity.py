@@ -1,0 +1,6 @@
+"""One event for each tenant, day and event id."""
+
+from migrations.sql_files import sql_revision
+
+revision, down_revision = "0008", "0006"
+upgrade, downgrade = sql_revision(__file__)
