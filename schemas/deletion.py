@@ -2,7 +2,7 @@
 
 The record takes the place just behind the row that it deletes: of the same epoch, and in the source's log one byte
 further, where no record of the source's can be. So it wins over that row in every generation and in a rebuild, a repeat
-of that row stays a repeat, and every later change of the key wins over the delete.
+of that row is skipped as before, and every later change of the key wins over the delete.
 """
 
 import io

@@ -2,5 +2,5 @@
 
 from migrations.sql_files import sql_revision
 
-revision, down_revision = "0008", "0006"
+revision, down_revision = "0008", "0007"
 upgrade, downgrade = sql_revision(__file__)
