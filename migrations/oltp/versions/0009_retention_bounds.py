@@ -2,5 +2,5 @@
 
 from migrations.sql_files import sql_revision
 
-revision, down_revision = "0009", "0007"
+revision, down_revision = "0009", "0008"
 upgrade, downgrade = sql_revision(__file__)
