@@ -23,7 +23,8 @@ class Stored:
 
 
 class MemoryReporting:
-    """`sinks.port.Reporting` over dictionaries. `erased` are events by tenant and id; `transaction` is held by
+    """`sinks.port.Reporting` over dictionaries. `erased` are events by tenant and id, `repaired` what repairs
+    took out, as table and row; `transaction` is held by
     whoever changes anything."""
 
     def __init__(self) -> None:
@@ -32,6 +33,7 @@ class MemoryReporting:
         self.cutoffs: dict[str, Cutoff] = {}
         self.erased: set[tuple[Value, Value]] = set()
         self.known_epochs = {FIRST_EPOCH}
+        self.repaired: list[tuple[str, str]] = []
         self.transaction = threading.Lock()  # several workers may land in one memory
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:

@@ -89,6 +89,18 @@ class MemoryRetiring:
             at = table.key.index(TENANT)
             return self._drop(table, [key for key in self._reporting.rows(table) if (key[at], key[-1]) in erased])
 
+    def repaired(self, table: Table) -> list[str]:
+        """See `Retiring.repaired`."""
+        return [row for name, row in self._reporting.repaired if name == table.name]
+
+    def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
+        """See `Retiring.erase_repaired`."""
+        with self._reporting.transaction:
+            known = len(self._reporting.repaired)
+            kept = [each for each in self._reporting.repaired if each[0] != table.name or each[1] not in rows]
+            self._reporting.repaired = kept
+        return known - len(kept)
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -88,6 +88,16 @@ class PostgresRetiring:
             connection.execute(sql.erase_events(), parameters)
             return connection.execute(sql.delete_events(table, self.generation), parameters).rowcount
 
+    def repaired(self, table: Table) -> list[str]:
+        """See `Retiring.repaired`."""
+        with self._session.transaction() as connection:
+            return [row for (row,) in connection.execute(sql.repaired(), (table.name,)).fetchall()]
+
+    def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
+        """See `Retiring.erase_repaired`."""
+        with self._session.transaction() as connection:
+            return connection.execute(sql.erase_repaired(), (table.name, list(rows))).rowcount
+
     def close(self) -> None:
         """See `Retiring.close`."""
         self._session.close()

@@ -82,6 +82,16 @@ def delete_events(table: Table, generation: int) -> str:
 DELETE FROM {target(table, generation)} WHERE "{TENANT}" = %s AND "{event_id(table)}" = ANY(%s::text[])"""
 
 
+def repaired() -> str:
+    """What repairs have kept. Parameter: the table's name."""
+    return "SELECT old_row FROM headrace.repair WHERE table_name = %s"
+
+
+def erase_repaired() -> str:
+    """Parameters: the table's name, rows (an array)."""
+    return "DELETE FROM headrace.repair WHERE table_name = %s AND old_row = ANY(%s::text[])"
+
+
 def gathered(table: Table) -> str:
     """The name of the temporary table with the keys of what is to go."""
     return f'pg_temp."aged_{table.name}"'

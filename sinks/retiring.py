@@ -82,6 +82,13 @@ class Retiring(Protocol):
         this database inserts them again; transactions that might are waited for. All of it or nothing.
         """
 
+    def repaired(self, table: Table) -> list[str]:
+        """What repairs have taken out of this table, in any generation of this database: rows, as the JSON objects that
+        they are kept as."""
+
+    def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
+        """Deletes these from what repairs have kept, and returns how many."""
+
     def close(self) -> None:
         """Closes the connection."""
 

@@ -104,6 +104,17 @@ class SqlServerRetiring:
             deleted: int = execute(cursor, sql.delete_events(table, self.generation), (tenant, listed)).rowcount
         return deleted
 
+    def repaired(self, table: Table) -> list[str]:
+        """See `Retiring.repaired`."""
+        with self._session.transaction() as cursor:
+            return [row for (row,) in cursor.execute(sql.repaired(), (table.name,)).fetchall()]
+
+    def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
+        """See `Retiring.erase_repaired`."""
+        with self._session.transaction() as cursor:
+            erased: int = execute(cursor, sql.erase_repaired(), (table.name, _listed(rows))).rowcount
+        return erased
+
     def close(self) -> None:
         """See `Retiring.close`."""
         self._session.close()

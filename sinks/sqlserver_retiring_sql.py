@@ -115,6 +115,19 @@ def delete_events(table: Table, generation: int) -> str:
     return f"DELETE FROM {target(table, generation)}\nWHERE [{TENANT}] = ? AND [{event_id(table)}] IN ({_LISTED});"
 
 
+def repaired() -> str:
+    """What repairs have kept. Parameter: the table's name."""
+    return "SELECT [old_row] FROM [headrace].[repair] WHERE [table_name] = ?;"
+
+
+def erase_repaired() -> str:
+    """Parameters: the table's name, rows."""
+    rows = f"SELECT [item] COLLATE {KEY_COLLATION} FROM OPENJSON(?) WITH ([item] NVARCHAR(MAX) '$[0]')"
+    return f"""\
+DELETE FROM [headrace].[repair]
+WHERE [table_name] = ? AND [old_row] COLLATE {KEY_COLLATION} IN ({rows});"""
+
+
 def gathered(table: Table) -> str:
     """The name of the temporary table with the keys of what is to go."""
     return f"[#aged_{table.name}]"

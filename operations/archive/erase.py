@@ -1,7 +1,9 @@
-"""`headrace archive erase`: a person's records leave the archive, reporting's events and Postgres' outbox.
+"""`headrace archive erase`: a person's records leave the archive, reporting's events, what repairs have kept, and
+Postgres' outbox.
 
-The archive goes first: with its tombstone nothing brings an event back into it, and whatever stops this command, the
-next run takes the ids from there. Reporting is next, where sinks refuse the ids from then on. The outbox is last: it is
+What repairs have kept goes first: which of it is the person's, the archive and the outbox may have to tell. Then the
+archive: with its tombstone nothing brings an event back into it, and whatever stops this command, the next run takes
+the ids from there. Reporting is next, where sinks refuse the ids from then on. The outbox is last: it is
 where the ids were found.
 """
 
@@ -13,6 +15,7 @@ from rich.console import Console
 
 from operations import connections
 from operations.archive.hot import Hot
+from operations.archive.repairs import Kept, repairs_of
 from operations.retention.errors import Protected
 from operations.retention.oltp import OltpRetention
 from operations.settings import Settings
@@ -29,22 +32,26 @@ TRIES = 20  # of an entry: each one that is refused had another writer's come fi
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """What there is of a person: in the archive, the events in Postgres, all ids ever found, and rows in Postgres."""
+    """What there is of a person: in the archive, the events in Postgres, all ids ever found, rows in Postgres, and what
+    repairs have kept."""
 
     archived: Found
     hot: Ids
     ids: Ids
     rows: dict[str, int]
+    repaired: Kept
 
 
 @dataclass(slots=True)
 class Erased:
-    """How much went: rows of the archive, its files, events of each generation of reporting, events of the outbox."""
+    """How much went: rows of the archive, its files, events of each generation of reporting, events of the outbox, and
+    rows that repairs have kept."""
 
     rows: int = 0
     files: int = 0
     reporting: dict[int, int] = field(default_factory=dict)
     outbox: int = 0
+    repaired: int = 0
 
 
 class Erasing:
@@ -54,6 +61,7 @@ class Erasing:
         self, eraser: Eraser, hot: Hot, oltp: OltpRetention, reporting: Sequence[Retiring], tables: Sequence[Table]
     ) -> None:
         self._eraser, self._hot, self._oltp, self._reporting = eraser, hot, oltp, reporting
+        self._tables = tables
         self._events = [table for table in tables if table.mode is Mode.EVENT]
 
     def look(self) -> Theirs:
@@ -62,7 +70,9 @@ class Erasing:
         groups = self._eraser.groups() | self._hot.groups()
         hot = self._hot.events(groups)
         archived = self._eraser.find(groups, known)
-        return Theirs(archived, hot, merged([archived.ids, hot, known]), self._hot.rows(groups))
+        ids = merged([archived.ids, hot, known])
+        repaired = repairs_of(self._reporting[0], self._tables, self._eraser.subject, groups, ids)
+        return Theirs(archived, hot, ids, self._hot.rows(groups), repaired)
 
     def erase(self) -> Erased:
         """Erases it, and what comes into the archive meanwhile. May be repeated at any time."""
@@ -85,6 +95,8 @@ class Erasing:
         for _ in range(TRIES):
             try:
                 theirs = self.look()
+                for table, rows in theirs.repaired.items():
+                    done.repaired += self._reporting[0].erase_repaired(table, rows)
                 if not theirs.archived.files and not _without(theirs.ids, self._eraser.erased()):
                     self._eraser.sweep()
                     return theirs.ids
@@ -115,7 +127,7 @@ def erase(
         erasing = Erasing(eraser, hot, oltp, reporting, tables)
         theirs = erasing.look()
         _say_found(out, theirs)
-        if any(theirs.ids.values()):
+        if any(theirs.ids.values()) or theirs.repaired:
             confirm("Erase them? Nothing brings them back.")
             _say_done(out, erasing.erase())
     if theirs.rows:
@@ -127,8 +139,12 @@ def _say_found(out: Console, theirs: Theirs) -> None:
     hot = sum(map(len, theirs.hot.values()))
     found = theirs.archived
     known = sum(map(len, theirs.ids.values()))
-    if not known:
+    if theirs.repaired:
+        rows = sum(map(len, theirs.repaired.values()))
+        out.print(f"found {rows:,} rows of theirs that repairs took out of reporting and kept there")
+    elif not known:
         out.print("the archive and the outbox hold nothing of this person")
+    if not known:
         return
     out.print(
         f"found {known:,} records: {found.rows:,} rows in {len(found.files):,} files of the archive, "
@@ -142,6 +158,8 @@ def _say_done(out: Console, done: Erased) -> None:
     for generation, events in done.reporting.items():
         out.print(f"reporting, generation {generation}: erased {events:,} events")
     out.print(f"Postgres' outbox: erased {done.outbox:,} events")
+    if done.repaired:
+        out.print(f"repairs: erased {done.repaired:,} rows that they had kept")
 
 
 def _without(ids: Ids, others: Ids) -> bool:

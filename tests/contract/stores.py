@@ -54,6 +54,9 @@ class Store(Protocol):
     def others(self, tenant: str) -> list[str]:
         """All tenants of other tests, which one that retires a month must hold."""
 
+    def keep_repaired(self, table: Table, row: str) -> None:
+        """Keeps a row, as a repair does that takes it out."""
+
     def view(self, table: Table, tenant: str) -> list[Row]:
         """A tenant's rows as readers see them through the view of this generation."""
 
@@ -93,6 +96,9 @@ class MemoryStore:
 
     def others(self, tenant: str) -> list[str]:
         return []
+
+    def keep_repaired(self, table: Table, row: str) -> None:
+        self._reporting.repaired.append((table.name, row))
 
     def view(self, table: Table, tenant: str) -> list[Row]:
         """In memory the views are this rule."""
@@ -189,6 +195,11 @@ class SqlStore:
         query = " UNION ".join(f"SELECT tenant_id FROM reporting_g{GENERATION}.{name}" for name in names)
         return [name for (name,) in self.connection.cursor().execute(query).fetchall() if name != tenant]
 
+    def keep_repaired(self, table: Table, row: str) -> None:
+        kept = (datetime.now(UTC).replace(tzinfo=None), "test", GENERATION, table.name, "[]", row)
+        values = ", ".join([self._mark] * len(kept))
+        self.connection.cursor().execute(f"INSERT INTO headrace.repair VALUES ({values})", kept)
+
     def view(self, table: Table, tenant: str) -> list[Row]:
         # Made and looked through in a transaction that is rolled back: the readers' own views stay as they are.
         connection = self._own()
@@ -253,7 +264,9 @@ def make_sqlserver_generation(odbc: str) -> None:
         for batch in (batch for text in files for batch in batches(text, generation=f"reporting_g{GENERATION}")):
             for name in re.findall(r"CREATE TABLE (\S+)", batch):
                 connection.execute(f"DROP TABLE IF EXISTS {name}")
-            if not re.search(r"^\s*(GRANT|CREATE USER)", batch, re.MULTILINE):  # the suite's login owns what it makes
+            if not re.search(
+                r"^\s*(GRANT|REVOKE|DENY|CREATE USER)", batch, re.MULTILINE
+            ):  # the suite's login owns what it makes
                 connection.execute(batch)
     connection.close()
 

@@ -210,6 +210,18 @@ def test_only_old_deletes_are_swept(store: Store, tenant: Tenant) -> None:
 # What a sink would let in again stays
 
 
+def test_what_repairs_have_kept_is_erased_row_by_row(store: Store, tenant: Tenant) -> None:
+    first, second = (f'{{"tenant_id":"{tenant.name}","note":"{note}"}}' for note in ("Ação", "AÇÃO"))
+    for table, row in ((ORDERS, first), (ORDERS, second), (EVENTS, first)):
+        store.keep_repaired(table, row)
+    retiring = store.retiring()
+    assert {first, second} <= set(retiring.repaired(ORDERS))
+    assert retiring.erase_repaired(ORDERS, [first]) == 1
+    assert retiring.erase_repaired(ORDERS, [first]) == 0
+    assert set(retiring.repaired(ORDERS)) & {first, second} == {second}
+    assert first in retiring.repaired(EVENTS)
+
+
 def test_nothing_goes_that_no_cutoff_refuses(store: Store, tenant: Tenant) -> None:
     trading(store, tenant, ids(1))
     Worker(store.reporting(), tenant).land(tenant.order("a", 10), tenant.order("b", 11, op=Op.DELETE))

@@ -124,6 +124,24 @@ class Erasable:
         folders = self.archive.log().manifest().folders(ORDERS.name)
         return {row["order_id"] for files in folders.values() for row in distinct(self.archive.store, ORDERS, files)}
 
+    def keep_repaired(self, rows: list[tuple[str, Event]]) -> None:
+        with connections.reporting(self.settings, "writer") as connection:
+            for table, row in rows:
+                connection.execute(
+                    "INSERT INTO headrace.repair VALUES (now(), 'test', 1, %s, '[]', %s)",
+                    (table, orjson.dumps(row).decode()),
+                )
+
+    def repaired(self) -> set[tuple[str, str]]:
+        with connections.reporting(self.settings, "retention") as connection:
+            rows = connection.execute("SELECT table_name, old_row FROM headrace.repair").fetchall()
+        kept = [(table, orjson.loads(row)) for table, row in rows]
+        return {
+            (table, row.get("order_id") or row["aggregate_id"])
+            for table, row in kept
+            if row["tenant_id"] == self.subject.tenant
+        }
+
     def erase(self, by: str = "somebody") -> Erased:
         connection = connections.oltp(self.settings, "retention")
         tables = [self.archive.table, ORDERS]
@@ -177,6 +195,17 @@ def test_everything_of_a_person_goes_from_everywhere_and_nobody_elses(shop: Eras
         check(shop.archive.store, file)
     lying = shop.archive.store.sizes("events").keys() | shop.archive.store.sizes("orders").keys()
     assert lying == manifest.files.keys() != before
+
+
+def test_what_repairs_took_out_of_reporting_goes_with_the_person(shop: Erasable):
+    theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody", seed=2)
+    shop.store_outbox([*theirs, *others])
+    order = {"tenant_id": shop.subject.tenant, "order_month": "2026-08-01", "order_id": "o-1", "customer_id": PERSON}
+    kept = [("orders", order), ("orders", order | {"order_id": "o-2", "customer_id": "somebody"})]
+    kept += [("events", {name: str(value) for name, value in event.items()}) for event in (theirs[1], others[1])]
+    shop.keep_repaired(kept)
+    assert shop.erase().repaired == 2
+    assert shop.repaired() == {("orders", "o-2"), ("events", "o-2")}
 
 
 def test_a_tombstone_says_who_and_when_and_not_whom(shop: Erasable):

@@ -134,6 +134,11 @@ def test_the_roles_have_the_rights_that_landing_and_retiring_need(migrated: Sett
         ("reader", "SELECT * FROM report.freshness"),
         ("writer", "INSERT INTO headrace.repair VALUES (SYSUTCDATETIME(), 'me', 1, 'orders', '[]', '{}')"),
         ("reader", "SELECT * FROM headrace.epoch"),
+        ("reader", "SELECT * FROM headrace.generation"),
+        ("writer", "SELECT * FROM headrace.generation"),
+        ("writer", "SELECT * FROM headrace.repair"),
+        ("retention", "SELECT * FROM headrace.epoch"),
+        ("retention", "DELETE FROM headrace.repair"),
         ("retention", "DELETE FROM reporting_g1.orders"),
         ("retention", "SELECT * FROM reporting_g1.[checkpoint]"),
         ("retention", "SELECT COUNT(*) FROM retention.cutoff WITH (TABLOCKX, HOLDLOCK)"),
@@ -169,6 +174,8 @@ def test_a_role_may_do_its_work(role: str, statement: str, execute: Callable[[st
         ("reader", "SELECT * FROM retention.cutoff"),
         ("reader", "SELECT * FROM reporting_g1.orders"),
         ("reader", "SELECT * FROM reporting_g1.[checkpoint]"),
+        ("reader", "SELECT * FROM headrace.repair"),
+        ("retention", "INSERT INTO headrace.repair VALUES (SYSUTCDATETIME(), 'me', 1, 'orders', '[]', '{}')"),
         ("reader", "DELETE FROM report.orders"),
         ("reader", "CREATE TABLE dbo.mine (id INT)"),
     ],
@@ -179,6 +186,24 @@ def test_a_role_may_do_no_more(role: str, statement: str, execute: Callable[[str
     with pytest.raises(pyodbc.ProgrammingError) as refused:
         execute(role, statement)
     assert any(f"({number})" in str(refused.value) for number in PERMISSION_DENIED)
+
+
+@pytest.mark.parametrize(
+    ("role", "statement"),
+    [
+        ("retention", "DELETE FROM reporting_g1.[checkpoint]"),
+        ("retention", "DELETE FROM reporting_g1.freshness"),
+        ("retention", "SELECT * FROM reporting_g1.schema_version"),
+        ("writer", "UPDATE reporting_g1.schema_version SET version_num = '0001'"),
+        ("writer", "SELECT * FROM reporting_g1.schema_version"),
+    ],
+)
+def test_a_generations_bookkeeping_is_denied_by_name(
+    role: str, statement: str, execute: Callable[[str, str], Any]
+) -> None:
+    if execute("writer", "SELECT CAST(SERVERPROPERTY('Babelfish') AS INT)").fetchval():
+        pytest.skip("Babelfish has no DENY")
+    test_a_role_may_do_no_more(role, statement, execute)
 
 
 def test_keys_compare_by_code_point(execute: Callable[[str, str], Any]) -> None:

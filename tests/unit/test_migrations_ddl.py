@@ -211,7 +211,8 @@ def test_a_generation_is_named_by_its_placeholder_only(chain: str) -> None:
 def test_t_sql_parses_and_is_of_the_kind_that_babelfish_knows_too(path: Path) -> None:
     for batch in batches(path.read_text()):
         assert all(statement is not None for statement in sqlglot.parse(batch, dialect="tsql"))
-        assert not re.search(r"\b(MERGE|DENY|SYNONYM|ALTER\s+VIEW|OR\s+ALTER|db_data\w+)\b", batch, re.IGNORECASE)
+        if "\nIF SERVERPROPERTY('Babelfish') IS NULL\n    EXEC (" not in batch:
+            assert not re.search(r"\b(MERGE|DENY|SYNONYM|ALTER\s+VIEW|OR\s+ALTER|db_data\w+)\b", batch, re.IGNORECASE)
 
 
 def test_go_splits_batches_and_is_not_sent() -> None:

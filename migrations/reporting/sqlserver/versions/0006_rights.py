@@ -1,0 +1,6 @@
+"""Rights: who may read and erase what repairs have kept, and who may touch a generation's bookkeeping."""
+
+from migrations.sql_files import sql_revision
+
+revision, down_revision = "0006", "0004"
+upgrade, downgrade = sql_revision(__file__)
