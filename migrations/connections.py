@@ -67,10 +67,12 @@ def locked(connection: Connection) -> Iterator[None]:
 
 
 def sqlserver_lock(owner: Literal["Transaction", "Session"]) -> str:
-    """T-SQL that takes the migration lock until the owner's end; sp_getapplock reports a refusal as a number only."""
+    """T-SQL that takes the migration lock until the owner's end; sp_getapplock reports a refusal as a number only. It
+    wants a transaction, and a driver's implicit one is begun by a SELECT from a table, not by EXEC."""
     return f"""
 SET XACT_ABORT ON;
 DECLARE @taken INT;
+SELECT @taken = COUNT(*) FROM sys.schemas;
 EXEC @taken = sp_getapplock @Resource = N'headrace migrate', @LockMode = N'Exclusive', @LockOwner = N'{owner}',
     @LockTimeout = {LOCK_SECONDS * 1000};
 IF @taken < 0 THROW 50001, N'another migration holds the lock', 1;

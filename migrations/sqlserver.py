@@ -13,6 +13,7 @@ from migrations.connections import CONNECT_SECONDS, Server, one_line, require_li
 from migrations.errors import MigrationFailed
 
 LOGIN_FAILED = "28000"
+AZURE = 5  # EngineEdition
 OF_THE_LOGIN = ""  # the login's own database: it may not be a user of ours yet
 
 
@@ -22,21 +23,24 @@ def connect(server: Server, **options: Any) -> Any:
     return pyodbc.connect(server.odbc, timeout=CONNECT_SECONDS, **options)
 
 
-def prepare(server: Server, logins: Mapping[str, tuple[SecretStr, str]]) -> None:
+def prepare(server: Server, master: Server, logins: Mapping[str, tuple[SecretStr, str]]) -> None:
     """Make logins that cannot log in yet, and let readers read beside a writer (RCSI). Raises MigrationFailed.
 
-    `logins` are passwords and connection strings. A login that works is left alone: a database administrator may
-    have made it, and the migrator then needs no right to alter it.
+    `master` is the server's database of that name: from there nobody who waits for the lock holds up the switch to row
+    versions, which waits for every connection to `server`. `logins` are passwords and connection strings. A login that
+    works is left alone: a database administrator may have made it, and the migrator then needs no right to alter it.
     """
     require_listening(server)
     try:
-        connection = connect(server, autocommit=True)
+        if _is_azure(server):
+            return
+        connection = connect(master, autocommit=True)
         try:
             connection.execute(sqlserver_lock("Session"))
             for login, (password, odbc) in logins.items():
                 if not _can_log_in(odbc):
                     _set_login(connection, login, password)
-            _read_beside_writers(connection)
+            _read_beside_writers(connection, server.database)
         finally:
             connection.close()
     except pyodbc.Error as error:
@@ -44,6 +48,16 @@ def prepare(server: Server, logins: Mapping[str, tuple[SecretStr, str]]) -> None
             f"{server.user} cannot prepare {server}: {one_line(error)}; "
             f"check {server.settings}DATABASE and {server.settings}MIGRATOR_PASSWORD"
         ) from None
+
+
+def _is_azure(server: Server) -> bool:
+    """Whether it is Azure SQL Database: RCSI is on there, its administrator makes the logins, and a migrator may have
+    no way into its master."""
+    connection = connect(server, autocommit=True)
+    try:
+        return bool(connection.execute("SELECT CAST(SERVERPROPERTY('EngineEdition') AS INT)").fetchval() == AZURE)
+    finally:
+        connection.close()
 
 
 def _can_log_in(odbc: str) -> bool:
@@ -64,11 +78,14 @@ def _set_login(connection: Any, login: str, password: SecretStr) -> None:
     connection.execute(f"{'ALTER' if known else 'CREATE'} LOGIN {name} WITH PASSWORD = {secret}")
 
 
-def _read_beside_writers(connection: Any) -> None:
-    """Read committed snapshot isolation. Babelfish has no such option: there every reader reads a snapshot."""
-    on_babelfish, on_already = connection.execute(
+def _read_beside_writers(connection: Any, database: str) -> None:
+    """Read committed snapshot isolation, once. The switch ends every other connection to the database. Babelfish has no
+    such option: there every reader reads a snapshot."""
+    on_babelfish, off = connection.execute(
         "SELECT CAST(SERVERPROPERTY('Babelfish') AS INT), "
-        "(SELECT CAST(is_read_committed_snapshot_on AS INT) FROM sys.databases WHERE name = DB_NAME())"
+        "(SELECT COUNT(*) FROM sys.databases WHERE name = ? AND is_read_committed_snapshot_on = 0)",
+        database,
     ).fetchone()
-    if not on_babelfish and not on_already:
-        connection.execute("ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK AFTER 30 SECONDS")
+    if off and not on_babelfish:
+        name = "[" + database.replace("]", "]]") + "]"
+        connection.execute(f"ALTER DATABASE {name} SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK AFTER 30 SECONDS")

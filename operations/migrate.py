@@ -6,6 +6,7 @@ Alembic is imported by who migrates: it takes as long as the rest, and `headrace
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -222,7 +223,8 @@ def _prepare_sqlserver(at: Reporting, server: Server, passwords: Mapping[str, Se
         user: (password, connection_string(at, user, password.get_secret_value(), database=sqlserver.OF_THE_LOGIN))
         for user, password in passwords.items()
     }
-    sqlserver.prepare(server, logins)
+    master = connection_string(at, at.migrator_user, at.migrator_password.get_secret_value(), database="master")
+    sqlserver.prepare(server, replace(server, odbc=master), logins)
 
 
 def _set_passwords(connection: Connection, passwords: Mapping[str, SecretStr]) -> None:
@@ -250,21 +252,34 @@ def _alter_role(connection: Connection, statement: str) -> None:
 
 
 def _create_views(connection: Connection, adapter: str, generation: int) -> list[str]:
-    """Views of the tables that have none, unless the readers are looking at another generation."""
+    """Views of the tables that have none, or one without a column that came later, unless the readers are looking at
+    another generation. Returns the names of those made."""
     dialect = postgres_sql if adapter == "postgres" else sqlserver_sql
-    found = connection.exec_driver_sql(
-        "SELECT TABLE_NAME, VIEW_DEFINITION FROM INFORMATION_SCHEMA.VIEWS WHERE TABLE_SCHEMA = 'report'"
-    )
-    views: dict[str, str] = {name: definition or "" for name, definition in found}
+    views: dict[str, str] = {str(name): str(text) for name, text in connection.exec_driver_sql(dialect.views())}
     looked_at = {number for definition in views.values() for number in re.findall(r"reporting_g(\d+)", definition)}
     if looked_at - {str(generation)}:
         return []
     wanted = {table.name: dialect.create_view(table, generation) for table in reported()}
     wanted["freshness"] = dialect.create_freshness_view(generation)
-    missing = [name for name in wanted if name not in views]
-    for name in missing:
+    outdated = _outdated(connection) & views.keys()
+    for table in reported():
+        if table.name in outdated:
+            connection.exec_driver_sql(dialect.drop_view(table))
+    made = [name for name in wanted if name not in views or name in outdated]
+    for name in made:
         connection.exec_driver_sql(wanted[name])
-    return missing
+    return made
+
+
+def _outdated(connection: Connection) -> set[str]:
+    """The tables whose view, where there is one, has other columns than it would have now."""
+    shown: dict[str, list[str]] = {}
+    for view, column in connection.exec_driver_sql(
+        "SELECT TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'report' "
+        "ORDER BY TABLE_NAME, ORDINAL_POSITION"
+    ):
+        shown.setdefault(view, []).append(column)
+    return {table.name for table in reported() if shown.get(table.name) != [each.name for each in table.all_columns]}
 
 
 def _report(what: str, applied: list[str], on_event: OnEvent) -> None:

@@ -153,6 +153,11 @@ def drop_freshness_view() -> str:
     return "DROP VIEW IF EXISTS report.freshness"
 
 
+def views() -> str:
+    """Name and definition of each of the readers' views."""
+    return "SELECT viewname, definition FROM pg_views WHERE schemaname = 'report'"
+
+
 def create_freshness_view(generation: int) -> str:
     """The readers' view of how fresh each table is (docs/freshness.md); the lag is that of the moment of reading."""
     return f"""\

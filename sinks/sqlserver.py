@@ -74,7 +74,7 @@ class SqlServerReporting:
         with self._session.transaction() as cursor:
             changes, refused = split(batch.changes, _cutoffs(cursor, batch))  # 0
             for table, newest in rounds(changes):  # 1
-                written += self._land_round(cursor, table, list(newest.values()))
+                written += self._land_round(cursor, table, [newest[key] for key in sorted(newest, key=_order)])
                 folded += len(newest)
             self._move(cursor, batch)  # 5
         return Landed(folded=folded, written=written, refused=len(refused))
@@ -105,6 +105,11 @@ class SqlServerReporting:
             cursor.execute(sql.create_stage(table, self._generation))
             self._stages[table.name] = staged_row(table)
         return self._stages[table.name]
+
+
+def _order(key: Key) -> tuple[str, ...]:
+    """Any order will do, as long as all workers lock rows in it."""
+    return tuple(map(str, key))
 
 
 def _cutoffs(cursor: Any, batch: Batch) -> dict[str, Cutoff]:

@@ -174,8 +174,8 @@ def delete_gathered(table: Table, generation: int, condition: str) -> str:
     """Deletes a batch. Parameters: the number before its first one, its last number, the condition's."""
     return f"""\
 DELETE t
-FROM {target(table, generation)} AS t
-JOIN {gathered(table)} AS s ON {join(table)}
+FROM {gathered(table)} AS s
+INNER LOOP JOIN {target(table, generation)} AS t ON {join(table)}
 WHERE s.[{NUMBER}] > ? AND s.[{NUMBER}] <= ? AND {condition};"""
 
 

@@ -1,8 +1,9 @@
 """The T-SQL dialect of landing: text only, golden files in tests/golden/sqlserver. Opens nothing.
 
-No MERGE. UPDATE … FROM, then INSERT … WHERE NOT EXISTS; the lock hint makes a lost race rarer, and the primary key
-catches the rest. A text key is compared with its length, too: for SQL Server 'a' equals 'a ', and another row's
-values must not land in it.
+No MERGE. UPDATE … FROM, then INSERT … WHERE NOT EXISTS, without a lock hint: the primary key catches a lost race. Both
+go through the stage, which is loaded in the order of the target's key, and seek each row there, whatever the statistics
+say (docs/decisions/0014-sqlserver.md). A text key is compared with its length, too: for SQL Server 'a' equals 'a ', and
+another row's values must not land in it.
 """
 
 from collections.abc import Iterable
@@ -89,7 +90,8 @@ def update(table: Table, generation: int) -> str:
     return (
         "UPDATE t SET\n    "
         + ",\n    ".join(_assignment(name) for name in settable)
-        + f"\nFROM {target(table, generation)} AS t\nJOIN {stage(table)} AS s ON {join(table)}\nWHERE {GUARD};"
+        + f"\nFROM {stage(table)} AS s\nINNER LOOP JOIN {target(table, generation)} AS t ON {join(table)}"
+        + f"\nWHERE {GUARD}\nOPTION (MAXDOP 1);"
     )
 
 
@@ -99,8 +101,8 @@ def insert(table: Table, generation: int) -> str:
     return (
         f"INSERT INTO {target(table, generation)} ({_list(columns)})\n"
         f"SELECT {_list(columns, 's.')}\nFROM {stage(table)} AS s\nWHERE NOT EXISTS (\n"
-        f"    SELECT 1 FROM {target(table, generation)} AS t WITH (UPDLOCK, SERIALIZABLE)\n    WHERE {join(table)}\n)"
-        f"{_not_erased(table)};"
+        f"    SELECT 1 FROM {target(table, generation)} AS t\n    WHERE {join(table)}\n)"
+        f"{_not_erased(table)}\nORDER BY {_list(table.key, 's.')}\nOPTION (LOOP JOIN, MAXDOP 1);"
     )
 
 
@@ -179,6 +181,15 @@ def create_view(table: Table, generation: int) -> str:
 def drop_freshness_view() -> str:
     """Drops the readers' view of how fresh each table is, where there is one."""
     return "DROP VIEW IF EXISTS [report].[freshness];"
+
+
+def views() -> str:
+    """Name and definition of the readers' views. INFORMATION_SCHEMA has no definition beyond 4,000 characters."""
+    return """\
+SELECT v.[name], m.[definition] FROM sys.views AS v
+JOIN sys.schemas AS s ON s.[schema_id] = v.[schema_id]
+JOIN sys.sql_modules AS m ON m.[object_id] = v.[object_id]
+WHERE s.[name] = N'report';"""
 
 
 def create_freshness_view(generation: int) -> str:

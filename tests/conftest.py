@@ -19,7 +19,7 @@ OLIST = ROOT.parent / "shared" / "data" / "olist"
 SQLSERVER = os.environ.get("HEADRACE_TEST_SQLSERVER")
 
 # Selected by the setting, and said in the header: there is no SQL Server that a test could start.
-collect_ignore_glob = [] if SQLSERVER else ["integration/test_*_sqlserver.py"]
+collect_ignore_glob = [] if SQLSERVER else ["integration/test_*_sqlserver.py", "sqlserver/test_*.py"]
 
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
@@ -29,7 +29,7 @@ def pytest_report_header() -> list[str]:
     """Say what this run covers, so that nothing is left out unseen."""
     sqlserver = "run" if SQLSERVER else "not selected: HEADRACE_TEST_SQLSERVER is unset"
     return [
-        f"SQL Server's contract and migration suites: {sqlserver}",
+        f"SQL Server's suites: {sqlserver}",
         f"Olist data: {'found' if OLIST.is_dir() else 'not there'}",
     ]
 

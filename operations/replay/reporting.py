@@ -31,7 +31,7 @@ from schemas.generations import schema
 from schemas.killpoints import KillPoint, reached
 from sinks.port import Transient
 
-HOLD_MS = 30_000  # for the batch that is being landed
+HOLD_MS = 30_000  # for a lock; the batch that is being landed has ended by then
 # For one view. All of them together stay below Postgres' deadlock_timeout (1 s): of two who wait for each other, it is
 # always this one who gives up, never a reader.
 VIEW_MS = 100
@@ -53,12 +53,12 @@ class Reporting:
 
     def generations(self) -> list[Generation]:
         """As they are committed now."""
-        with self._connection.begin():
+        with self._transaction():
             return generations.read(lambda sql: self._connection.exec_driver_sql(sql).fetchall())
 
     def note(self, number: int, state: State) -> None:
         """Changes the state of a generation."""
-        with self._connection.begin():
+        with self._transaction():
             self._connection.exec_driver_sql(generations.become(number, state, datetime.now(UTC)))
 
     def show(self, number: int, instead_of: int, settle: Callable[[], None], deadline_s: float) -> None:
@@ -76,7 +76,7 @@ class Reporting:
 
     def _try(self, number: int, instead_of: int, settle: Callable[[], None]) -> Unavailable | None:
         try:
-            with self._connection.begin():
+            with self._transaction():
                 self._show(number, instead_of, settle)
         except Unavailable as behind:
             return behind
@@ -89,7 +89,6 @@ class Reporting:
 
     def _show(self, number: int, instead_of: int, settle: Callable[[], None]) -> None:
         run, dialect = self._connection.exec_driver_sql, self._dialect
-        run(dialect.patience(HOLD_MS))
         run(dialect.hold(instead_of))  # 1
         settle()  # 2
         run(dialect.patience(VIEW_MS))
@@ -102,18 +101,26 @@ class Reporting:
 
     def has_schema(self, number: int) -> bool:
         """Whether a generation has tables, or once had."""
-        with self._connection.begin():
+        with self._transaction():
             found = self._connection.exec_driver_sql(dialects.schemas()).fetchall()
         return schema(number) in {name for (name,) in found}
 
     def drop(self, number: int) -> None:
         """Drop a generation's tables, and its schema, all or nothing. What depends on them, such as somebody's view,
         makes the database refuse."""
-        with self._connection.begin():
+        with self._transaction():
             tables = self._connection.exec_driver_sql(dialects.tables_of(number)).fetchall()
             for (name,) in tables:
                 self._connection.exec_driver_sql(dialects.drop_table(number, name))
             self._connection.exec_driver_sql(dialects.drop_schema(number))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A transaction that says itself how long it waits for a lock: in SQL Server what the last one said outlives
+        it."""
+        with self._connection.begin():
+            self._connection.exec_driver_sql(self._dialect.patience(HOLD_MS))
+            yield
 
 
 @contextmanager

@@ -30,12 +30,14 @@ INSERT INTO [reporting_g1].[events] ([tenant_id], [event_day], [event_id], [aggr
 SELECT s.[tenant_id], s.[event_day], s.[event_id], s.[aggregate_type], s.[aggregate_id], s.[event_type], s.[schema_version], s.[payload], s.[occurred_at], s.[traceparent]
 FROM [#stage_events] AS s
 WHERE NOT EXISTS (
-    SELECT 1 FROM [reporting_g1].[events] AS t WITH (UPDLOCK, SERIALIZABLE)
+    SELECT 1 FROM [reporting_g1].[events] AS t
     WHERE t.[tenant_id] = s.[tenant_id] AND t.[event_day] = s.[event_day] AND t.[event_id] = s.[event_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[event_id]) = DATALENGTH(s.[event_id])
 ) AND NOT EXISTS (
     SELECT 1 FROM [retention].[erased_event] AS e
     WHERE e.[tenant_id] = s.[tenant_id] AND e.[event_id] = s.[event_id]
-);
+)
+ORDER BY s.[tenant_id], s.[event_day], s.[event_id]
+OPTION (LOOP JOIN, MAXDOP 1);
 
 -- standing
 SELECT 0, 0, 0, 0, 0 FROM [reporting_g1].[events]

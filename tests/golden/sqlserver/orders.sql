@@ -65,24 +65,27 @@ UPDATE t SET
     [_log_change] = CASE WHEN s.[_read] = 1 AND s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit] OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change])) THEN t.[_log_change] ELSE s.[_log_change] END,
     [_deleted] = s.[_deleted],
     [_source_time] = s.[_source_time]
-FROM [reporting_g1].[orders] AS t
-JOIN [#stage_orders] AS s ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
+FROM [#stage_orders] AS s
+INNER LOOP JOIN [reporting_g1].[orders] AS t ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
 WHERE (s.[_epoch] > t.[_epoch] OR (s.[_epoch] = t.[_epoch] AND (
     (s.[_offset] = t.[_offset] AND s.[_version] > t.[_version])
     OR (s.[_offset] > t.[_offset] AND (s.[_read] = 1
         OR (s.[_log_commit] = 0 AND s.[_log_change] > t.[_log_commit])
         OR s.[_log_commit] > t.[_log_commit]
         OR (s.[_log_commit] = t.[_log_commit] AND (s.[_log_change] > t.[_log_change]
-            OR (s.[_log_change] = t.[_log_change] AND s.[_version] > t.[_version]))))))));
+            OR (s.[_log_change] = t.[_log_change] AND s.[_version] > t.[_version]))))))))
+OPTION (MAXDOP 1);
 
 -- insert
 INSERT INTO [reporting_g1].[orders] ([tenant_id], [order_month], [order_id], [customer_id], [status], [total], [currency], [placed_at], [approved_at], [shipped_at], [delivered_at], [cancelled_at], [created_at], [created_by], [updated_at], [updated_by], [deleted_at], [deleted_by], [_epoch], [_offset], [_version], [_log_commit], [_log_change], [_deleted], [_source_time])
 SELECT s.[tenant_id], s.[order_month], s.[order_id], s.[customer_id], s.[status], s.[total], s.[currency], s.[placed_at], s.[approved_at], s.[shipped_at], s.[delivered_at], s.[cancelled_at], s.[created_at], s.[created_by], s.[updated_at], s.[updated_by], s.[deleted_at], s.[deleted_by], s.[_epoch], s.[_offset], s.[_version], s.[_log_commit], s.[_log_change], s.[_deleted], s.[_source_time]
 FROM [#stage_orders] AS s
 WHERE NOT EXISTS (
-    SELECT 1 FROM [reporting_g1].[orders] AS t WITH (UPDLOCK, SERIALIZABLE)
+    SELECT 1 FROM [reporting_g1].[orders] AS t
     WHERE t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
-);
+)
+ORDER BY s.[tenant_id], s.[order_month], s.[order_id]
+OPTION (LOOP JOIN, MAXDOP 1);
 
 -- standing
 SELECT [_epoch], [_offset], [_version], [_log_commit], [_log_change] FROM [reporting_g1].[orders]

@@ -33,18 +33,18 @@ WHERE (t.[_deleted] = 1 AND (t.[order_month] < CAST(? AS DATE) OR (t.[order_mont
 
 -- delete of month
 DELETE t
-FROM [reporting_g1].[orders] AS t
-JOIN [#aged_orders] AS s ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
+FROM [#aged_orders] AS s
+INNER LOOP JOIN [reporting_g1].[orders] AS t ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
 WHERE s.[_n] > ? AND s.[_n] <= ? AND (t.[order_month] >= CAST(? AS DATE) AND t.[order_month] < CAST(? AS DATE) AND t.[tenant_id] NOT IN (SELECT [item] COLLATE Latin1_General_100_BIN2 FROM OPENJSON(?) WITH ([item] NVARCHAR(64) '$[0]')));
 
 -- delete deleted before
 DELETE t
-FROM [reporting_g1].[orders] AS t
-JOIN [#aged_orders] AS s ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
+FROM [#aged_orders] AS s
+INNER LOOP JOIN [reporting_g1].[orders] AS t ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
 WHERE s.[_n] > ? AND s.[_n] <= ? AND (t.[_deleted] = 1 AND (t.[order_month] < CAST(? AS DATE) OR (t.[order_month] IS NULL AND t.[_source_time] < CAST(? AS DATETIME2(6)))) AND t.[tenant_id] NOT IN (SELECT [item] COLLATE Latin1_General_100_BIN2 FROM OPENJSON(?) WITH ([item] NVARCHAR(64) '$[0]')));
 
 -- delete deleted
 DELETE t
-FROM [reporting_g1].[orders] AS t
-JOIN [#aged_orders] AS s ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
+FROM [#aged_orders] AS s
+INNER LOOP JOIN [reporting_g1].[orders] AS t ON t.[tenant_id] = s.[tenant_id] AND t.[order_month] = s.[order_month] AND t.[order_id] = s.[order_id] AND DATALENGTH(t.[tenant_id]) = DATALENGTH(s.[tenant_id]) AND DATALENGTH(t.[order_id]) = DATALENGTH(s.[order_id])
 WHERE s.[_n] > ? AND s.[_n] <= ? AND t.[_deleted] = 1;

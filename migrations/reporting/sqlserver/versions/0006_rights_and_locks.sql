@@ -25,3 +25,15 @@ IF SERVERPROPERTY('Babelfish') IS NULL
         DENY SELECT, INSERT, UPDATE, DELETE ON [reporting_gN].[schema_version] TO [reporting_writer], [reporting_retention];
     ');
 GO
+
+-- A batch changes more rows in one statement than the 5,000 locks at which SQL Server takes the whole table instead:
+-- workers would land one after the other. Row locks of a batch take a few megabytes. A table of your own wants this, too.
+IF SERVERPROPERTY('Babelfish') IS NULL
+    EXEC (N'
+        ALTER TABLE [reporting_gN].[orders] SET (LOCK_ESCALATION = DISABLE);
+        ALTER TABLE [reporting_gN].[order_lines] SET (LOCK_ESCALATION = DISABLE);
+        ALTER TABLE [reporting_gN].[payments] SET (LOCK_ESCALATION = DISABLE);
+        ALTER TABLE [reporting_gN].[events] SET (LOCK_ESCALATION = DISABLE);
+        ALTER TABLE [reporting_gN].[products] SET (LOCK_ESCALATION = DISABLE);
+    ');
+GO

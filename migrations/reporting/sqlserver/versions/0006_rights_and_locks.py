@@ -1,4 +1,4 @@
-"""Rights: who may read and erase what repairs have kept, and who may touch a generation's bookkeeping."""
+"""Who may read and erase what repairs have kept, who may touch a generation's bookkeeping; locks that stay on rows."""
 
 from migrations.sql_files import sql_revision
 
