@@ -28,6 +28,7 @@ from schemas.sizes import MB
 from schemas.tables import EVENTS, TABLES, Source, reported
 from sinks.cutoff import Cutoff
 from tests.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
+from tests.later_columns import a_column_that_came_later_reaches_the_view
 
 FOLDER = Path(migrations.__file__).parent
 OLTP_CHAIN = sorted(path.stem for path in (FOLDER / "oltp" / "versions").glob("*.sql"))
@@ -754,6 +755,10 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
     )
     assert {name for (name,) in found} == {table.name for table in reported()} | {"freshness"}
     login("reporting_writer").execute("SELECT FROM reporting_g2.orders")
+
+
+def test_a_column_that_came_later_reaches_the_view(migrated: Settings) -> None:
+    a_column_that_came_later_reaches_the_view(migrated)
 
 
 def test_epochs_follow_each_other(migrated: Settings) -> None:

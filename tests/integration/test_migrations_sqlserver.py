@@ -12,18 +12,21 @@ import pytest
 from pydantic import SecretStr
 
 import migrations
+from migrations.connections import connected
 from migrations.errors import MigrationFailed
 from operations import connections
-from operations.migrate import migrate_reporting
+from operations.migrate import migrate_reporting, reporting_server
 from operations.odbc import connection_string
 from operations.settings import Settings
 from schemas.change import Op
 from schemas.sums import sum_of
 from schemas.tables import EVENTS, ORDERS, PAYMENTS, reported
+from sinks import sqlserver_sql
 from sinks.cutoff import Cutoff
 from sinks.port import Batch
 from tests.contract.trade import DAY, MONTH, Tenant
 from tests.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
+from tests.later_columns import a_column_that_came_later_reaches_the_view
 from tests.sqlserver_database import empty, reporting
 
 ODBC = os.environ["HEADRACE_TEST_SQLSERVER"]
@@ -81,6 +84,23 @@ def test_a_generation_beside_the_live_one_leaves_the_readers_views_alone(migrate
     events: list[str] = []
     assert migrate_reporting(migrated, 2, events.append) == CHAIN
     assert not any("view" in event for event in events)
+
+
+def test_a_column_that_came_later_reaches_the_view(migrated: Settings) -> None:
+    a_column_that_came_later_reaches_the_view(migrated)
+
+
+def test_a_long_view_tells_which_generation_it_shows(migrated: Settings) -> None:
+    """INFORMATION_SCHEMA.VIEWS has NULL for a definition of more than 4,000 characters."""
+    with connected(reporting_server(migrated.reporting)) as connection, connection.begin() as transaction:
+        connection.exec_driver_sql("DROP VIEW report.payments")
+        literal = "N'" + "x" * 4_000 + "'"
+        connection.exec_driver_sql(
+            f"CREATE VIEW report.payments AS SELECT tenant_id, {literal} AS long FROM reporting_g1.payments"
+        )
+        views = {name: text for name, text in connection.exec_driver_sql(sqlserver_sql.views())}  # noqa: C416
+        assert "reporting_g1" in views["payments"]
+        transaction.rollback()
 
 
 def test_epochs_follow_each_other(migrated: Settings) -> None:

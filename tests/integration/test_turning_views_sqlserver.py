@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from operations.generations import State
+from operations.replay.reporting import HOLD_MS
 from operations.settings import Settings
 from tests import turning
 from tests.sqlserver_database import empty, reporting
@@ -30,6 +32,15 @@ def test_what_ends_before_the_commit_changes_nothing(at: Turning, monkeypatch: p
 
 def test_a_reader_that_never_pauses_sees_no_mix_and_no_error(at: Turning):
     turning.never_a_mix(at, times=3)
+
+
+def test_how_long_turning_waits_for_a_view_does_not_outlive_it(at: Turning):
+    at.show(2)
+    at.show(1)
+    assert at.states()[1] is State.LIVE
+    connection = at.reporting._connection
+    with connection.begin():
+        assert connection.exec_driver_sql("SELECT @@LOCK_TIMEOUT").scalar_one() == HOLD_MS
 
 
 def test_one_replay_at_a_time(at: Turning):

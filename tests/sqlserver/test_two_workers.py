@@ -88,4 +88,4 @@ def test_a_batch_in_hand_keeps_nobody_out(big: Filled) -> None:
 def seen(big: Filled, status: str) -> Any:
     """How many orders of a status readers see."""
     with closing(connections.report(big.settings, "reader", generation=1)) as reader:
-        return reader.query(f"SELECT COUNT(*) FROM report.orders WHERE status = '{status}'")[0]
+        return reader.query(f"SELECT COUNT(*) FROM report.orders WHERE status = '{status}'")[0][0]

@@ -1,0 +1,21 @@
+"""What migrating does to readers' views, on every database: tests/integration runs it on Postgres and SQL Server."""
+
+from migrations.connections import connected
+from operations import connections
+from operations.migrate import migrate_reporting, reporting_server
+from operations.settings import Settings
+from schemas.tables import PAYMENTS
+
+
+def a_column_that_came_later_reaches_the_view(settings: Settings) -> None:
+    """The view is made anew, for its readers too, and the others are left alone."""
+    with connected(reporting_server(settings.reporting)) as connection, connection.begin():
+        connection.exec_driver_sql("DROP VIEW report.payments")
+        connection.exec_driver_sql("CREATE VIEW report.payments AS SELECT tenant_id FROM reporting_g1.payments")
+    events: list[str] = []
+    assert migrate_reporting(settings, 1, events.append) == []
+    assert events == ["reporting generation 1: view report.payments"]
+    columns = ", ".join(column.name for column in PAYMENTS.columns)
+    reader = connections.report(settings, "reader", generation=1)
+    assert reader.query(f"SELECT {columns} FROM report.payments") is not None
+    reader.close()
