@@ -7,7 +7,7 @@ still names its row.
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -64,16 +64,25 @@ def position(envelope: Envelope, epoch: int, offset: int) -> Position:
     return Position(epoch, offset, log=((seconds << 31) + ordinal, offset))
 
 
-def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> datetime | None:
-    """Up to when (the server's time) a heartbeat document says that the log has been read; None for any other
-    document (see migrations/catalog) and for one read by a snapshot, which stands in no order with other reads.
+class Heartbeat(NamedTuple):
+    """The primary's wall clock when a heartbeat was written, and the cluster time at which it was logged.
 
-    The document of an update is looked up when the connector reads the event, so a connector that lags shows a later
-    `at` than was written; the event's own time cannot be later.
+    `at` is later than what was written where the connector lags: it looks an update's document up when it reads the
+    event. `logged` has whole seconds; in records captured with a wall time it is that.
+    """
+
+    at: datetime
+    logged: datetime
+
+
+def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> Heartbeat | None:
+    """The heartbeat that a record holds; None for any other document (see migrations/catalog) and for one read by a
+    snapshot, which has no order with the reads of other collections.
     """
     if document_id(key) != HEARTBEAT_ID or envelope.get("after") is None or operation(envelope) is Op.READ:
         return None
-    return min(timestamp(document(envelope["after"]).get("at")), timestamp(int(envelope["source"]["ts_ms"]) * 1000))
+    at = timestamp(document(envelope["after"]).get("at"))
+    return Heartbeat(at=at, logged=timestamp(int(envelope["source"]["ts_ms"]) * 1000))
 
 
 def cluster_time(envelope: Mapping[str, Any]) -> tuple[int, int] | None:

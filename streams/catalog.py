@@ -27,8 +27,12 @@ class Catalog:
         """The product's entries in the order of valid_from; empty for an unknown one."""
         return self._histories.get(product, ())
 
-    def add(self, product: Product, entry: Entry) -> None:
-        """Takes one entry; the same one again changes nothing."""
+    def add(self, product: Product, entry: Entry) -> bool:
+        """Takes one entry; the same one again changes nothing.
+
+        Returns whether it is late: it lies below the watermark, so lines for which it is valid may have been decided.
+        A product's first entry is not: until then its lines wait.
+        """
         known = self.history(product)
         # Tenants, names and categories repeat over thousands of entries.
         tenant, sku = product
@@ -36,9 +40,10 @@ class Catalog:
         self._histories[self._one(tenant), sku] = history = with_entry(known, entry)
         self.entries += len(history) - len(known)
         self.arrived.append(product)
+        return bool(known) and len(history) > len(known) and entry.valid_from <= self.watermark
 
     def heartbeat(self, at: datetime) -> None:
-        """A heartbeat of the server's time `at` was read: what was written `slack` before it has been read too."""
+        """A heartbeat that is believed up to `at` was read: what was written `slack` before it has been read too."""
         self.watermark = max(self.watermark, microseconds(at - self._slack))
 
     def _one(self, text: str) -> str:

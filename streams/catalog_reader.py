@@ -3,10 +3,11 @@
 Not Faust's GlobalTable: its recovery does not take a topic that others write (measured; see 0002).
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
@@ -20,11 +21,16 @@ from schemas import mongo
 from schemas.errors import BadRecord, HeadraceError
 from schemas.tables import Table
 from schemas.values import microseconds
+from streams import clocks, metrics
 from streams.asof import Entry, Product
 from streams.catalog import Catalog
+from streams.quiet import Seldom
 from streams.reading import read_some
 from streams.resuming import check_whole
 from streams.wiring import Wiring
+
+_LOG = logging.getLogger("headrace.enrich.catalog")
+_LOG.addFilter(Seldom())
 
 BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be understood (also dead letters).")
 
@@ -115,26 +121,51 @@ class CatalogReader:
                 if mongo.document_id(_key(message)) == mongo.HEARTBEAT_ID:
                     heartbeats.append(message)
                 else:
-                    self._catalog.add(*self._entry(self._change(message)))
+                    self._add(*self._entry(self._change(message)))
             except BadRecord as error:
                 self._refuse(message, error)
         # Of thousands of heartbeats at a start only the last that counts is worth decoding.
         for message in reversed(heartbeats):
             try:
-                at = self._heartbeat(message)
+                beat = self._heartbeat(message)
             except BadRecord as error:
                 self._refuse(message, error)
                 continue
-            if at is not None:
-                self._catalog.heartbeat(at)
+            if beat is not None:
+                self._believe(beat)
                 return
+
+    def _add(self, product: Product, entry: Entry) -> None:
+        late = self._catalog.add(product, entry)
+        if late and self.loaded.is_set():  # before that, no line has been decided
+            metrics.LATE_ENTRIES.inc()
+            _LOG.warning(
+                "an entry of %s arrived when the catalog counted as known: lines may have been decided without it; "
+                "see docs/runbook.md#catalog-entry-late",
+                product,
+            )
+
+    def _believe(self, beat: mongo.Heartbeat) -> None:
+        now = datetime.now(UTC)
+        self._catalog.heartbeat(clocks.believed(beat, now))
+        clock = clocks.doubt(beat, now) if self.loaded.is_set() else None
+        if clock is not None:
+            metrics.CLOCK_DOUBTS.labels(clock).inc()
+            _LOG.warning(
+                "MongoDB's clock is %s: it says %s at cluster time %s, this worker's clock says %s; "
+                "see docs/runbook.md#catalog-clock",
+                clock,
+                beat.at,
+                beat.logged,
+                now,
+            )
 
     def _change(self, message: Message) -> Any:
         return self._decoding.change(
             self._canonical, _key(message), cast(bytes, message.value()), cast(Any, message.headers()), 0
         )
 
-    def _heartbeat(self, message: Message) -> datetime | None:
+    def _heartbeat(self, message: Message) -> mongo.Heartbeat | None:
         epoch(cast(Any, message.headers()))
         datum = self._registry.decode(cast(bytes, message.value()))
         try:

@@ -66,5 +66,5 @@ class HeartbeatWriter:
     def _run(self) -> None:
         while not self._stop.is_set():
             self.beat()
-            # Just behind a full second: servers before MongoDB 6 stamp their log with whole seconds.
+            # Just behind a full second: the cluster time has whole seconds.
             self._stop.wait(self._seconds - (time.time() - 0.02) % self._seconds)

@@ -44,7 +44,7 @@ def test_a_line_gets_the_entry_of_its_price_date_and_keeps_key_partition_and_hea
 
 
 def test_a_live_line_is_sent_provisional_at_once_and_decided_by_the_next_heartbeats(field):
-    priced = now()
+    priced = ago(seconds=10)
     field.price(LAMP, ago(days=1))
     field.beat(priced)
     field.put(field.line(LAMP, "o1", priced))
@@ -61,7 +61,7 @@ def test_a_live_line_is_sent_provisional_at_once_and_decided_by_the_next_heartbe
 
 
 def test_a_price_change_on_its_way_corrects_the_line(field):
-    priced = now()
+    priced = ago(seconds=10)
     field.price(LAMP, ago(days=1), "10.0000")
     field.put(field.line(LAMP, "o1", priced))
     field.flush()
@@ -83,7 +83,7 @@ def test_an_unknown_product_is_pending_until_it_reaches_the_catalog(field):
     field.start(bounds=AT_ONCE)
     field.eventually(field.has(o1="pending"))
     field.eventually(lambda: field.committed() == 1)
-    late = now()
+    late = ago(seconds=10)
     field.price(LAMP, late)
     field.beat(late + timedelta(seconds=3))
     field.flush()
@@ -95,9 +95,9 @@ def test_an_unknown_product_is_pending_until_it_reaches_the_catalog(field):
 
 def test_a_held_line_is_not_acked_before_it_is_decided(field):
     field.price(LAMP, ago(days=1))
-    field.beat(now())
+    field.beat(ago(minutes=30))
     field.put(field.line(LAMP, "o1", ago(hours=1)), partition=0)
-    field.put(field.line(LAMP, "o2", now() + timedelta(hours=1)), partition=0)
+    field.put(field.line(LAMP, "o2", ago(minutes=1)), partition=0)
     field.put(field.line(LAMP, "o3", ago(hours=1)), partition=0)
     field.flush()
     worker = field.start(bounds=PATIENT)
@@ -105,7 +105,7 @@ def test_a_held_line_is_not_acked_before_it_is_decided(field):
     assert worker.stop() == 0
     assert field.committed() == 1
     field.start(bounds=PATIENT)
-    field.beat(now() + timedelta(hours=2))
+    field.beat(now())
     field.flush()
     field.eventually(field.has(o2="enriched"))
     field.eventually(lambda: field.committed() == 3)
@@ -122,8 +122,8 @@ def test_a_delete_ends_the_line_that_waits(field):
     field.flush()
     field.eventually(field.has(o1=None))
     field.eventually(lambda: list(field.waiting().values()) == [None])
-    field.price(LAMP, now())
-    field.beat(now() + timedelta(seconds=5))
+    field.price(LAMP, ago(seconds=10))
+    field.beat(now())
     field.put(field.line(LAMP, "marker", ago(minutes=5)))
     field.flush()
     field.eventually(field.has(marker="enriched"))
@@ -138,8 +138,8 @@ def test_a_newer_change_of_the_line_is_what_waits(field):
     field.flush()
     field.start(bounds=AT_ONCE)
     field.eventually(lambda: field.committed() == 2)
-    field.price(LAMP, now())
-    field.beat(now() + timedelta(seconds=5))
+    field.price(LAMP, ago(seconds=10))
+    field.beat(now())
     field.flush()
     field.eventually(field.has(o1="enriched"))
     assert field.columns("o1")["quantity"] == 7
@@ -192,7 +192,7 @@ def test_a_bad_catalog_record_becomes_a_dead_letter_and_the_catalog_goes_on(fiel
 
 def test_a_heartbeat_looked_up_late_decides_nothing_too_early(field):
     """A connector that lags shows a heartbeat document of the present in an event of the past."""
-    priced = now()
+    priced = ago(minutes=2)
     field.price(LAMP, ago(days=1), "10.0000")
     field.beat(priced + timedelta(seconds=60), logged=priced - timedelta(seconds=1))
     field.put(field.line(LAMP, "o1", priced))
@@ -204,6 +204,43 @@ def test_a_heartbeat_looked_up_late_decides_nothing_too_early(field):
     field.flush()
     field.eventually(field.has(o1="enriched"))
     assert str(field.columns("o1")["list_price"]) == "11.0000"
+
+
+def test_a_heartbeat_of_a_clock_that_is_ahead_decides_nothing_too_early(field):
+    """Entries that are stamped once that clock is right, or by another primary, are still to come."""
+    priced = now() + timedelta(minutes=5)
+    field.price(LAMP, ago(days=1))
+    field.beat(now())
+    field.flush()
+    worker = field.start(bounds=PATIENT)
+    field.eventually(lambda: worker.get("/readyz")[0] == 200)
+    field.beat(now() + timedelta(hours=1))
+    field.flush()
+    field.eventually(lambda: 'headrace_catalog_clock_doubts_total{clock="ahead"} 1.0' in worker.get("/metrics")[1])
+    field.put(field.line(LAMP, "o1", priced), partition=0)
+    field.put(field.line(LAMP, "o2", ago(hours=1)), partition=0)
+    field.flush()
+    field.eventually(field.has(o1="provisional", o2="enriched"))
+    assert worker.log().count("docs/runbook.md#catalog-clock") == 1
+
+
+def test_an_entry_that_arrives_too_late_for_lines_that_were_decided_is_counted(field):
+    """The first primary's clock was ahead of the next one's by more than the slack."""
+    priced = ago(seconds=10)
+    field.price(LAMP, ago(days=1), "10.0000")
+    field.beat(now())
+    field.put(field.line(LAMP, "o1", priced))
+    field.flush()
+    worker = field.start()
+    field.eventually(field.has(o1="enriched"))
+    field.beat(ago(seconds=20), logged=now())
+    field.price(VASE, priced, "5.0000")
+    field.price(LAMP, priced, "11.0000")
+    field.price(LAMP, priced, "11.0000")
+    field.flush()
+    field.eventually(lambda: "headrace_catalog_late_entries_total 1.0" in worker.get("/metrics")[1])
+    assert 'headrace_catalog_clock_doubts_total{clock="behind"} 1.0' in worker.get("/metrics")[1]
+    assert "docs/runbook.md#catalog-entry-late" in worker.log()
 
 
 def test_a_worker_is_ready_when_it_takes_lines_and_tells_its_numbers(field):
@@ -233,7 +270,7 @@ def test_a_topic_that_is_missing_is_named_in_one_line(field):
 
 def test_another_generation_gives_the_same_bytes_whatever_the_catalog_has_become(field):
     """Lines of each kind: long decided, decided late, changed since, deleted, one with no product yet."""
-    priced = now()
+    priced = ago(seconds=10)
     field.price(LAMP, ago(days=3), "10.0000", "old lamp")
     field.put(field.line(LAMP, "o1", ago(days=2)))
     field.put(field.line(LAMP, "o2", priced))

@@ -33,6 +33,16 @@ def test_an_entry_read_twice_counts_once():
     assert (catalog.entries, len(catalog.history(("t", "s")))) == (1, 1)
 
 
+def test_an_entry_below_the_watermark_is_late_unless_it_is_known_or_its_product_is_new():
+    catalog = Catalog(slack=timedelta(0))
+    first, second = Entry(microseconds(T0), "n", "c", Decimal(1)), Entry(microseconds(T0) + 5, "n", "c", Decimal(2))
+    catalog.heartbeat(T0 + timedelta(microseconds=5))
+    assert not catalog.add(("t", "s"), first)
+    assert catalog.add(("t", "s"), second)
+    assert not catalog.add(("t", "s"), second)
+    assert not catalog.add(("t", "s"), second._replace(valid_from=microseconds(T0) + 6))
+
+
 def test_a_product_that_gets_an_entry_is_told():
     catalog = Catalog()
     catalog.add(("t", "s"), Entry(1, "n", "c", Decimal(1)))

@@ -1,0 +1,39 @@
+"""How far a heartbeat of the catalog is believed: three clocks tell the time, and each may be wrong. Pure.
+
+at      the wall clock of MongoDB's primary, by which entries are stamped as well
+logged  the cluster time, which never goes back, not even where another member becomes the primary
+now     this worker's own clock
+
+Entries that follow are stamped with a time at or above the lowest of the three, give or take the catalog's slack.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from schemas.mongo import Heartbeat
+from streams.catalog import SLACK
+
+
+class Clock(StrEnum):
+    """What is wrong with the primary's clock: AHEAD of this worker's, or BEHIND the cluster time."""
+
+    AHEAD = "ahead"
+    BEHIND = "behind"
+
+
+def believed(beat: Heartbeat, now: datetime) -> datetime:
+    """The time up to which `beat` says that the catalog has been read, once it is read at `now`."""
+    return min(beat.at, beat.logged, now)
+
+
+def doubt(beat: Heartbeat, now: datetime) -> Clock | None:
+    """How the clocks disagree by more than the slack covers; None where they agree.
+
+    A heartbeat that is behind `now` is none: capture may lag. Nor is one whose `at` is ahead of `logged`: the document
+    was looked up late.
+    """
+    if min(beat.at, beat.logged) - now > SLACK:
+        return Clock.AHEAD
+    if beat.logged - beat.at > SLACK:
+        return Clock.BEHIND
+    return None
