@@ -10,8 +10,7 @@ def fold(changes: Iterable[Change]) -> list[dict[Key, Change]]:
     """Rounds of at most one change per key; landing them in order leaves the rows that landing each change would.
 
     All changes are of one table. There is one round, but where a streamed change follows a snapshot read of its key:
-    if it is a repeat (which only the landed row can tell) the read must stay, so it waits for the next round. So does
-    whatever follows a change whose previous commit is unknown: that one, too, may be a repeat of the landed row.
+    if it is a repeat (which only the landed row can tell) the read must stay, so it waits for the next round.
     Of an immutable event the first one stays: events carry no log position, so a repeat never wins.
     """
     rounds: list[dict[Key, Change]] = [{}]
@@ -22,7 +21,7 @@ def fold(changes: Iterable[Change]) -> list[dict[Key, Change]]:
         earlier = newest.get(change.key)
         if earlier is None:
             newest[change.key] = change
-        elif earlier.position.commit_unknown or (earlier.position.read and not change.position.read):
+        elif earlier.position.read and not change.position.read:
             later[change.key] = place + 1
             if place + 1 == len(rounds):
                 rounds.append({})

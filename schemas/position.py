@@ -12,7 +12,7 @@ class Position(NamedTuple):
     offset   of the captured record in its topic. Debezium streams in commit order and a key keeps its partition,
              so offsets order all changes of a key, snapshots included.
     version  orders what enrichment emits for one captured record (`enrichment_version`); 0 elsewhere.
-    log      where Postgres' log holds the change: (end of the previous commit, LSN); (0, LSN) in the first transaction
+    log      where Postgres' log holds the change: (end of the previous commit, LSN); (LSN, 0) in the first transaction
              behind a snapshot, for which Debezium knows no previous commit. For MongoDB (cluster time, offset). (0, 0)
              for a read.
     read     a snapshot read: ordered by its offset alone, as it has no place in the log.
@@ -29,7 +29,6 @@ class Position(NamedTuple):
 
         Debezium sends the last records again after a crash, at new offsets: a streamed change that is not above
         the landed one in the source's log is such a repeat. An equal one may still bring a later enrichment.
-        Without a previous commit, a change is a repeat where the landed one follows a commit at or above its LSN.
         """
         if self.epoch != landed.epoch:
             return self.epoch > landed.epoch
@@ -37,9 +36,7 @@ class Position(NamedTuple):
             return self.version > landed.version
         if self.offset < landed.offset:
             return False
-        if self.read or (self.commit_unknown and self.log[1] > landed.log[0]):
-            return True
-        return (self.log, self.version) > (landed.log, landed.version)
+        return self.read or (self.log, self.version) > (landed.log, landed.version)
 
     def replacing(self, landed: "Position") -> "Position":
         """This position, to be stored over `landed`: a snapshot read keeps the log position of what it replaces,
@@ -48,11 +45,6 @@ class Position(NamedTuple):
         if self.read and self.epoch == landed.epoch and landed.log > self.log:
             return self._replace(log=landed.log)
         return self
-
-    @property
-    def commit_unknown(self) -> bool:
-        """Whether this is a streamed change for which Debezium knows no previous commit."""
-        return self.log[0] == 0 < self.log[1]
 
 
 def enrichment_version(catalog_version: int, *, decided: bool) -> int:

@@ -56,14 +56,16 @@ def _after(envelope: Envelope) -> Mapping[str, Any]:
 def position(source: Mapping[str, Any], op: Op, epoch: int, offset: int) -> Position:
     """The change's position; a streamed one carries the end of the previous commit and its own LSN.
 
-    `source.sequence` is a JSON array of two strings, the first null until a commit has been seen (0 here)
-    (https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-create-events).
+    `source.sequence` is a JSON array of two strings, the first null until a commit has been seen
+    (https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-create-events). Such a
+    change of a slot's first transaction is placed at its own LSN: above every commit that an earlier slot has sent, and
+    below every commit that follows.
     """
     if op is Op.READ:
         return Position(epoch, offset, read=True)
     try:
-        commit, _ = orjson.loads(source["sequence"])
-        return Position(epoch, offset, log=(0 if commit is None else int(commit), int(source["lsn"])))
+        (commit, _), lsn = orjson.loads(source["sequence"]), int(source["lsn"])
+        return Position(epoch, offset, log=(lsn, 0) if commit is None else (int(commit), lsn))
     except (KeyError, TypeError, ValueError):
         raise BadRecord(
             f"expected a sequence and an LSN, got {source.get('sequence')!r}, {source.get('lsn')!r}",

@@ -15,7 +15,6 @@ GUARD = """\
 (s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
     (s."_offset" = t."_offset" AND s."_version" > t."_version")
     OR (s."_offset" > t."_offset" AND (s."_read"
-        OR (s."_log_commit" = 0 AND s."_log_change" > t."_log_commit")
         OR (s."_log_commit", s."_log_change", s."_version") > (t."_log_commit", t."_log_change", t."_version"))))))"""
 KEEPS_LOG = (
     's."_read" AND s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change")'

@@ -18,7 +18,6 @@ GUARD = """\
 (s.[_epoch] > t.[_epoch] OR (s.[_epoch] = t.[_epoch] AND (
     (s.[_offset] = t.[_offset] AND s.[_version] > t.[_version])
     OR (s.[_offset] > t.[_offset] AND (s.[_read] = 1
-        OR (s.[_log_commit] = 0 AND s.[_log_change] > t.[_log_commit])
         OR s.[_log_commit] > t.[_log_commit]
         OR (s.[_log_commit] = t.[_log_commit] AND (s.[_log_change] > t.[_log_change]
             OR (s.[_log_change] = t.[_log_change] AND s.[_version] > t.[_version]))))))))"""

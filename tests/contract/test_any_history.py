@@ -52,7 +52,7 @@ class History(RuleBasedStateMachine):
         self.model = MemoryStore()
         self.modelled = Worker(self.model.reporting(), self.tenant)
 
-    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=2), deletes=st.booleans())
+    @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4), deletes=st.booleans())
     def the_source_commits(self, keys: list[str], deletes: bool) -> None:
         for key in keys:
             self.lsn += 10
@@ -85,7 +85,7 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_paused_task_sends_late(self, data: st.DataObject) -> None:
         first = data.draw(st.integers(0, len(self.sent) - 1))
-        for each in self.sent[first : first + 3]:
+        for each in self.sent[first : first + data.draw(st.integers(1, 3))]:
             self._append(each)
 
     @rule()

@@ -36,10 +36,8 @@ def test_a_streamed_change_stands_after_the_previous_commit_and_at_its_own_lsn()
     assert change.source_time == datetime(2017, 7, 14, 2, 40, 0, 1, UTC)
 
 
-def test_a_change_of_the_first_transaction_is_no_snapshot_read_and_keeps_its_lsn():
-    position = payment(source=SOURCE | {"sequence": '[null,"200"]'}).position
-    assert position == (1, 7, 0, (0, 200), False)
-    assert position.commit_unknown
+def test_a_change_of_the_first_transaction_is_no_snapshot_read_and_is_placed_at_its_lsn():
+    assert payment(source=SOURCE | {"sequence": '[null,"200"]'}).position == (1, 7, 0, (200, 0), False)
 
 
 def test_a_snapshot_read_has_an_offset_but_no_place_in_the_log():

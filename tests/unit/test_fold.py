@@ -45,7 +45,7 @@ def logs(draw: st.DrawFn) -> list[Change]:
                 epoch, lsn = epoch + 1, 0
             case kind:
                 lsn += 10
-                at = (0 if kind == "first" else lsn, lsn)
+                at = (lsn, 0) if kind == "first" else (lsn, lsn)
                 log.append(change(offset, key, Position(epoch, offset, log=at), deleted=kind == "delete"))
     return log
 

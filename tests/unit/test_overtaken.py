@@ -12,7 +12,7 @@ LANDED = Position(2, 10, log=(110, 120))
     ("last", "why"),
     [
         (Position(2, 12, log=(100, 105)), "a paused task sent it late"),
-        (Position(2, 12, log=(0, 105)), "it is of the slot's first transaction"),
+        (Position(2, 12, log=(105, 0)), "it is of the slot's first transaction"),
         (Position(1, 12, log=(900, 950)), "it is of an epoch before"),
         (Position(1, 12, read=True), "a snapshot of an epoch before read it"),
     ],

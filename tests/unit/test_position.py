@@ -46,26 +46,29 @@ def test_a_snapshot_read_leaves_repeats_known_as_such(landed: tuple[int, int], r
 
 @given(logs, lsns)
 def test_a_change_of_the_first_transaction_keeps_no_other_s_log_position(landed: tuple[int, int], lsn: int) -> None:
-    first = Position(1, 11, log=(0, lsn))
+    first = Position(1, 11, log=(lsn, 0))
     assert first.replacing(Position(1, 10, log=landed)) is first
 
 
 def test_a_crash_just_behind_a_snapshot_ends_at_the_newest_change_and_never_goes_back() -> None:
-    first, second = (0, 100), (110, 120)
+    """The first transaction changes the row twice, the second one once; then all of it is sent again."""
+    changes = [(100, 0), (105, 0), (110, 120)]
     kept = Position(1, 9, read=True)
     seen = []
-    for offset, log in enumerate([first, second, first, second], start=10):
+    for offset, log in enumerate([*changes[:2], *changes, *changes], start=10):
         if (sent := Position(1, offset, log=log)).wins_over(kept):
             kept = sent.replacing(kept)
         seen.append(kept.log)
-    assert seen == [first, second, second, second]
+    assert seen == [*changes[:2], *changes[1:2] * 2, *changes[2:] * 4]
 
 
 def test_a_change_of_the_first_transaction_is_newer_than_a_row_that_an_earlier_slot_has_sent() -> None:
     """An earlier slot's commits lie below all that the new one sends; the row may have been read again since."""
     landed = Position(1, 10, log=(90, 80))
-    assert Position(1, 12, log=(0, 100)).wins_over(landed)
-    assert Position(1, 12, log=(0, 100)).wins_over(Position(1, 11, read=True).replacing(landed))
+    first = Position(1, 12, log=(100, 0))
+    assert first.wins_over(landed)
+    assert first.wins_over(Position(1, 11, read=True).replacing(landed))
+    assert not landed._replace(offset=13).wins_over(first)  # the earlier slot's task was paused, and sends late
 
 
 def test_a_change_with_a_lower_lsn_wins_where_it_was_committed_later() -> None:

@@ -36,7 +36,6 @@ WHERE t."tenant_id" = s."tenant_id" AND t."order_month" = s."order_month" AND t.
 AND (s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
     (s."_offset" = t."_offset" AND s."_version" > t."_version")
     OR (s."_offset" > t."_offset" AND (s."_read"
-        OR (s."_log_commit" = 0 AND s."_log_change" > t."_log_commit")
         OR (s."_log_commit", s."_log_change", s."_version") > (t."_log_commit", t."_log_change", t."_version"))))))
 
 -- insert
