@@ -2,8 +2,9 @@
 
 1. A row that only reporting has gets a delete record in its topic (operations/delete_records.py), so that a rebuild
    doesn't bring it back, and is marked as deleted in reporting, if it is still at the position at which it was seen;
-   every later change of its key is above that. An event can't be marked and is never overwritten: one that is wrong is
-   deleted. What it was is kept in `headrace.repair` first: who, when, key and row.
+   every later change of its key is above that. An event can't be marked and is never overwritten: one that differs is
+   deleted. What it was is kept in `headrace.repair` first: who, when, key and row. An event that only reporting has is
+   left as it is (`only_copy`).
 2. Rows that the source has are asked of Debezium again: an incremental snapshot of exactly these keys. They travel as
    every change does, enrichment included, and land at newer positions. A document's record is written from here
    (operations/documents.py).
@@ -59,7 +60,7 @@ def repair(  # noqa: PLR0913
             table, phantoms = each.table, deletable(each.different)
             back = write_deletes(hops.bootstrap, registry, phantoms, sides.source(table))
             for found in each.different:
-                if found not in back and (found.source is None or table.mode is Mode.EVENT):
+                if found not in back and not only_copy(found) and (found.source is None or table.mode is Mode.EVENT):
                     reached = min(clients.end_offsets(hops.bootstrap, table.captured_topics).values())
                     take_away(found, hops.report, remover, reached=reached, by=by)
             captured = [found for found in (*each.different, *each.unsettled) if found.source is not None]
@@ -75,6 +76,19 @@ def epoch_of(hops: Hops) -> int:
     """The epoch that capture stamps on records now."""
     newest = store.newest(hops.report)
     return FIRST_EPOCH if newest is None else newest.number
+
+
+def only_copy(found: Difference) -> bool:
+    """Whether it is an event that only reporting has. It is never repaired: it may be the only copy of what happened,
+    no record deletes it from its topic, and whatever refuses it for good would refuse it from the outbox, too. Removing
+    it is a decision: `headrace archive erase --event`."""
+    return found.table.mode is Mode.EVENT and found.source is None
+
+
+def only_copies(result: Result) -> dict[str, int]:
+    """Table → how many events that only reporting has a repair leaves as they are."""
+    counts = {each.table.name: sum(map(only_copy, each.different)) for each in result.tables}
+    return {name: count for name, count in counts.items() if count}
 
 
 def beyond_repair(result: Result) -> list[str]:
@@ -106,15 +120,17 @@ def conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
 
 def _after(result: Result, sides: Sides, end: float) -> Result:
     """The comparison once its keys are equal, or as they are at the end."""
-    left = {table.table: [*table.different, *table.unsettled] for table in result.tables}
+    found = {table.table: [*table.different, *table.unsettled] for table in result.tables}
+    left = {table: [each for each in some if not only_copy(each)] for table, some in found.items()}
     travels = True
     while travels and any(left.values()):
         late = time.monotonic() > end
         sides.barrier()
-        for table, found in left.items():
-            left[table] = differing(table, sides, [each.key for each in found])
+        for table, some in left.items():
+            left[table] = differing(table, sides, [each.key for each in some])
         travels = not late
-    now = settle({table: [each.key for each in found] for table, found in left.items()}, sides, end)
+    still = {table: [*filter(only_copy, some), *left[table]] for table, some in found.items()}
+    now = settle({table: [each.key for each in some] for table, some in still.items()}, sides, end)
     return replace(
         result,
         tables=[

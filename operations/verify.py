@@ -13,7 +13,7 @@ from operations.barrier import Hops, OnWait, catalog_time, cross
 from operations.comparing import EVERYTHING, Result, Sides, compare
 from operations.expected import EnrichedSource
 from operations.places import placed
-from operations.repair import beyond_repair, repair
+from operations.repair import beyond_repair, only_copies, repair
 from operations.rows import CatalogSource, PostgresSource, Side
 from operations.scope import Scope
 from operations.settings import Settings
@@ -21,7 +21,7 @@ from operations.verified import show
 from schemas.errors import HeadraceError
 from schemas.tables import Source, Table, reported
 
-__all__ = ["EVERY_ROW", "Selection", "beyond_repair", "look", "select", "show", "sides_of", "verify"]
+__all__ = ["EVERY_ROW", "Selection", "beyond_repair", "look", "only_copies", "select", "show", "sides_of", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

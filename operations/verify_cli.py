@@ -47,7 +47,8 @@ def verify(  # noqa: PLR0913, PLR0917  # its options
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Have what differs captured again, take out what only reporting has, then compare again."
+            "--repair",
+            help="Have what differs captured again, take out rows that only reporting has, then compare again.",
         ),
     ] = False,
     follow: Annotated[
@@ -97,6 +98,12 @@ def verify(  # noqa: PLR0913, PLR0917  # its options
     if repair:
         for name in verification.beyond_repair(result):
             err.print(f"{name}: not all documents can be captured again; see docs/runbook.md#not-repaired")
+        for name, count in verification.only_copies(result).items():
+            err.print(
+                f"{name}: {count:,} that only reporting has stay as they are; to remove one for good: "
+                "headrace archive erase --event; see docs/runbook.md#unexpected-rows",
+                soft_wrap=True,
+            )
     if not result.equal:
         raise typer.Exit(WRONG if result.different else UNDECIDED)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
@@ -122,17 +123,25 @@ def compact(
 
 @app.command()
 def erase(
-    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose customer it is.")],
-    subject: Annotated[str, typer.Option(metavar="ID", help="The customer's id.")],
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose customer, or event, it is.")],
+    subject: Annotated[str | None, typer.Option(metavar="ID", help="The customer's id.")] = None,
+    event: Annotated[UUID | None, typer.Option(help="Instead, one event that the outbox does not have.")] = None,
     by: Annotated[str | None, typer.Option(metavar="WHO", help="Who asked for it; the archive keeps that.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox. After a failure,
-    the same call finishes it."""
+    """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox; or a single
+    event that the outbox does not have. After a failure, the same call finishes it."""
     from operations.archive import erase as erasure
+    from operations.archive import erase_event
     from sinks.archive.subject import Subject
 
-    erasure.erase(configuration.of("archive erase"), out, Subject(tenant, subject), by=by, confirm=_confirm(yes))
+    if (subject is None) == (event is None):
+        raise typer.BadParameter("give one of --subject and --event")
+    settings, confirm = configuration.of("archive erase"), _confirm(yes)
+    if event is not None:
+        erase_event.erase_event(settings, out, tenant, str(event), by=by, confirm=confirm)
+    elif subject is not None:
+        erasure.erase(settings, out, Subject(tenant, subject), by=by, confirm=confirm)
 
 
 @app.command()

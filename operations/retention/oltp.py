@@ -126,6 +126,11 @@ class OltpRetention:
         """Deletes these events of a tenant, whose erasure needs no proof; returns how many there were."""
         return int(self._one(f"SELECT {table.schema}.erase_events(%s, %s::uuid[])", [tenant, list(ids)])[0])
 
+    def has_event(self, table: Table, tenant: str, event: str) -> bool:
+        """Whether the outbox has an event of this id, on any day."""
+        sql = f"SELECT 1 FROM {table.schema}.{table.relation} WHERE tenant_id = %s AND {table.key[-1]} = %s::uuid"
+        return bool(self._all(sql, [tenant, event]))
+
     # Rows
 
     def months(self, tables: Sequence[Table], before: date, held: Sequence[str]) -> list[date]:

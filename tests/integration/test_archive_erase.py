@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 from uuid import uuid4
 
@@ -17,15 +18,18 @@ import psycopg
 import pytest
 from archiving import BEGIN, Archiving, archiving
 from psycopg import sql
+from rich.console import Console
 
 from kafka import dead_letters
 from kafka.decoding import Decoding
 from operations import connections
 from operations.archive.erase import Erased, Erasing
+from operations.archive.erase_event import erase_event
 from operations.archive.hot import Hot
-from operations.migrate import make_partitions
+from operations.migrate import make_partitions, migrate_reporting
 from operations.retention.oltp import OltpRetention
 from operations.settings import Settings
+from schemas.errors import HeadraceError
 from schemas.killpoints import KillPoint
 from schemas.tables import EVENTS, ORDERS
 from sinks.archive.batch import Batch, spooling
@@ -41,6 +45,7 @@ from tests.conftest import ROOT
 from tests.eventually import eventually
 
 PERSON = "customer-secret"
+REBUILT = 75  # a generation of reporting that lands everything once more
 Event = dict[str, Any]
 
 
@@ -155,6 +160,17 @@ class Erasable:
                 for each in reporting:
                     each.close()
 
+    def erase_event(self, event: Event) -> None:
+        at = self.settings.archive.model_copy(update={"url": self.archive.url})
+        settings = self.settings.model_copy(update={"archive": at})
+        out = Console(file=StringIO())
+        erase_event(settings, out, self.subject.tenant, event["event_id"], by="somebody", confirm=str)
+
+    def in_generation(self, number: int) -> "Erasable":
+        """The same, as another generation of reporting has it."""
+        migrate_reporting(self.settings, number)
+        return replace(self, settings=self.settings.of_generation(number))
+
 
 @pytest.fixture
 def shop(settings: Settings) -> Iterator[Erasable]:
@@ -262,6 +278,41 @@ def test_a_worker_whose_open_files_hold_an_erased_event_goes_on_without_it(shop:
     assert set(shop.archive.archived()) == ids(others)
 
 
+def test_a_single_event_that_the_outbox_lacks_is_removed_for_good_and_no_other(shop: Erasable):
+    unexpected, *others = shop.events("o-1", PERSON)
+    shop.store_outbox(others)
+    shop.archive.send([unexpected, *others])
+    shop.archive.drain(shop.archive.worker())
+    reporter = shop.reporter()
+    eventually(lambda: reporter.turn(0.2) or shop.reported() == ids([unexpected, *others]))
+
+    shop.erase_event(unexpected)
+
+    assert set(shop.archive.archived()) == ids(others)
+    assert shop.reported() == ids(others)
+    rebuilt = shop.in_generation(REBUILT)
+    reporter = rebuilt.reporter()
+    eventually(lambda: reporter.turn(0.2) or rebuilt.reported())
+    for _ in range(20):
+        reporter.turn(0.2)
+    assert rebuilt.reported() == ids(others)
+
+    number = shop.archive.log().manifest().number
+    shop.erase_event(unexpected)
+    assert shop.archive.log().manifest().number == number
+
+
+def test_a_single_event_that_the_outbox_has_is_not_erased(shop: Erasable):
+    events = shop.events("o-1", PERSON)
+    shop.store_outbox(events)
+    shop.archive.send(events)
+    shop.archive.drain(shop.archive.worker())
+    with pytest.raises(HeadraceError, match="the outbox has it"):
+        shop.erase_event(events[0])
+    assert set(shop.archive.archived()) == shop.outbox() == ids(events)
+    assert not shop.archive.log().manifest().erasures
+
+
 def test_erasing_a_second_time_finds_nothing_and_changes_nothing(shop: Erasable):
     shop.archive.send(shop.events("o-1", PERSON))
     shop.archive.drain(shop.archive.worker())
@@ -305,6 +356,7 @@ def test_events_that_come_later_are_erased_by_the_next_erasure(shop: Erasable):
 KILLED = """
 import sys
 from pathlib import Path
+from schemas.errors import HeadraceError
 from schemas.killpoints import KillPoint
 from sinks.archive.batch import spooling
 from sinks.archive.erasing import Eraser

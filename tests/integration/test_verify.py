@@ -23,7 +23,7 @@ from operations import connections
 from operations.compare import Difference
 from operations.comparing import Result, Sides, TableResult
 from operations.expected import EnrichedSource
-from operations.repair import repair
+from operations.repair import only_copies, repair
 from operations.retention.oltp import OltpRetention
 from operations.rows import KEYS_AT_ONCE, CatalogSource, PostgresReport, PostgresSource
 from operations.scope import Scope
@@ -227,6 +227,41 @@ def latest(registry: Registry, table: Table) -> tuple[int, dict[str, Any]] | Non
 
 
 # Events
+
+
+class Nothing:
+    """A source without a row."""
+
+    def rows(self, table: Table, scope: Scope) -> Iterator[Any]:
+        return iter(())
+
+
+def test_an_event_that_only_reporting_has_is_left_as_it_is(settings: Settings, generation: None, tenant: str) -> None:
+    """It may be the only copy of it; and its record, which nothing deletes, would bring it back."""
+    key = (tenant, NOW.date(), str(uuid4()))
+    with (
+        connections.open_hops(settings) as hops,
+        psycopg.connect(connections.reporting_conninfo(settings, "writer"), autocommit=True) as connection,
+    ):
+        connection.execute(
+            f"INSERT INTO reporting_g{GENERATION}.events (tenant_id, event_day, event_id, aggregate_type, "
+            "aggregate_id, event_type, schema_version, payload, occurred_at) "
+            "VALUES (%s, %s, %s, 'order', 'o', 'e', 1, '{}', %s)",
+            [*key, NOW],
+        )
+        report = PostgresReport(connection, GENERATION)
+        (row,) = report.rows(EVENTS, Scope(keys=(key,)))
+        found = Difference(table=EVENTS, key=key, source=None, report=row)
+        result = Result(
+            tables=[TableResult(table=EVENTS, source=0, report=1, tenants={tenant}, different=[found], unsettled=[])],
+            seconds=0,
+            through={},
+        )
+        sides: Sides = Sides(source=lambda _: Nothing(), report=report, barrier=dict)  # type: ignore[arg-type,return-value]
+        after = repair(settings, result, replace(hops, report=report), sides, by="test", deadline_s=0)
+        assert list(report.rows(EVENTS, Scope(keys=(key,)))) == [row]
+        assert after.tables[0].different == [found]
+        assert only_copies(after) == {"events": 1}
 
 
 def test_an_event_is_captured_with_the_content_by_which_the_outbox_is_summed(capture: Settings, tenant: str) -> None:
