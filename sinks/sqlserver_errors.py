@@ -1,7 +1,8 @@
 """What a SQL Server error means for a batch: one table of numbers, never its text.
 
-Numbers: Microsoft's list of transient errors as SqlClient has it
-(https://learn.microsoft.com/azure/azure-sql/database/troubleshoot-common-errors-issues) and what landing meets.
+Numbers: SqlClient's list of transient errors, as Microsoft documents it
+(https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory.baselinetransienterrors)
+and what landing meets.
 What is not listed is Fatal: a guess that retries or dead-letters could hide an outage, or lose a batch to it.
 
 Messages end in logs, where no value of a row belongs, and SQL Server quotes values in the text of some errors.

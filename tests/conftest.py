@@ -14,6 +14,8 @@ import pytest
 from operations.settings import Settings, load
 from stack import supervisor
 
+pytest.register_assert_rewrite("tests.epochs", "tests.later_columns", "tests.turning")  # a failure says what differs
+
 ROOT = Path(__file__).parents[1]
 OLIST = ROOT.parent / "shared" / "data" / "olist"
 SQLSERVER = os.environ.get("HEADRACE_TEST_SQLSERVER")
