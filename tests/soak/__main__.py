@@ -29,7 +29,7 @@ from stack import supervisor
 from tests.eventually import eventually
 from tests.soak.faults import Faults
 from tests.soak.pipeline import Pipeline
-from tests.soak.report import Outcome, lines
+from tests.soak.report import Outcome, lines, untold
 from tests.soak.schedule import schedule
 from tests.soak.shop import TENANT, Markers, Trade
 from tests.soak.witness import Witness
@@ -79,7 +79,7 @@ class Soak:
         self._trade = Trade(pipeline.settings, seed, rate, say)
         self._faults = Faults(pipeline, f"bulk-{seed}", say)
         self._ended = threading.Event()
-        self._told, self._restarted = 0, 0
+        self._told, self._restarted = set[str](), 0
         self._failed_since: dict[str, float] = {}
 
     def run(self, minutes: float, commit: str) -> Outcome:
@@ -143,10 +143,8 @@ class Soak:
     def _watch(self) -> None:
         """Say at once what has gone wrong; restart by hand, as the runbook tells, a connector that stays failed."""
         while not self._ended.wait(WATCH_S):
-            wrong = self._witness.wrong(self._markers.known())
-            for each in wrong[self._told :]:
+            for each in untold(self._witness.wrong(self._markers.known()), self._told):
                 self._say(f"WRONG: {each}")
-            self._told = max(self._told, len(wrong))
             try:
                 self._look_at_connectors()
             except HeadraceError:  # Connect is being restarted

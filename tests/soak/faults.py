@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from operations import connections
-from schemas.errors import HeadraceError
+from schemas.errors import Unavailable
 from tests.soak.pipeline import Pipeline
 from tests.soak.schedule import NETWORK, Action, Kind
 
@@ -107,7 +107,7 @@ class Faults:
                 with connections.oltp(self._pipeline.settings, "migrator") as source:
                     statements(source)
                 return
-            except (HeadraceError, psycopg.OperationalError, psycopg.InterfaceError):
+            except (Unavailable, psycopg.OperationalError, psycopg.InterfaceError):
                 time.sleep(AGAIN_S)
 
     def _bulk(self, source: psycopg.Connection[Any], run: str, rows: int) -> None:

@@ -1,4 +1,4 @@
-"""What must hold of everything that reporting ever commits, in the order in which it commits it. Opens nothing.
+"""Check the invariants of everything that reporting commits, in the order of its commits. Opens nothing.
 
 1. No row goes back: the position of a key's change and its `updated_at` never decrease.
 2. No commit is missing: each marker that the source has committed is seen in reporting.
@@ -82,7 +82,7 @@ def landing(marker: Marker, landings: Landings) -> Version | None:
 
 
 def missing(markers: Iterable[Marker], landings: Landings) -> list[str]:
-    """What the source committed and reporting never showed."""
+    """Return the markers that the source committed and reporting never showed, a line each."""
     return [
         f"{marker.table} {marker.key}, committed {marker.committed}, is missing in reporting"
         for marker in markers

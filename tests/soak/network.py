@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ class Network:
                 stderr=subprocess.STDOUT,
             )
         self._url = f"http://{LOOPBACK}:{port}"
-        eventually(self._answers, explain=log.read_text)
+        with ExitStack() as started:
+            started.callback(self.close)
+            eventually(self._answers, explain=log.read_text)
+            started.pop_all()
 
     def link(self, name: str, *, port: int, to: int) -> None:
         """Let `port` lead to the port `to`."""

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,10 +35,18 @@ class Pipeline:
         self._restarting = threading.Lock()
         ports, taken = _free_ports(self.folder)
         self._servers = _servers(ports["kafka"])
+        with ExitStack() as started:
+            self._start(toxiproxy, ports, taken, started)
+            self._started = started.pop_all()
+
+    def _start(self, toxiproxy: Path, ports: Mapping[str, int], taken: Mapping[str, int], started: ExitStack) -> None:
+        """Start the proxy, the servers and the workers; `started` gets how each of them is stopped."""
         self.network = Network(toxiproxy, ports["toxiproxy"], self.folder.logs / "toxiproxy.log")
+        started.callback(self.network.close)
         for link, server in (("kafka", "kafka"), ("reporting", "postgres")):
             self.network.link(link, port=ports[link], to=taken[server])
-        stack = supervisor.up(folder, servers=self._servers)
+        stack = supervisor.up(self.folder.root, servers=self._servers)
+        started.callback(supervisor.down, self.folder.root)
         environment = stack.environment()
         self.settings = _prepared(adopt(environment))
         through = {
@@ -45,11 +54,12 @@ class Pipeline:
             "HEADRACE_REPORTING__PORT": str(ports["reporting"]),
         }
         self.workers = Workers({**os.environ, **environment, **through}, ports, self.folder.logs)
+        started.callback(self.workers.stop)
         eventually(lambda: not self.workers.not_ready(), READY_S, explain=lambda: str(self.workers.not_ready()))
         self.workers.measure_from_now()
 
     def superuser(self, database: str) -> str:
-        """How the superuser reaches a database of this pipeline."""
+        """Return how the superuser reaches a database of this pipeline, for libpq."""
         return make_conninfo(
             host=LOOPBACK,
             port=Ports(self.folder).current()["postgres"],
@@ -89,10 +99,10 @@ class Pipeline:
 
     def close(self, *, logs: Path, wipe: bool) -> None:
         """Stop everything and copy the logs to `logs`; with `wipe`, delete the rest."""
-        self.workers.stop()
+        self._started.close()
         shutil.copytree(self.folder.logs, logs)
-        supervisor.down(self.folder.root, wipe=wipe)
-        self.network.close()
+        if wipe:
+            supervisor.down(self.folder.root, wipe=True)
 
 
 def _free_ports(folder: Folder) -> tuple[dict[str, int], Mapping[str, int]]:

@@ -1,4 +1,4 @@
-"""What a soak says at its end. Opens nothing."""
+"""Report the result of a soak. Opens nothing."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +34,17 @@ class Outcome:
 
     @property
     def held(self) -> bool:
-        """Whether every invariant held, and every action could be carried out."""
-        return self.verified and not (self.wrong or self.missing or self.dead_letters or self.failed)
+        """Whether every invariant held and every action could be carried out. False for a run without a visible marker,
+        a commit or an action: it has proven nothing."""
+        watched = self.delays and self.commits and self.done
+        return bool(watched) and self.verified and not (self.wrong or self.missing or self.dead_letters or self.failed)
+
+
+def untold(findings: Sequence[str], told: set[str]) -> list[str]:
+    """Return the findings that are not in `told`, in their order, and add them to it."""
+    new = [each for each in findings if each not in told]
+    told.update(new)
+    return new
 
 
 def lines(outcome: Outcome) -> Iterator[str]:

@@ -20,7 +20,7 @@ QUIET_S = 20.0  # before the end nothing new begins
 
 
 class Kind(StrEnum):
-    """What is done to the pipeline."""
+    """A fault, or a write that is hard to replicate."""
 
     KILL = "kill"  # SIGKILL of a worker; it is started again after a second
     PAUSE = "pause"  # SIGSTOP, and SIGCONT after `seconds`

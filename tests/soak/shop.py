@@ -1,4 +1,4 @@
-"""What the source commits during a soak: the shop's trade, and the markers that are watched one by one."""
+"""Commit to the source during a soak: the shop's trade, and markers whose way to reporting is watched."""
 
 import threading
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from itertools import count
 from typing import Any
 
 import psycopg
-from pymongo.errors import PyMongoError
 
+from migrations.errors import MigrationFailed
 from operations import connections, load, migrate
 from operations.settings import Settings
-from schemas.errors import HeadraceError
+from schemas.errors import Unavailable
 from shop.assortment import CURRENCY
 from shop.catalog import write_listings
 from shop.events import event
@@ -28,6 +28,7 @@ from shop.model import (
     TakePayment,
 )
 from shop.statements import statement
+from tests.soak.background import Background
 from tests.soak.invariants import Key, Marker
 
 TENANT, SKU = "soak-markers", "marker"
@@ -46,28 +47,29 @@ class Trade:
     def __init__(self, settings: Settings, seed: int, rate: float, say: Say) -> None:
         self._settings, self._seed, self._rate, self._say = settings, seed, rate, say
         self._stopping = threading.Event()
-        self.orders = 0
-        self._thread = threading.Thread(target=self._run, name="trade", daemon=True)
+        self._thread = Background(self._run, "trade")
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop within a batch."""
+        """Stop within a batch. Raises the exception that ended the thread, also that of a last try after the stop."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.finish()
 
     def _run(self) -> None:
         orders = max(1, int(self._rate * CHAPTER_S))
         for chapter in count():
             waiting = False
             past = load.history(folder=None, orders=orders, seed=self._seed * 1_000_000 + chapter)
-            while not self._stopping.is_set():
+            while True:
+                last = self._stopping.is_set()
                 try:
                     load.play(self._settings, past, rate=self._rate, on_progress=self._go_on)
-                    self.orders += orders
                     break
                 except _Stopped:
                     return
-                except (HeadraceError, psycopg.Error, PyMongoError) as error:
+                except (Unavailable, MigrationFailed) as error:  # its partitions are made by the migrator
+                    if last:
+                        raise
                     if not waiting:
                         self._say(f"the shop waits: {str(error).splitlines()[0][:160]}")
                     waiting = True
@@ -90,13 +92,12 @@ class Markers:
         self._settings, self._run = settings, run
         self._stopping, self._lock = threading.Event(), threading.Lock()
         self._markers: list[Marker] = []
-        self.commits = 0
         today = datetime.now(UTC).date()
         migrate.make_partitions(settings, today, today + timedelta(days=1))
         catalog = connections.catalog(settings)
         with catalog.client:
             write_listings(catalog, [_listing(datetime.now(UTC).replace(microsecond=0))])
-        self._thread = threading.Thread(target=self._commit_all, name="markers", daemon=True)
+        self._thread = Background(self._commit_all, "markers")
         self._thread.start()
 
     def known(self) -> list[Marker]:
@@ -105,9 +106,9 @@ class Markers:
             return list(self._markers)
 
     def stop(self) -> None:
-        """Stop behind the commit in hand."""
+        """Stop after the commit in hand. Raises the exception that ended the thread, also that of a last try."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.finish()
 
     def _commit_all(self) -> None:
         connection: psycopg.Connection[Any] | None = None
@@ -116,19 +117,19 @@ class Markers:
             order = OrderKey(TENANT, at.date().replace(day=1), f"{self._run}-{number:06d}")
             for step in _steps(order, at):
                 while True:
+                    last = self._stopping.is_set()
                     try:
                         connection = connection or connections.oltp(self._settings, "app_writer")
                         connection.execute(*statement(step, event(step)))
                         found = connection.execute("SELECT clock_timestamp()").fetchone()
                         break
-                    except (HeadraceError, psycopg.Error):
+                    except (Unavailable, psycopg.OperationalError, psycopg.InterfaceError):
+                        if last:
+                            raise
                         connection = None
                         self._stopping.wait(AGAIN_S)
-                        if self._stopping.is_set():
-                            return
                 assert found is not None
                 with self._lock:
-                    self.commits += 1
                     self._markers += _markers(step, found[0])
                 if self._stopping.wait(PROBE_S):
                     return

@@ -11,6 +11,7 @@ from datetime import datetime
 import psycopg
 
 from schemas.generations import FIRST, schema
+from tests.soak.background import Background
 from tests.soak.invariants import Key, Marker, NewestRows, Stamp, Version, freshness_ahead, landing, missing
 from tests.soak.pgoutput import Transaction, Written, transactions
 
@@ -31,7 +32,7 @@ class Witness:
         self._stamps: list[Stamp] = []
         self._lock, self._stopping = threading.Lock(), threading.Event()
         self.gone_back: list[str] = []
-        self._thread = threading.Thread(target=self._follow, name="witness", daemon=True)
+        self._thread = Background(self._follow, "witness")
 
     def start(self) -> None:
         """Begin to follow; what was committed before is not looked at."""
@@ -47,14 +48,14 @@ class Witness:
         self._thread.start()
 
     def stop(self) -> None:
-        """Read what is committed now to its end, then stop."""
+        """Read everything that is committed by now, then stop. Raises the exception that ended the thread."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.finish()
         while self._read():
             pass
 
     def wrong(self, markers: list[Marker]) -> list[str]:
-        """What went back, and which stamps promised a marker too early, up to now."""
+        """Return the rows that went back and the stamps that promised a marker too early, up to now."""
         with self._lock:
             return [*self.gone_back, *freshness_ahead(markers, self._landings, self._stamps)]
 
@@ -70,7 +71,7 @@ class Witness:
         return sorted((at.committed - marker.committed).total_seconds() for marker, at in seen if at is not None)
 
     def counts(self) -> tuple[int, int]:
-        """How many rows are followed, and how many commits were seen."""
+        """Return the number of rows that are followed, and that of the commits seen."""
         return len(self._rows), self._commits
 
     def _follow(self) -> None:

@@ -64,7 +64,7 @@ class Workers:
             each.memory.clear()
 
     def sink(self) -> Counter[str]:
-        """What all processes of the reporting sink have counted: rows folded, rows written, batches retried.
+        """Return the counts of all processes of the reporting sink: rows folded, rows written, batches retried.
 
         What a killed process counted in its last two seconds isn't in it.
         """

@@ -10,7 +10,7 @@ import pytest
 
 from tests.soak.invariants import Marker, NewestRows, Stamp, Version, freshness_ahead, missing
 from tests.soak.pgoutput import transactions
-from tests.soak.report import Outcome, lines
+from tests.soak.report import Outcome, lines, untold
 from tests.soak.schedule import DECK, QUIET_S, schedule
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -136,12 +136,21 @@ HELD = Outcome(
         {"missing": ["a commit"]},
         {"verified": False},
         {"failed": ["an action"]},
+        {"delays": []},
+        {"commits": 0},
+        {"done": Counter()},
     ],
     ids=str,
 )
-def test_a_run_held_only_when_nothing_at_all_was_wrong(wrong):
+def test_a_run_held_only_when_something_was_watched_and_nothing_was_wrong(wrong):
     assert list(lines(HELD))[-1] == "all invariants held"
     assert list(lines(replace(HELD, **wrong)))[-1] == "NOT all invariants held"
+
+
+def test_each_finding_is_told_once_wherever_it_stands_in_the_list():
+    told: set[str] = set()
+    assert untold(["a row went back", "too early"], told) == ["a row went back", "too early"]
+    assert untold(["a row went back", "another went back", "too early"], told) == ["another went back"]
 
 
 def test_the_product_still_has_the_names_that_the_soak_uses():
