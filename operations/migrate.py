@@ -24,7 +24,7 @@ from operations import generations
 from operations.generations import Generation, State
 from operations.months import month, months
 from operations.odbc import connection_string
-from operations.settings import Catalog, Oltp, Reporting, Settings
+from operations.settings import Catalog, Reporting, Settings
 from schemas.generations import schema as schema_of
 from schemas.tables import reported
 from sinks import postgres_sql, sqlserver_sql
@@ -52,7 +52,7 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
         "reporter_reader": oltp.reporter_reader_password,
         "retention": oltp.retention_password,
     }
-    with connected(_source(oltp)) as connection:
+    with connected(_source(settings)) as connection:
         with locked(connection):
             connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sales")
             applied = chain.upgrade(connection, "oltp", schema="sales")
@@ -84,7 +84,7 @@ def make_partitions(settings: Settings, first_day: date, last_day: date, on_even
     leaves were made. Each month is a transaction of its own, so that writers wait for milliseconds only.
     """
     made = 0
-    with connected(_source(settings.oltp)) as connection:
+    with connected(_source(settings)) as connection:
         for first in months(first_day, last_day):
             with locked(connection):
                 made += connection.exec_driver_sql("SELECT sales.make_partitions(%s, %s)", (first, first)).scalar_one()
@@ -99,7 +99,7 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     the start. Returns the revisions applied. Raises MigrationFailed.
     """
     at = settings.reporting
-    server = reporting_server(at)
+    server = reporting_server(settings)
     passwords = {
         at.user("writer"): at.writer_password,
         at.user("reader"): at.reader_password,
@@ -128,7 +128,7 @@ def begin_generation(settings: Settings, epoch: int | None = None) -> Generation
     It reads nothing that was captured before `epoch`, by default the live one's. Raises MigrationFailed.
     """
     at = settings.reporting
-    with connected(reporting_server(at)) as connection, locked(connection):
+    with connected(reporting_server(settings)) as connection, locked(connection):
         known = generations.read(lambda sql: connection.exec_driver_sql(sql).fetchall())
         number = max(each.number for each in known) + 1
         begun = Generation(number=number, state=State.BUILDING, epoch=epoch or generations.live(known).epoch)
@@ -159,6 +159,7 @@ def _upgrade(connection: Connection, adapter: str, generation: int) -> list[str]
 
 def migrate_catalog(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
     """Migrate the catalog; returns the files applied. Raises MigrationFailed."""
+    settings.require("catalog.uri")
     catalog = settings.catalog
     try:
         with _catalog(catalog) as client:
@@ -177,7 +178,9 @@ def migrate_catalog(settings: Settings, on_event: OnEvent = _silent) -> list[str
     return applied
 
 
-def _source(oltp: Oltp) -> Server:
+def _source(settings: Settings) -> Server:
+    settings.require("oltp.host", "oltp.migrator_password")
+    oltp = settings.oltp
     return Server(
         host=oltp.host,
         port=oltp.port,
@@ -188,8 +191,10 @@ def _source(oltp: Oltp) -> Server:
     )
 
 
-def reporting_server(at: Reporting) -> Server:
-    """Reporting, as its migrator reaches it."""
+def reporting_server(settings: Settings) -> Server:
+    """Reporting, as its migrator reaches it. Raises HeadraceError that names what is not set."""
+    settings.require("reporting.host", "reporting.port", "reporting.migrator_password")
+    at = settings.reporting
     odbc = None
     if at.adapter == "sqlserver":
         odbc = connection_string(at, at.migrator_user, at.migrator_password.get_secret_value())

@@ -26,7 +26,7 @@ _SINK = _KAFKA + _REGISTRY + _reporting("writer")
 _PIPELINE = _oltp("reporter_reader") + _CATALOG + _CONNECT + _KAFKA + _reporting("writer")
 _CAPTURE = _PIPELINE + _oltp("migrator", "cdc_reader")
 _REPLAY = _CAPTURE + _REGISTRY + _oltp("retention") + _reporting("migrator")
-_SHOP = _oltp("app_writer") + _CATALOG
+_SHOP = _oltp("migrator", "app_writer") + _CATALOG
 _EVERY_OLTP = _oltp("migrator", "app_writer", "cdc_reader", "reporter_reader", "retention")
 _EVERY_REPORTING = _reporting("migrator", "writer", "reader", "retention")
 
@@ -41,6 +41,7 @@ NEEDS: dict[str, Needs] = {
     "run watch": _PIPELINE + _oltp("cdc_reader"),
     "status": _PIPELINE + _oltp("cdc_reader") + _reporting("reader"),
     "verify": _PIPELINE,
+    "verify --topics": _PIPELINE + _REGISTRY,
     "verify --repair": _PIPELINE + _REGISTRY + _oltp("cdc_reader") + _reporting("retention"),
     "retention": _PIPELINE + _REGISTRY + _ARCHIVE + _oltp("retention") + _reporting("retention"),
     "archive": _ARCHIVE,

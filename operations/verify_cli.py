@@ -71,7 +71,7 @@ def verify(  # noqa: PLR0913, PLR0917  # its options
     from operations import verify as verification
 
     try:
-        settings = configuration.of("verify --repair" if repair else "verify")
+        settings = configuration.of("verify --repair" if repair else "verify --topics" if topics else "verify")
         selection = verification.select(table or [], tenants=tenant or [], months=month or [], since=since)
         if topics:
             if follow or tenant or month or since:

@@ -9,7 +9,7 @@ from schemas.tables import PAYMENTS
 
 def a_column_that_came_later_reaches_the_view(settings: Settings) -> None:
     """The view is made anew, for its readers too, and the others are left alone."""
-    with connected(reporting_server(settings.reporting)) as connection, connection.begin():
+    with connected(reporting_server(settings)) as connection, connection.begin():
         connection.exec_driver_sql("DROP VIEW report.payments")
         connection.exec_driver_sql("CREATE VIEW report.payments AS SELECT tenant_id FROM reporting_g1.payments")
     events: list[str] = []

@@ -127,7 +127,7 @@ class Reporting:
 def opened(settings: Settings) -> Iterator[Reporting]:
     """The database, locked against a second replay. Raises Unavailable, MigrationFailed."""
     dialect = dialects.POSTGRES if settings.reporting.adapter == "postgres" else dialects.SQLSERVER
-    with connected(reporting_server(settings.reporting)) as connection:
+    with connected(reporting_server(settings)) as connection:
         reporting = Reporting(connection, dialect)
         reporting.lock()
         yield reporting
