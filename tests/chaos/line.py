@@ -14,6 +14,7 @@ import orjson
 import psutil
 import psycopg
 
+from kafka import clients, spans
 from schemas.killpoints import KillPoint
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,26 @@ class Line:
 
     def worker(self, name: str) -> psutil.Process:
         return psutil.Process(orjson.loads((self.stack / "run" / f"{name}.json").read_bytes())["pid"])
+
+    @property
+    def bootstrap(self) -> str:
+        return self.settings()["HEADRACE_KAFKA__BOOTSTRAP"]
+
+    def ends(self, topic: str) -> dict[tuple[str, int], int]:
+        return clients.end_offsets(self.bootstrap, [topic])
+
+    def sent_again(self, topic: str) -> bytes:
+        """Sends an older record of some key once more, as a paused task does that goes on; the key."""
+        found: dict[bytes | None, list[Any]] = {}
+        for message in spans.everything(self.bootstrap, topic):
+            if message.value() is not None:
+                found.setdefault(message.key(), []).append(message)
+        key, messages = max(found.items(), key=lambda each: len(each[1]))
+        assert key is not None and len(messages) > 1, topic
+        producer, older = clients.producer(self.bootstrap), messages[-2]
+        producer.produce(topic, key=key, value=older.value(), headers=older.headers(), partition=older.partition())
+        assert producer.flush(30) == 0
+        return key
 
     def settings(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in (self.stack / "headrace.env").read_text().splitlines())

@@ -1,5 +1,6 @@
 """The whole line through the `headrace` command alone, as its users have it: stopped, killed, bent and extended."""
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -93,6 +94,41 @@ def test_while_the_shop_trades_verify_finds_what_was_bent_and_nothing_else_and_r
     assert sorted(kept) == [("events", None), ("order_lines", "99")]
 
 
+def test_documents_that_were_bent_are_repaired_by_records_that_stay_in_their_topic(line: Line):
+    line.run("load", "shop", "--orders", "20", "--seed", "6")
+    assert line.verify()["equal"]
+    with line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD") as reporting:
+        ((bent,),) = reporting.execute(
+            "UPDATE reporting_g1.products SET name = 'Vase of Babel' WHERE (tenant_id, sku) = "
+            "(SELECT tenant_id, sku FROM reporting_g1.products ORDER BY tenant_id, sku LIMIT 1) RETURNING sku"
+        ).fetchall()
+        reporting.execute(
+            "CREATE TEMP TABLE copied AS SELECT * FROM reporting_g1.products WHERE sku = %s LIMIT 1", [bent]
+        )
+        reporting.execute("UPDATE copied SET sku = 'of-nobody'")
+        reporting.execute("INSERT INTO reporting_g1.products SELECT * FROM copied")
+    ends = line.ends("shop.catalog.products")
+    rows = loaded(line.run("verify", "--json", expect=1))["tables"]["products"]["rows"]
+    assert {row["key"]["sku"] for row in rows} == {bent, "of-nobody"}
+    assert different(line.run("verify", "--json", "--repair")) == {}
+    assert line.verify()["equal"]
+    assert sum(line.ends("shop.catalog.products").values()) == sum(ends.values()) + 2
+    assert "0 keys" in line.run("verify", "--topics", "--table", "products")
+
+
+def test_late_records_that_would_win_a_rebuild_are_repaired_in_their_topics(line: Line):
+    line.run("load", "shop", "--orders", "50", "--seed", "7")
+    assert line.verify()["equal"]
+    topics = ("shop.sales.orders", "shop.sales.payments", "shop.catalog.products")
+    late = {topic: line.sent_again(topic) for topic in topics}
+    assert line.verify()["equal"]  # they have landed, and lost
+    found = loaded(line.run("verify", "--topics", "--json", expect=1))["overtaken"]
+    assert len(found) == len(late), (found, late)
+    assert "0 keys" in line.run("verify", "--topics", "--repair")
+    assert "0 keys" in line.run("verify", "--topics")
+    assert line.verify()["equal"]
+
+
 def test_a_table_that_is_followed_is_noted_as_verified_up_to_a_moment_that_goes_on(line: Line):
     with (
         line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD") as reporting,
@@ -140,12 +176,17 @@ def bend(reporting: psycopg.Connection[Any]) -> dict[str, str]:
 
 def different(said: str) -> dict[str, dict[str, Any]]:
     """What `verify --json` calls different, by the order or event."""
-    tables = orjson.loads(said[said.index("{") :])["tables"].values()
+    tables = loaded(said)["tables"].values()
     assert all(table["unsettled"] == [] for table in tables), tables
     rows = [
         row | {"said": text} for table in tables for row, text in zip(table["rows"], table["different"], strict=True)
     ]
     return {row["key"].get("order_id") or row["key"].get("event_id"): row for row in rows}
+
+
+def loaded(said: str) -> Any:
+    """The JSON document in what a command has printed; what it says on stderr comes behind it."""
+    return json.JSONDecoder().raw_decode(said, said.index("{"))[0]
 
 
 def test_a_table_of_your_own_takes_what_the_page_says(line: Line):
