@@ -9,8 +9,7 @@ from rich.console import Console
 
 from kafka import clients
 from operations import connections
-from operations.queries import in_source
-from operations.rows import stream
+from operations.outbox import events
 from operations.settings import Settings
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.backfilling import Backfilled
@@ -70,13 +69,5 @@ def outbox(connection: psycopg.Connection[Any], table: Table, day: date) -> Iter
     """A day's events, as the archive holds them but for where they were captured."""
     names = [column.name for column in table.columns]
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    sql = (
-        f"SELECT {', '.join(map(in_source(table).expression, table.columns))} FROM {table.schema}.{table.relation} "
-        "WHERE occurred_at >= %s AND occurred_at < %s"
-    )
-    for row in stream(connection, sql, [start, start + timedelta(days=1)]):
-        yield dict(zip(names, map(_utc, row), strict=True))
-
-
-def _utc(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
+    for row in events(connection, table, start, start + timedelta(days=1)):
+        yield dict(zip(names, row, strict=True))

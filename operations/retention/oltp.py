@@ -15,8 +15,8 @@ import psycopg
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
+from operations import outbox
 from operations.months import months
-from operations.queries import in_source
 from operations.retention.errors import Busy, Protected
 from operations.rows import stream
 from schemas.change import Row
@@ -107,12 +107,8 @@ class OltpRetention:
     def events(self, table: Table, leaf: Leaf, tenant: str) -> Iterator[Row]:
         """The rows of a tenant in a leaf, in the order of the table's columns; they are streamed, so read them to the
         end."""
-        columns = ", ".join(map(in_source(table).expression, table.columns))
-        sql = (
-            f"SELECT {columns} FROM {table.schema}.{table.relation} "
-            "WHERE tenant_id = %s AND occurred_at >= %s AND occurred_at < %s"
-        )
-        return map(_in_utc, self._stream(sql, [tenant, leaf.start, leaf.end]))
+        with _explaining():
+            yield from outbox.events(self._connection, table, leaf.start, leaf.end, tenant)
 
     def retire_events(self, leaf: Leaf, held: Sequence[str], proven: Mapping[str, Sum]) -> int:
         """Ends a leaf of the outbox, or what is in it of tenants that are not held; returns how many events went.
@@ -165,7 +161,8 @@ class OltpRetention:
             f"SELECT {', '.join(map(plain, table.columns))} FROM {table.schema}.{table.relation} "
             f"WHERE {_in_month(table)} ORDER BY {key}"
         )
-        return map(_in_utc, self._stream(sql, [month, month, list(held)]))
+        with _explaining():
+            yield from map(outbox.in_utc, stream(self._connection, sql, [month, month, list(held)]))
 
     def retire_rows(
         self, month: date, tables: Sequence[Table], held: Sequence[str], proven: Mapping[str, Sum]
@@ -223,10 +220,6 @@ class OltpRetention:
         with _explaining():
             return self._connection.execute(sql.encode(), parameters).fetchall()
 
-    def _stream(self, sql: str, parameters: Sequence[Any]) -> Iterator[Row]:
-        with _explaining():
-            yield from stream(self._connection, sql, parameters)
-
 
 @contextmanager
 def _explaining() -> Iterator[None]:
@@ -250,10 +243,6 @@ def _explained(error: psycopg.Error) -> HeadraceError | psycopg.Error:
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return Unavailable(f"Postgres: {said}")
     return error
-
-
-def _in_utc(row: Row) -> Row:
-    return tuple(value.astimezone(UTC) if isinstance(value, datetime) else value for value in row)
 
 
 def _claimed(proven: Mapping[str, Sum]) -> Jsonb:
