@@ -17,6 +17,7 @@ from operations import connections, generations
 from operations.barrier import cross
 from operations.migrate import months_ahead
 from operations.retention import policy
+from operations.retention.errors import Protected
 from operations.retention.events import EventRetention
 from operations.retention.expiry import expired
 from operations.retention.item import Item, Outcome
@@ -75,12 +76,24 @@ def _part(table: Table) -> str:
 
 
 def _items(stores: Stores, part: str, tables: list[Table]) -> Iterator[Item]:
+    try:  # first: sinks must not be told of a cutoff that Postgres would not follow
+        for table in tables:
+            stores.oltp.require_old(table, stores.before(part))
+    except Protected as error:
+        yield _protected(stores, part, ", ".join(table.name for table in tables), error)
+        return
     for table in tables:
         if table.mode is Mode.EVENT:
             yield from EventRetention(stores, table).items()
     rows = [table for table in tables if table.mode is Mode.STATE]
     if rows:
         yield from RowRetention(stores, part, rows).items()
+
+
+def _protected(stores: Stores, part: str, what: str, error: Protected) -> Item:
+    """A part of the policy that is below the source's minimum age, or has none there; the other parts go on."""
+    why = f"older than {stores.before(part):%Y-%m-%d}"
+    return Item(store=part, what=what, count=0, why=why, outcome=Outcome.KEPT, detail=str(error))
 
 
 def _make_partitions(stores: Stores) -> Iterator[Item]:
@@ -93,6 +106,11 @@ def _make_partitions(stores: Stores) -> Iterator[Item]:
 
 def _sessions(stores: Stores) -> Iterator[Item]:
     before, held = stores.before("sessions"), sorted(stores.held)
+    try:
+        stores.oltp.require_old_sessions(before)
+    except Protected as error:
+        yield _protected(stores, "sessions", "sales.sessions", error)
+        return
     count = stores.oltp.aged_sessions(before, held)
     outcome = Outcome.GOES
     if count and not stores.dry:
@@ -128,17 +146,7 @@ def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: boo
             now=datetime.now(UTC),
             dry=dry,
         )
-        _require_old(stores)
         yield stores
-
-
-def _require_old(stores: Stores) -> None:
-    """A policy below the source's minimum ages is refused before sinks are told of a cutoff that Postgres would not
-    follow. Raises Protected."""
-    for table in TABLES:
-        if table.retention:
-            stores.oltp.require_old(table, stores.before(table.retention))
-    stores.oltp.require_old_sessions(stores.before("sessions"))
 
 
 def _show(out: Console, item: Item) -> None:

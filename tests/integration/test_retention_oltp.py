@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,8 +20,12 @@ from operations import connections
 from operations.migrate import make_partitions, migrate_oltp
 from operations.months import month as month_of
 from operations.retention.errors import Busy, Protected
+from operations.retention.item import Outcome
 from operations.retention.oltp import Leaf, OltpRetention
+from operations.retention.policy import Age, Policy
 from operations.retention.proof import identified
+from operations.retention.run import walk
+from operations.retention.stores import Stores
 from operations.settings import Settings
 from schemas.errors import HeadraceError, Unavailable, Unproven
 from schemas.sums import Sum, row_text, sum_of
@@ -944,6 +950,30 @@ def test_sessions_of_a_leaf_in_use_are_left_to_the_next_run(
         assert retention.retire_sessions(later + timedelta(days=1), []) == 1
     assert sessions(shop) == ["in use"]
     assert retention.retire_sessions(later + timedelta(days=1), []) == 1
+
+
+@pytest.mark.usefixtures("no_sessions")
+def test_a_part_that_the_source_protects_is_kept_and_others_go_on(
+    retention: OltpRetention, owner: Connection, shop: Connection, day: datetime, tmp_path: Path
+) -> None:
+    session(shop, "old", day, day)
+    unused: Any = None
+    stores = Stores(
+        oltp=retention, reporting=[], generations=[], log=unused, bootstrap="", decoding=unused, barrier=unused,
+        landed=unused, spool=tmp_path, codec="zstandard", policy=Policy(events=Age(days=30)), held=frozenset(),
+        now=NOW, dry=True,
+    )  # fmt: skip
+    bound = owner.execute("DELETE FROM sales.minimum_age WHERE relation = 'payments' RETURNING *").fetchone()
+    assert bound is not None
+    try:
+        events, orders, sessions = islice(walk(stores), 3)
+    finally:
+        owner.execute("INSERT INTO sales.minimum_age VALUES (%s, %s, %s)", bound)
+    assert (events.store, events.outcome) == ("events", Outcome.KEPT)
+    assert events.detail.startswith("outbox_events before")
+    assert (orders.store, orders.outcome) == ("orders", Outcome.KEPT)
+    assert orders.detail.startswith("sales.minimum_age has no age of payments by order_month")
+    assert (sessions.store, sessions.outcome, sessions.count) == ("sessions", Outcome.GOES, 1)
 
 
 def test_an_erased_persons_events_go_and_no_others(retention: OltpRetention, shop: Connection, day: datetime) -> None:
