@@ -11,10 +11,14 @@ FOLDER = Path(__file__).parent
 _ALEMBIC_IS_GLOBAL = Lock()  # alembic.context and alembic.op are proxies of the whole process
 
 
-def upgrade(connection: Connection, chain: str, *, schema: str, generation: str | None = None) -> list[str]:
-    """Apply the missing revisions of `migrations/<chain>`, within the connection's open transaction.
+def upgrade(
+    connection: Connection, chain: str, *, schema: str, generation: str | None = None, to: str = "head"
+) -> list[str]:
+    """Apply the missing revisions of `migrations/<chain>`, up to revision `to`.
 
-    `schema` holds the version table. Returns the names of the revisions applied. Raises MigrationFailed.
+    They belong to the connection's open transaction. Without one, each revision is committed by itself, so that its
+    locks end with it. `schema` holds the version table. Returns the names of the revisions applied.
+    Raises MigrationFailed.
     """
     applied: list[str] = []
     config = Config(
@@ -22,6 +26,9 @@ def upgrade(connection: Connection, chain: str, *, schema: str, generation: str 
     )
     config.set_main_option("script_location", str(FOLDER / chain).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
+    within = connection.in_transaction()
     with _ALEMBIC_IS_GLOBAL:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
+    if not within:
+        connection.commit()  # Alembic's reads begin a transaction, too
     return applied

@@ -1,4 +1,4 @@
-"""Connections for migrating: transactions behind one lock, and errors that name the setting at fault."""
+"""Connections for migrating: one lock for each database, and errors that name the setting at fault."""
 
 import re
 import socket
@@ -17,6 +17,7 @@ from migrations.errors import MigrationFailed
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 60
 _POSTGRES_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('headrace migrate', 0))"
+_POSTGRES_SESSION_LOCK = "SELECT pg_advisory_lock(hashtextextended('headrace migrate', 0))"
 _ODBC_PREFIX = re.compile(r"^(\s*\[[^\]]*\])+")
 
 
@@ -64,6 +65,12 @@ def locked(connection: Connection) -> Iterator[None]:
         else:
             connection.exec_driver_sql(sqlserver_lock("Transaction"))
         yield
+
+
+def lock_session(connection: Connection) -> None:
+    """Take the lock of `locked` until the connection closes, so that it covers several transactions. Postgres only."""
+    connection.exec_driver_sql(_POSTGRES_SESSION_LOCK)
+    connection.commit()
 
 
 def sqlserver_lock(owner: Literal["Transaction", "Session"]) -> str:

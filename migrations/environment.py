@@ -1,7 +1,7 @@
 """Alembic's environment for every SQL database: it uses the connection it is given and reads no configuration.
 
-There is no alembic.ini, so no URL and no password lies in a file: operations/migrate.py hands over an open
-transaction, which also holds the lock against a second migration.
+There is no alembic.ini, so no URL and no password lies in a file: operations/migrate.py hands over a connection that
+holds the lock against a second migration.
 """
 
 from pathlib import Path
@@ -24,6 +24,7 @@ def run() -> None:
         version_table=VERSION_TABLE,
         version_table_schema=given["schema"],
         on_version_apply=note,
+        transaction_per_migration=True,  # Alembic ignores it where the connection has an open transaction
     )
     with context.begin_transaction():
         context.run_migrations()

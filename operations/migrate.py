@@ -1,6 +1,7 @@
 """`headrace migrate`: brings the source, the reporting database and the catalog to this version's schema.
 
-Everything may be run again, and by two at once: a database's migrations are one transaction behind one lock.
+Everything may be run again, and by two at once: each database has one lock. A generation of reporting is migrated in
+one transaction. The source is migrated in one for each revision, because the shop waits for the locks of an open one.
 Alembic is imported by who migrates: it takes as long as the rest, and `headrace load` makes partitions only.
 """
 
@@ -18,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InternalError
 
 from migrations.catalog import runner
-from migrations.connections import CONNECT_SECONDS, Server, connected, locked, one_line
+from migrations.connections import CONNECT_SECONDS, Server, connected, lock_session, locked, one_line
 from migrations.errors import MigrationFailed
 from operations import generations
 from operations.generations import Generation, State
@@ -32,6 +33,7 @@ from sinks import postgres_sql, sqlserver_sql
 OnEvent = Callable[[str], None]
 MONTHS_BEHIND, MONTHS_AHEAD = 1, 3
 ROLE_ATTEMPTS = 20
+LIMITS = "0007"  # from this revision on the source refuses long values
 
 
 def _silent(_event: str) -> None:
@@ -53,10 +55,13 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
         "retention": oltp.retention_password,
     }
     with connected(_source(settings)) as connection:
-        with locked(connection):
-            connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sales")
-            applied = chain.upgrade(connection, "oltp", schema="sales")
-            _limit_values(connection, oltp.max_value_bytes, on_event)
+        lock_session(connection)
+        connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS sales")
+        connection.commit()
+        applied = chain.upgrade(connection, "oltp", schema="sales", to=LIMITS)
+        _limit_values(connection, oltp.max_value_bytes, on_event)  # before later revisions, which may take long
+        connection.commit()
+        applied += chain.upgrade(connection, "oltp", schema="sales")
         _set_passwords(connection, passwords)
     _report("oltp", applied, on_event)
     make_partitions(settings, *months_ahead(datetime.now(UTC).date()), on_event)

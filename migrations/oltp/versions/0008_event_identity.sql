@@ -80,7 +80,9 @@ BEGIN
 END
 $$;
 
--- Today's leaf last, as its writers wait from here to the end of this transaction.
+-- A leaf's writers wait from the start of its index to the end of this transaction; other leaves' don't, as the root is
+-- not locked here. So today's leaf is last. It needs a transaction of its own: a lock on the root that an earlier
+-- statement had taken, such as CREATE TRIGGER, would stop all writers meanwhile.
 DO $$
 DECLARE
     leaf text;
