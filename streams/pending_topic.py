@@ -85,7 +85,8 @@ def remaining(records: Iterator[Record], lines_topic: str) -> Found:
                 newest[name] = (at, (line, each.key))
         else:
             kept.pop(each.key, None)
-            if known is not None and at >= known[0]:
+            # Two records may hold one line, under its bare key and its own: each tombstone ends its own alone.
+            if known is not None and (at > known[0] or (at, each.key) == (known[0], known[1][1])):
                 del newest[name]
     return _found(newest, kept, lines_id)
 

@@ -205,6 +205,17 @@ def test_records_of_an_earlier_version_are_read_and_written_again_where_compacti
     assert remaining(older, written(9)) == ([9], [], [b"k"])
 
 
+def test_a_tombstone_ends_one_of_two_records_of_a_line():
+    """A worker of an earlier version wrote the line under its bare key as well; one of the two is obsolete."""
+    new, bare = written(5), earlier_version(written(5))
+    assert remaining(new, bare) == ([5], [], [b"k@1/5"])
+    assert remaining(new, bare, tombstone(5)) == ([5], [], [])
+    assert remaining(new, bare, tombstone(5), earlier_version(tombstone(5))) == ([], [], [])
+    assert remaining(bare, new) == ([5], [], [b"k"])
+    assert remaining(bare, new, earlier_version(tombstone(5))) == ([5], [], [])
+    assert remaining(bare, new, earlier_version(tombstone(5)), tombstone(5)) == ([], [], [])
+
+
 def test_the_id_of_the_lines_topic_is_known_from_its_own_record():
     own = record(0, pending_topic.LINES_ID, b"an id")
     assert pending_topic.remaining(iter([own, written(7)]), "lines").lines_id == "an id"
