@@ -121,7 +121,7 @@ class CatalogReader:
                 if mongo.document_id(_key(message)) == mongo.HEARTBEAT_ID:
                     heartbeats.append(message)
                 else:
-                    self._add(*self._entry(self._change(message)))
+                    self._add(message)
             except BadRecord as error:
                 self._refuse(message, error)
         # Of thousands of heartbeats at a start only the last that counts is worth decoding.
@@ -135,14 +135,16 @@ class CatalogReader:
                 self._believe(beat)
                 return
 
-    def _add(self, product: Product, entry: Entry) -> None:
-        late = self._catalog.add(product, entry)
+    def _add(self, message: Message) -> None:
+        late = self._catalog.add(*self._entry(self._change(message)))
         if late and self.loaded.is_set():  # before that, no line has been decided
             metrics.LATE_ENTRIES.inc()
             _LOG.warning(
-                "an entry of %s arrived when the catalog counted as known: lines may have been decided without it; "
-                "see docs/runbook.md#catalog-entry-late",
-                product,
+                "the entry at %s/%s@%s arrived when the catalog counted as known: lines may have been decided without "
+                "it; see docs/runbook.md#catalog-entry-late",
+                message.topic(),
+                message.partition(),
+                message.offset(),
             )
 
     def _believe(self, beat: mongo.Heartbeat) -> None:

@@ -240,7 +240,9 @@ def test_an_entry_that_arrives_too_late_for_lines_that_were_decided_is_counted(f
     field.flush()
     field.eventually(lambda: "headrace_catalog_late_entries_total 1.0" in worker.get("/metrics")[1])
     assert 'headrace_catalog_clock_doubts_total{clock="behind"} 1.0' in worker.get("/metrics")[1]
-    assert "docs/runbook.md#catalog-entry-late" in worker.log()
+    (warning,) = (each for each in worker.log().splitlines() if "docs/runbook.md#catalog-entry-late" in each)
+    assert f"{field.wiring.catalog}/0@" in warning
+    assert LAMP[1] not in warning
 
 
 def test_a_worker_is_ready_when_it_takes_lines_and_tells_its_numbers(field):
