@@ -1,7 +1,7 @@
 """Kafka clients with the defaults that keep a record from being lost, and the few questions asked of the brokers."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -134,14 +134,21 @@ def present(bootstrap: str, topics: Iterable[str]) -> set[str]:
         raise Unavailable(f"Kafka at {bootstrap} did not answer: {said(error)}") from None
 
 
-def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
-    """The offset that the next record of each partition will get. Raises as `topic_ids` does."""
-    return _offsets(bootstrap, topics, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+def end_offsets(
+    bootstrap: str, topics: Iterable[str], only: Container[tuple[str, int]] | None = None
+) -> dict[tuple[str, int], int]:
+    """The offset that the next record of each partition will get; `only` of these partitions, or of all.
+
+    A partition without a leader has no answer: ask for those that are needed. Raises as `topic_ids` does.
+    """
+    return _offsets(bootstrap, topics, OffsetSpec.latest(), only)  # type: ignore[no-untyped-call]
 
 
-def start_offsets(bootstrap: str, topics: Iterable[str]) -> dict[tuple[str, int], int]:
-    """The first offset that each partition still holds. Raises as `topic_ids` does."""
-    return _offsets(bootstrap, topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+def start_offsets(
+    bootstrap: str, topics: Iterable[str], only: Container[tuple[str, int]] | None = None
+) -> dict[tuple[str, int], int]:
+    """The first offset that each partition still holds; `only` and errors are those of `end_offsets`."""
+    return _offsets(bootstrap, topics, OffsetSpec.earliest(), only)  # type: ignore[no-untyped-call]
 
 
 def offsets_at(bootstrap: str, topics: Iterable[str], milliseconds: int) -> dict[tuple[str, int], int]:
@@ -174,9 +181,12 @@ def _described(bootstrap: str, topics: Iterable[str]) -> dict[str, Any]:
 
 
 @retry(retry=retry_if_exception_type(Unavailable), stop=stop_after_delay(TIMEOUT), wait=wait_fixed(0.2), reraise=True)
-def _offsets(bootstrap: str, topics: Iterable[str], spec: OffsetSpec) -> dict[tuple[str, int], int]:
+def _offsets(
+    bootstrap: str, topics: Iterable[str], spec: OffsetSpec, only: Container[tuple[str, int]] | None = None
+) -> dict[tuple[str, int], int]:
     # A partition made a moment ago may have no leader yet.
-    asked = dict.fromkeys(partitions(bootstrap, topics), spec)
+    known = partitions(bootstrap, topics)
+    asked = {each: spec for each in known if only is None or (each.topic, each.partition) in only}
     asking = admin(bootstrap)
     futures = asking.list_offsets(asked, request_timeout=TIMEOUT)
     return {

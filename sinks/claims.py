@@ -40,7 +40,7 @@ class Claims:
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         topics = {each.topic for each in partitions}
         ids = clients.topic_ids(self._bootstrap, topics)
-        starts = clients.start_offsets(self._bootstrap, topics)
+        starts = clients.start_offsets(self._bootstrap, topics, {(each.topic, each.partition) for each in partitions})
         for each in partitions:
             at = Partition(each.topic, each.partition)
             self._held[at] = self._reporting.claim(at, ids[at.topic], starts[at])

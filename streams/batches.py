@@ -154,10 +154,12 @@ class BatchConsumer(Consumer):
             starts = await asyncio.to_thread(self.app.starts, committed) if committed else {}
             self.begun = await self._thread.call_thread(_seek, consumer, assigned, starts)
             return True
-        except (IllegalStateError, KafkaError, TimeoutError, Unavailable) as error:
+        except Unavailable as error:
+            self.log.warning("No answer about where to read from: %s; see docs/runbook.md#offsets-unknown", error)
+        except (IllegalStateError, KafkaError, TimeoutError) as error:
             self.log.info("Assignment changed while seeking (%s); once more", error)
-            await self.sleep(0.1)
-            return False
+        await self.sleep(0.1)
+        return False
 
     def dead(self, patience: float) -> str | None:
         """What has ended, or stood still for `patience` seconds, while the service counts as running; else None."""

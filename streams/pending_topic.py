@@ -60,7 +60,7 @@ def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> Found:
 
     Raises Unavailable when Kafka does not deliver the partition to its end, OffsetGone when it lacks its beginning.
     """
-    beginning = start_offsets(bootstrap, [topic])[topic, partition]
+    beginning = start_offsets(bootstrap, [topic], {(topic, partition)})[topic, partition]
     check_whole(f"{topic}/{partition}", beginning)
     return remaining(_all(bootstrap, topic, partition), lines_topic)
 
@@ -122,7 +122,7 @@ def _origin(written: Record) -> _At | None:
 
 
 def _all(bootstrap: str, topic: str, partition: int) -> Iterator[Record]:
-    end = end_offsets(bootstrap, [topic])[topic, partition]
+    end = end_offsets(bootstrap, [topic], {(topic, partition)})[topic, partition]
     reader = consumer(bootstrap, "headrace-pending-reader", enable_partition_eof=True)
     try:
         assign(reader, [TopicPartition(topic, partition, OFFSET_BEGINNING)])

@@ -86,8 +86,9 @@ class Topics:
 
     def starts(self, lines: str, pending: str, committed: Mapping[int, Committed | None]) -> dict[int, int]:
         """The offset from which each partition of `lines` is read. Raises TopicReplaced, OffsetGone, Unavailable."""
-        beginnings = clients.start_offsets(self._bootstrap, [lines])
-        ends = clients.end_offsets(self._bootstrap, [lines])
+        assigned = {(lines, number) for number in committed}
+        beginnings = clients.start_offsets(self._bootstrap, [lines], assigned)
+        ends = clients.end_offsets(self._bootstrap, [lines], assigned)
         found: dict[int, int] = {}
         for number, each in committed.items():
             if each is not None:

@@ -311,7 +311,8 @@ class ArchiveWorker:
     def _places(self, wanted: list[_At]) -> list[TopicPartition]:
         """Takes partitions to be held from where the archive ends. Raises ArchiveUnavailable, OffsetGone."""
         topics = sorted({topic for topic, _ in wanted})
-        ids, starts = clients.topic_ids(self._bootstrap, topics), clients.start_offsets(self._bootstrap, topics)
+        ids = clients.topic_ids(self._bootstrap, topics)
+        starts = clients.start_offsets(self._bootstrap, topics, wanted)
         manifest = self._log.manifest()
         if not self._batch.files:  # open files respect what was known when the first one was opened
             self._erasures = len(manifest.erasures)
