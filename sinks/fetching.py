@@ -6,8 +6,9 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from kafka import clients
+from kafka.offsets import OffsetGone
 from schemas.errors import Unavailable
-from sinks.port import Fatal, OffsetGone
+from sinks.port import Fatal
 
 # How soon Kafka gives a dead worker's partitions away, as enrichment does. A worker that was only slow is fenced.
 SESSION_MS = 10_000
@@ -74,8 +75,7 @@ class Fetcher:
         where = f"{at[0]}/{at[1]}"
         if failure.code() == KafkaError._AUTO_OFFSET_RESET:
             raise OffsetGone(
-                f"{where}: the checkpoint points at records that the topic no longer holds ({failure.str()}). "
-                "See docs/runbook.md#offset-gone"
+                where, f"the checkpoint points at records that the topic no longer holds ({failure.str()})"
             )
         if failure.fatal() or failure.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise Fatal(f"{where}: reading from Kafka failed: {failure.str()}")

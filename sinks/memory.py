@@ -9,7 +9,7 @@ from schemas.change import Change, Key, Row, Value
 from schemas.position import FIRST_EPOCH, Position
 from schemas.tables import Mode, Table
 from sinks.cutoff import TENANT, Cutoff, split
-from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
+from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, fenced, topic_replaced
 from sinks.staging import event_id, rounds
 
 
@@ -41,7 +41,7 @@ class MemoryReporting:
         fresh = Checkpoint(topic_id=topic_id, next_offset=beginning, fence=0)
         known = self.checkpoints.get(partition, fresh)
         if known.topic_id != topic_id:
-            raise TopicReplaced(partition, known.topic_id, topic_id)
+            raise topic_replaced(partition, known.topic_id, topic_id)
         self.checkpoints[partition] = replace(known, fence=known.fence + 1)
         return self.checkpoints[partition]
 

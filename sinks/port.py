@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from kafka.offsets import TopicReplaced
 from schemas.change import Change, Key
 from schemas.errors import HeadraceError, Unavailable
 from schemas.position import Position
@@ -117,21 +118,12 @@ class Fatal(HeadraceError):
     """Login, permission or schema: only an operator can help."""
 
 
-class TopicReplaced(Fatal):
-    """The topic was deleted and made again: its offsets mean other records. See docs/runbook.md#topic-replaced."""
-
-    def __init__(self, partition: Partition, was: str, is_now: str) -> None:
-        super().__init__(
-            f"{partition.topic}/{partition.number}: the checkpoint belongs to topic id {was}, the topic now has "
-            f"{is_now}: its offsets mean other records. See docs/runbook.md#topic-replaced"
-        )
-
-
-class OffsetGone(Fatal):
-    """The checkpoint points at records that the topic no longer holds. See docs/runbook.md#offset-gone."""
-
-
 def fenced(partitions: Sequence[Partition]) -> Fenced:
     """The error for a batch of `partitions` that another worker has claimed."""
     names = ", ".join(f"{each.topic}/{each.number}" for each in partitions)
     return Fenced(f"another worker has claimed {names}; its batch was rolled back. See docs/runbook.md#fenced")
+
+
+def topic_replaced(partition: Partition, was: str, is_now: str) -> TopicReplaced:
+    """The error for a partition whose checkpoint belongs to topic id `was`."""
+    return TopicReplaced(f"{partition.topic}/{partition.number}", "the checkpoint", was, is_now)

@@ -9,7 +9,7 @@ from schemas.position import FIRST_EPOCH, Position
 from schemas.tables import Mode, Table
 from sinks import postgres_sql as sql
 from sinks.cutoff import Cutoff, cutoffs_of, split
-from sinks.port import Batch, Checkpoint, Landed, Partition, TopicReplaced, fenced
+from sinks.port import Batch, Checkpoint, Landed, Partition, fenced, topic_replaced
 from sinks.postgres_session import PostgresSession
 from sinks.staging import position_of, rounds, staged_row
 
@@ -29,7 +29,7 @@ class PostgresReporting:
             connection.execute(sql.make_checkpoint(self._generation), (*partition, topic_id, beginning))
             row = connection.execute(sql.raise_fence(self._generation), partition).fetchone()
             if row is None or row[0] != topic_id:
-                raise TopicReplaced(partition, row[0] if row else "none", topic_id)
+                raise topic_replaced(partition, row[0] if row else "none", topic_id)
         return _checkpoint(row)
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:

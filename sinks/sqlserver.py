@@ -8,7 +8,7 @@ from schemas.position import FIRST_EPOCH, Position
 from schemas.tables import Mode, Table
 from sinks import sqlserver_sql as sql
 from sinks.cutoff import Cutoff, cutoffs_of, split
-from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, TopicReplaced, fenced
+from sinks.port import Batch, Checkpoint, Landed, Partition, Poison, fenced, topic_replaced
 from sinks.sqlserver_errors import Duplicate
 from sinks.sqlserver_json import execute, require_fits, to_json
 from sinks.sqlserver_session import SqlServerSession
@@ -34,7 +34,7 @@ class SqlServerReporting:
             cursor.execute(sql.raise_fence(self._generation), partition)
             known = _checkpoint(cursor.execute(sql.read_checkpoint(self._generation), partition).fetchone())
             if known.topic_id != topic_id:
-                raise TopicReplaced(partition, known.topic_id, topic_id)
+                raise topic_replaced(partition, known.topic_id, topic_id)
         return known
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:

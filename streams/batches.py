@@ -28,8 +28,9 @@ from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
 from kafka.dead_letters import Record
+from kafka.offsets import OffsetGone
 from schemas.errors import HeadraceError, Unavailable
-from streams.resuming import Committed, OffsetGone
+from streams.resuming import Committed
 
 _FULL = 0.005  # seconds between looks at a full queue: less than a batch takes
 
@@ -112,7 +113,8 @@ class BatchConsumer(Consumer):
         except NoOffsetForPartitionError:  # noted before the partition was sought to its beginning
             return None
         except OffsetOutOfRangeError as error:
-            raise OffsetGone("the captured lines", str(error)) from None
+            detail = f"records that were to be read next are no longer there ({error})"
+            raise OffsetGone("the captured lines", detail) from None
         return records
 
     async def _deliver(self, assignment: int, tp: Any, found: Sequence[Any]) -> bool:

@@ -2,8 +2,8 @@
 
 from confluent_kafka import Consumer, KafkaError, Message
 
+from kafka.offsets import OffsetGone
 from schemas.errors import Unavailable
-from streams.resuming import OffsetGone
 
 _BATCH = 1_000
 
@@ -30,7 +30,8 @@ def read_some(reader: Consumer, timeout: float) -> tuple[list[Message], int]:
         elif error.code() == KafkaError._PARTITION_EOF:
             position = max(position, offset)
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise OffsetGone(f"{message.topic()}/{message.partition()}", error.str())
+            detail = f"records that were to be read next are no longer there ({error.str()})"
+            raise OffsetGone(f"{message.topic()}/{message.partition()}", detail)
         elif error.fatal() or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise Unavailable(f"reading {message.topic()} failed: {error.str()}")
     return good, position

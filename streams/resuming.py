@@ -11,27 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from kafka import clients
-from schemas.errors import HeadraceError, Unavailable
-
-
-class TopicReplaced(HeadraceError):
-    """The topic was deleted and made again. See docs/runbook.md#topic-replaced."""
-
-    def __init__(self, topic: str, was: str, is_now: str) -> None:
-        super().__init__(
-            f"{topic}: what enrichment has done belongs to topic id {was}, the topic now has {is_now}: its offsets "
-            "mean other records. See docs/runbook.md#topic-replaced"
-        )
-
-
-class OffsetGone(HeadraceError):
-    """Records that have not been read were deleted. See docs/runbook.md#offset-gone."""
-
-    def __init__(self, where: str, detail: str) -> None:
-        super().__init__(
-            f"{where}: the committed offset points at records that the topic no longer holds ({detail}). "
-            "See docs/runbook.md#offset-gone"
-        )
+from kafka.offsets import OffsetGone, TopicReplaced
+from schemas.errors import Unavailable
 
 
 class Committed(NamedTuple):
@@ -44,7 +25,7 @@ class Committed(NamedTuple):
 def check_id(topic: str, was: str | None, is_now: str) -> None:
     """Raise TopicReplaced when the id that is known of a topic is no longer its id; None or empty: not known."""
     if was and was != is_now:
-        raise TopicReplaced(topic, was, is_now)
+        raise TopicReplaced(topic, "what enrichment has done", was, is_now)
 
 
 def start(where: str, committed: Committed | None, beginning: int, end: int) -> int:
@@ -55,14 +36,15 @@ def start(where: str, committed: Committed | None, beginning: int, end: int) -> 
     if committed is None:
         return beginning
     if not beginning <= committed.offset <= end:
-        raise OffsetGone(where, f"offset {committed.offset}, the topic holds {beginning} to {end}")
+        detail = f"offset {committed.offset}, the topic holds {beginning} to {end}"
+        raise OffsetGone(where, f"the committed offset points at records that the topic no longer holds ({detail})")
     return committed.offset
 
 
 def check_whole(where: str, beginning: int) -> None:
     """Raise OffsetGone unless a topic that must be read whole still begins at offset 0; compaction leaves it there."""
     if beginning:
-        raise OffsetGone(where, f"it must be read whole, and begins at {beginning}")
+        raise OffsetGone(where, f"the topic must be read whole, but begins at offset {beginning}")
 
 
 class Topics:

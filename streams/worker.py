@@ -13,6 +13,7 @@ from typing import Any
 from kafka import clients
 from kafka.dead_letters import DeadLetters
 from kafka.decoding import Decoding
+from kafka.offsets import OffsetGone
 from kafka.registry import Registry
 from kafka.throttle import Throttle
 from schemas.errors import HeadraceError, Unavailable
@@ -22,7 +23,7 @@ from streams.catalog import Catalog
 from streams.catalog_reader import CatalogReader
 from streams.engine import Bounds, Engine
 from streams.outlet import PATIENCE, Outlet, serializer
-from streams.resuming import OffsetGone, Topics
+from streams.resuming import Topics
 from streams.wiring import Wiring
 
 _LOG = logging.getLogger("headrace.enrich")

@@ -27,6 +27,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from kafka import clients
 from kafka.dead_letters import DeadLetters, record
 from kafka.decoding import Decoding
+from kafka.offsets import OffsetGone
 from kafka.serving import Serving
 from schemas.change import Change
 from schemas.errors import BadRecord
@@ -39,7 +40,6 @@ from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Progress, partition
 from sinks.archive.store import ArchiveUnavailable
 from sinks.fetching import Fetcher
-from sinks.port import OffsetGone
 from sinks.worker import STALLED
 
 REST_S, REST_LONGEST_S = 1.0, 30.0
@@ -326,8 +326,9 @@ class ArchiveWorker:
                 offset = start
             if offset < start:
                 raise OffsetGone(
-                    f"{topic}/{number}: the archive ends at {offset}, the topic begins at {start}: events are missing. "
-                    "See docs/runbook.md#archive-gap"
+                    f"{topic}/{number}",
+                    f"the archive ends at {offset}, the topic begins at {start}: events are missing",
+                    entry="archive-gap",
                 )
             self._held[topic, number] = _Held(name=at, topic_id=id_, start=offset, end=offset)
         return [TopicPartition(topic, number, self._held[topic, number].end) for topic, number in wanted]

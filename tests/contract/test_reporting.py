@@ -11,12 +11,13 @@ import pytest
 from stores import SqlStore, Store
 from trade import MONTH, NOON, Tenant, Worker
 
+from kafka.offsets import TopicReplaced
 from schemas.change import Change, Op
 from schemas.position import Position
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS
 from sinks.bisect import bisect
 from sinks.persistent import PersistentReporting
-from sinks.port import Batch, Checkpoint, Fenced, Landed, Partition, Poison, TopicReplaced
+from sinks.port import Batch, Checkpoint, Fenced, Landed, Partition, Poison
 
 
 def statuses(store: Store, tenant: Tenant) -> dict[str, object]:

@@ -13,6 +13,7 @@ from psycopg import sql
 from rich.console import Console
 
 from kafka import clients
+from kafka.offsets import OffsetGone
 from operations import connections
 from operations.archive import gaps as commands
 from operations.migrate import make_partitions
@@ -24,7 +25,6 @@ from sinks.archive.erasing import Eraser
 from sinks.archive.files import check
 from sinks.archive.skipping import gaps
 from sinks.archive.subject import Subject
-from sinks.port import OffsetGone
 from tests.eventually import eventually
 
 DAY = BEGIN.date()

@@ -9,12 +9,12 @@ import pytest
 from archiving import Archiving, archiving
 
 from kafka import dead_letters
+from kafka.offsets import OffsetGone
 from operations.settings import Settings
 from schemas.tables import EVENTS
 from sinks.archive.files import check
 from sinks.archive.layout import bucket
 from sinks.archive.log import Superseded
-from sinks.port import OffsetGone
 from tests.eventually import eventually
 
 

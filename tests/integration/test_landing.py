@@ -13,6 +13,7 @@ from landing import EPOCH, GENERATION, Landing, landing_line
 
 from kafka import clients
 from kafka.dead_letters import DeadLetters
+from kafka.offsets import OffsetGone, TopicReplaced
 from kafka.registry import Registry
 from kafka.serving import Serving
 from operations import connections, migrate
@@ -21,7 +22,7 @@ from schemas import wire
 from schemas.errors import HeadraceError, Unavailable
 from sinks import metrics
 from sinks.cutoff import Cutoff
-from sinks.port import Fatal, Fenced, OffsetGone, TopicReplaced
+from sinks.port import Fatal, Fenced
 from sinks.postgres import PostgresReporting
 from sinks.postgres_retiring import PostgresRetiring
 from sinks.worker import SinkWorker

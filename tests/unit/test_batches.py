@@ -20,7 +20,7 @@ def test_offsets_that_kafka_does_not_tell_are_a_warning_of_their_own(caplog):
     async def at_once(_seconds):
         pass
 
-    consumer: Any = SimpleNamespace(assignment=lambda: [])
+    consumer: Any = SimpleNamespace(assignment=list)
     thread = SimpleNamespace(_ensure_consumer=lambda: consumer, call_thread=committed)
     reading: Any = SimpleNamespace(
         _thread=thread, app=SimpleNamespace(starts=starts), log=logging.getLogger("reading"), sleep=at_once

@@ -2,7 +2,8 @@
 
 import pytest
 
-from streams.resuming import Committed, OffsetGone, TopicReplaced, check_id, check_whole, start
+from kafka.offsets import OffsetGone, TopicReplaced
+from streams.resuming import Committed, check_id, check_whole, start
 
 
 def test_a_first_start_begins_at_the_beginning():
@@ -33,5 +34,7 @@ def test_an_id_that_was_never_written_is_no_other(unknown):
 
 def test_a_topic_that_must_be_read_whole_begins_at_zero():
     check_whole("catalog/0", 0)
-    with pytest.raises(OffsetGone):
+    with pytest.raises(
+        OffsetGone, match=r"catalog/0: the topic must be read whole, but begins at offset 1\..*#offset-gone"
+    ):
         check_whole("catalog/0", 1)
