@@ -138,7 +138,7 @@ class Connect:
     def _ask(
         self, method: str, path: str, config: Config | None = None, *, name: str | None = None, missing_ok: bool = False
     ) -> httpx.Response:
-        """The answer. A rebalance (409) is waited out: https://docs.confluent.io/platform/current/connect/references/restapi.html"""
+        """The answer. A rebalance is waited out."""
         body = None if config is None else config | ({"name": name} if name else {})
         end = time.monotonic() + REBALANCE_S
         while True:
@@ -149,14 +149,23 @@ class Connect:
                     f"Kafka Connect at {self.url} does not answer ({type(error).__name__}: {error}); is it running? "
                     "see docs/runbook.md#connect-down"
                 ) from None
-            if answer.status_code != _CONFLICT or time.monotonic() > end:
+            if not _is_rebalance(answer) or time.monotonic() > end:
                 break
             time.sleep(_POLL_S)
         if answer.is_success or (missing_ok and answer.status_code == _NOT_FOUND):
             return answer
-        # A rebalance ends by itself: 409 where something is to be changed, 500 where a configuration is asked for.
         refused = Unavailable if answer.status_code == _CONFLICT or answer.is_server_error else HeadraceError
         raise refused(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
+
+
+def _is_rebalance(answer: httpx.Response) -> bool:
+    """Whether Connect refuses because of a rebalance, which ends by itself.
+
+    It says 409 where something is to be changed
+    (https://docs.confluent.io/platform/current/connect/references/restapi.html), and a plain 500 where a configuration
+    is asked for: only the message tells that from a fault.
+    """
+    return answer.status_code == _CONFLICT or (answer.is_server_error and "rebalance" in _said(answer))
 
 
 def _said(answer: httpx.Response) -> str:

@@ -1,8 +1,9 @@
 """Connect's answers to one clear line, without Connect."""
 
+import httpx
 import pytest
 
-from connectors.connect import Connect, Status, _clean, _reason
+from connectors.connect import Connect, Status, _clean, _is_rebalance, _reason
 from schemas.errors import Unavailable
 
 TRACE = """org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler
@@ -61,6 +62,19 @@ def test_a_failed_task_makes_its_connector_failed(state, tasks, overall):
 def test_connect_down_is_one_line_that_names_its_address():
     with pytest.raises(Unavailable, match=r"^Kafka Connect at http://127\.0\.0\.1:9 does not answer .*#connect-down$"):
         Connect("http://127.0.0.1:9/").seen("any")
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "rebalance"),
+    [
+        (409, "Cannot complete request momentarily due to stale configuration", True),
+        (500, "Request cannot be completed because a rebalance is expected", True),
+        (500, "java.lang.NullPointerException", False),
+        (200, "a rebalance of the books", False),
+    ],
+)
+def test_a_rebalance_is_waited_out_whether_connect_calls_it_a_conflict_or_a_fault(status, message, rebalance):
+    assert _is_rebalance(httpx.Response(status, json={"message": message})) is rebalance
 
 
 def test_a_long_reason_keeps_its_beginning_and_its_end():
