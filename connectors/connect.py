@@ -15,6 +15,7 @@ TIMEOUT = 30.0  # seconds for one answer: a validation opens connections to the 
 REBALANCE_S = 60.0
 _POLL_S = 0.2
 _CONFLICT, _NOT_FOUND = 409, 404
+_NO_RIGHT = 401, 403
 _SAID = 200  # characters kept of each end of a reason
 _USERINFO = re.compile(r"://[^/@\s]+@")
 
@@ -47,7 +48,8 @@ class Status:
 
 
 class Connect:
-    """One Connect cluster. Every call raises Unavailable when it does not answer, HeadraceError when it refuses."""
+    """One Connect cluster. Every call raises Unavailable when it does not answer, or not to us (401, 403), HeadraceError
+    when it refuses."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -57,7 +59,7 @@ class Connect:
         answer = self._ask("PUT", f"/connector-plugins/{config['connector.class']}/config/validate", config, name=name)
         problems = [
             f"connector {name}: {entry['value']['name']}: {_clean(error)}"
-            for entry in answer.json()["configs"]
+            for entry in self._fields(answer, "configs")["configs"]
             if entry["value"]
             for error in entry["value"]["errors"]
         ]
@@ -69,7 +71,7 @@ class Connect:
         answer = self._ask("GET", f"/connectors/{name}/config", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return None
-        found: Config = answer.json()
+        found: Config = self._fields(answer)
         return found
 
     def seen(self, name: str) -> SeenConnector | None:
@@ -87,7 +89,7 @@ class Connect:
         answer = self._ask("GET", f"/connectors/{name}/status", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return Status(state=UNASSIGNED, tasks=())
-        said = answer.json()
+        said = self._fields(answer, "connector", "tasks")
         traces = [each["trace"] for each in (said["connector"], *said["tasks"]) if each.get("trace")]
         return Status(
             state=said["connector"]["state"],
@@ -100,7 +102,7 @@ class Connect:
         answer = self._ask("GET", f"/connectors/{name}/offsets", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return []
-        found: list[dict[str, Any]] = answer.json()["offsets"]
+        found: list[dict[str, Any]] = self._fields(answer, "offsets")["offsets"]
         return [each for each in found if each["offset"]]
 
     def snapshotting(self, name: str) -> bool:
@@ -144,7 +146,7 @@ class Connect:
         while True:
             try:
                 answer = httpx.request(method, self.url + path, json=body, timeout=TIMEOUT)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 raise Unavailable(
                     f"Kafka Connect at {self.url} does not answer ({type(error).__name__}: {error}); is it running? "
                     "see docs/runbook.md#connect-down"
@@ -154,8 +156,26 @@ class Connect:
             time.sleep(_POLL_S)
         if answer.is_success or (missing_ok and answer.status_code == _NOT_FOUND):
             return answer
-        refused = Unavailable if answer.status_code == _CONFLICT or answer.is_server_error else HeadraceError
+        # A password or a right (401, 403) is mended on the other side, too.
+        passing = answer.is_server_error or answer.status_code in (_CONFLICT, *_NO_RIGHT)
+        refused = Unavailable if passing else HeadraceError
         raise refused(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
+
+    @staticmethod
+    def _fields(answer: httpx.Response, *names: str) -> dict[str, Any]:
+        """The answer's JSON object. Raises Unavailable where it is none, or lacks one of these fields: a proxy may have
+        answered."""
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or not found.keys() >= set(names):
+            raise Unavailable(
+                f"{answer.request.method} {answer.request.url} was not answered by Kafka Connect "
+                f"(status {answer.status_code}, {answer.headers.get('content-type', 'no content type')}); "
+                "see docs/runbook.md#connect-down"
+            )
+        return found
 
 
 def _is_rebalance(answer: httpx.Response) -> bool:

@@ -13,7 +13,7 @@ import structlog
 from connectors.connect import Connect, Status
 from connectors.plan import FAILED, RUNNING
 from operations.watch import metrics
-from schemas.errors import Unavailable
+from schemas.errors import HeadraceError
 
 FIRST_S, LONGEST_S = 5.0, 300.0  # between seeing a failure and the restart: doubled each time
 MOST = 10  # restarts, which together take some 25 minutes
@@ -66,14 +66,19 @@ class Connectors:
         self._connect = connect
         self._seen: dict[str, Status] = {}
         self._restarts = dict.fromkeys(names, Restarts())
+        self._trouble = ""
 
     def look(self) -> None:
         """Ask for the states and export them. While Connect does not answer, no connector counts as running."""
         before = self._seen
         try:
             self._seen = {name: self._connect.status(name) for name in self._restarts}
-        except Unavailable:
+            self._trouble = ""
+        except HeadraceError as error:
             self._seen = {}
+            if str(error) != self._trouble:
+                _LOG.warning("the connectors' states are not known", error=str(error))
+            self._trouble = str(error)
         for name in self._restarts:
             status = self._seen.get(name)
             metrics.connector(name, status)
@@ -86,10 +91,18 @@ class Connectors:
                 )
 
     def restart_failed(self, now: float) -> None:
-        """Restart those connectors of the last look whose time has come. Raises Unavailable."""
+        """Restart those connectors of the last look whose time has come. One that Connect did not take is not counted,
+        and is tried again after the same time."""
         for name, status in self._seen.items():
-            self._restarts[name], due = follow(self._restarts[name], status, now)
+            before = self._restarts[name]
+            after, due = follow(before, status, now)
             if due:
-                _LOG.warning("restarting", connector=name, restart=self._restarts[name].done, of=MOST)
-                metrics.RESTARTS.labels(name).inc()
-                self._connect.restart(name)
+                _LOG.warning("restarting", connector=name, restart=after.done, of=MOST)
+                try:
+                    self._connect.restart(name)
+                except HeadraceError as error:
+                    _LOG.warning("restart failed", connector=name, error=str(error))
+                    after = replace(before, due=None, since=None)
+                else:
+                    metrics.RESTARTS.labels(name).inc()
+            self._restarts[name] = after

@@ -1,11 +1,17 @@
-"""When a failed connector is restarted: each time later, not for ever, and not where that can't help. No Connect."""
+"""When a failed connector is restarted: each time later, not for ever, and not where that can't help. No Connect:
+at most a server that answers as a proxy before it may."""
 
 import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from prometheus_client import REGISTRY
 
-from connectors.connect import Status
-from operations.watch.connectors import FIRST_S, LONGEST_S, MOST, STEADY_S, Restarts, follow, is_hopeless
+from connectors.connect import Connect, Status
+from operations.watch.connectors import FIRST_S, LONGEST_S, MOST, STEADY_S, Connectors, Restarts, follow, is_hopeless
 
 FAILED = Status(state="RUNNING", tasks=("FAILED",), failure="PSQLException: FATAL: password authentication failed")
 RUNNING = Status(state="RUNNING", tasks=("RUNNING",))
@@ -66,3 +72,53 @@ def test_what_a_restart_cannot_mend_is_not_restarted(failure):
 
 def test_a_failure_without_a_reason_is_worth_a_restart():
     assert not is_hopeless(None)
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """The URL of a server that gives this answer to every GET, and 403 to every POST."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def metric(name: str, connector: str) -> float | None:
+    return REGISTRY.get_sample_value(name, {"connector": connector})
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, b""), (403, b"no"), (200, b"<html>log in</html>"), (200, b"[]"), (200, b'{"login": 1}')]
+)
+def test_an_answer_that_is_none_of_connects_makes_the_states_unknown_and_ends_nothing(status, body):
+    with answering(status, body) as url:
+        Connectors(Connect(url), ["asked"]).look()
+    assert metric("headrace_connector_running", "asked") == 0
+
+
+def test_a_restart_that_connect_refused_is_not_counted_and_ends_nothing():
+    with answering(200, b'{"connector": {"state": "RUNNING"}, "tasks": [{"state": "FAILED"}]}') as url:
+        connectors = Connectors(Connect(url), ["refused"])
+        connectors.look()
+        for now in range(0, 40, 10):
+            connectors.restart_failed(float(now))
+    assert not metric("headrace_connector_restarts_total", "refused")
+    assert connectors._restarts["refused"].done == 0
