@@ -48,8 +48,8 @@ class Status:
 
 
 class Connect:
-    """One Connect cluster. Every call raises Unavailable when it does not answer, or not to us (401, 403), HeadraceError
-    when it refuses."""
+    """One Connect cluster. Every call raises Unavailable when it does not answer, or not to us (401, 403);
+    HeadraceError when it refuses."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")

@@ -15,6 +15,7 @@ from schemas.topics import DEAD_LETTERS
 
 COUNTER = Counter("headrace_dead_letters", "Records sent to the dead letters, confirmed.", ["topic", "error"])
 _OWN = ("error", "message", "origin-topic", "origin-partition", "origin-offset", "origin-timestamp", "worker")
+_TOO_LARGE = 2**63  # for an offset, and for those who keep it
 _REMEMBERED = 10_000  # origins known to be confirmed, so that a batch that is tried again repeats none
 
 
@@ -191,13 +192,17 @@ def _own(headers: Iterable[tuple[str, Any]]) -> dict[str, str]:
 
 
 def _origin(own: Mapping[str, str], message: Message) -> tuple[str, int, int, int]:
-    """Topic, partition, offset and timestamp of the refused record; the letter's own where a header is missing."""
-    return (
-        own.get("headrace-origin-topic", str(message.topic())),
-        int(own.get("headrace-origin-partition", message.partition() or 0)),
-        int(own.get("headrace-origin-offset", message.offset() or 0)),
-        int(own.get("headrace-origin-timestamp", message.timestamp()[1])),
-    )
+    """Topic, partition, offset and timestamp of the refused record; the letter's own where a header is missing, and all
+    of them where one is no number: such a letter stays open until it is discarded."""
+    letter = int(message.partition() or 0), int(message.offset() or 0), message.timestamp()[1]
+    names = ("partition", "offset", "timestamp")
+    try:
+        at = [int(own.get(f"headrace-origin-{name}", its)) for name, its in zip(names, letter, strict=True)]
+    except ValueError:
+        at = [_TOO_LARGE]
+    if any(abs(number) >= _TOO_LARGE for number in at):
+        return str(message.topic()), *letter
+    return own.get("headrace-origin-topic", str(message.topic())), at[0], at[1], at[2]
 
 
 def _headers(message: Message) -> list[tuple[str, Any]]:

@@ -13,7 +13,8 @@ from prometheus_client import Gauge
 from operations import connections
 from operations.barrier import Hops, log_of
 from operations.comparing import Result
-from operations.freshness import Stamp, stamp
+from operations.freshness import Stamp, stamp, stamped
+from operations.rows import Report
 from operations.settings import Settings
 from operations.verify import Selection, look
 from schemas.errors import HeadraceError, Unavailable
@@ -47,6 +48,7 @@ def follow(  # noqa: PLR0913
     while not stopping.is_set():
         try:
             with connections.open_hops(settings, generation) as hops:
+                resume(selection, hops.report)
                 while not stopping.is_set():
                     began = time.monotonic()
                     result = look(hops, Selection(tables=[next(names)]), deadline_s=deadline_s)
@@ -63,6 +65,13 @@ def follow(  # noqa: PLR0913
 def rest(spent_s: float, max_load: float) -> float:
     """How many seconds to leave the databases alone after `spent_s` of looking."""
     return max(PAUSE_S, spent_s * (1 / max_load - 1))
+
+
+def resume(selection: Selection, report: Report) -> None:
+    """Export what is noted already: a table that is not equal any more grows old also after a restart."""
+    for table, through in stamped(report, report.generation, Stamp.VERIFIED).items():
+        if table in selection.tables:
+            VERIFIED_THROUGH.labels(table).set(through.timestamp())
 
 
 def note(result: Result, hops: Hops) -> None:

@@ -16,11 +16,9 @@ class Stamp(StrEnum):
 _NOTICED = {Stamp.COMPLETE: "passed_at", Stamp.VERIFIED: "verified_at"}
 
 
-def complete_through(report: Report, generation: int) -> dict[str, datetime]:
-    """Up to when each table was stamped as complete; without those that never were."""
-    found = report.query(
-        f"SELECT table_name, {Stamp.COMPLETE} FROM reporting_g{generation}.freshness WHERE {Stamp.COMPLETE} IS NOT NULL"
-    )
+def stamped(report: Report, generation: int, what: Stamp) -> dict[str, datetime]:
+    """Up to when each table was stamped; without those that never were."""
+    found = report.query(f"SELECT table_name, {what} FROM reporting_g{generation}.freshness WHERE {what} IS NOT NULL")
     return {table: through.replace(tzinfo=UTC) for table, through in found}
 
 

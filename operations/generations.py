@@ -55,6 +55,11 @@ def read(query: Query) -> list[Generation]:
     return [Generation(number=number, state=State(state), epoch=epoch) for number, state, epoch in query(READ)]
 
 
+def is_replaced(query: Query, number: int) -> bool:
+    """Whether readers see a later generation than this one."""
+    return any(each.number > number and each.state is State.LIVE for each in read(query))
+
+
 def refuse_dropped(query: Query, number: int) -> None:
     """Raises HeadraceError when the generation was dropped: its tables and topics do not come back."""
     if any(each.number == number and each.state is State.DROPPED for each in read(query)):

@@ -68,9 +68,10 @@ class Journal:
         self._producer = clients.producer(bootstrap, linger_ms=0)
 
     def read(self) -> Iterator[Decision]:
-        """Every decision, oldest first. Raises HeadraceError where the topic does not exist, Unavailable."""
+        """Every readable decision, oldest first. Raises HeadraceError where the topic does not exist, Unavailable."""
         for message in spans.everything(self._bootstrap, self._topic):
-            yield parsed(message.value() or b"")
+            if (decision := parsed(message.value() or b"")) is not None:
+                yield decision
 
     def write(self, decision: Decision) -> None:
         """Returns when the decision is stored by all replicas. Raises Unavailable when it is not."""
@@ -78,8 +79,14 @@ class Journal:
         clients.deliver(self._producer, self._topic, orjson.dumps(decision), key)
 
 
-def parsed(value: bytes | str) -> Decision:
-    """A decision as `Journal.write` has stored it."""
-    fields = orjson.loads(value)
-    verdict, at = Verdict(fields.pop("verdict")), datetime.fromisoformat(fields.pop("at"))
-    return Decision(verdict=verdict, at=at.astimezone(UTC), **fields)
+def parsed(value: bytes | str) -> Decision | None:
+    """A decision as `Journal.write` has stored it; None where it is none, which leaves its letter open."""
+    try:
+        fields = orjson.loads(value)
+        verdict, at = Verdict(fields.pop("verdict")), datetime.fromisoformat(fields.pop("at"))
+        found = Decision(verdict=verdict, at=at.astimezone(UTC), **fields)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    numbers = found.partition, found.offset, found.timestamp, found.through
+    whole = all(isinstance(each, int) and abs(each) < 2**63 for each in numbers)
+    return found if whole and isinstance(found.topic, str) else None

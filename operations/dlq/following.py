@@ -1,14 +1,17 @@
 """Follows the dead letters' topic and the journal of decisions from where it last read, record by record."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import structlog
 from confluent_kafka import Message
 
 from kafka import clients, spans
-from kafka.dead_letters import refusal
-from operations.dlq.decisions import parsed
+from kafka.dead_letters import Refusal, refusal
+from operations.dlq.decisions import Decision, parsed
 from operations.dlq.open_letters import OpenLetters
 from schemas.topics import DEAD_LETTERS, DECISIONS
+
+_LOG = structlog.get_logger("headrace")
 
 
 class Follower:
@@ -32,15 +35,28 @@ class Follower:
             self.letters.close()
             self.letters, self._ids, self._read = OpenLetters(), ids, {}
         starts, ends = clients.start_offsets(self._bootstrap, topics), clients.end_offsets(self._bootstrap, topics)
-        self.letters.refused(refusal(message) for message in self._added(self._dead, starts, ends))
-        added = self._added(self._decisions, starts, ends)
-        self.letters.decided((message.offset() or 0, parsed(message.value() or b"")) for message in added)
+        self.letters.refused(map(self._refusal, self._added(self._dead, starts, ends)))
+        self.letters.decided(self._readable(self._added(self._decisions, starts, ends)))
         self.letters.forget(min(start for (topic, _), start in starts.items() if topic == self._dead))
         self._read = ends
 
     def close(self) -> None:
         """Forgets all letters."""
         self.letters.close()
+
+    def _refusal(self, message: Message) -> Refusal:
+        found = refusal(message)
+        if found.topic == self._dead:
+            _LOG.warning("a dead letter does not say where its record was; it counts as open", offset=found.letter)
+        return found
+
+    def _readable(self, messages: Iterable[Message]) -> Iterator[tuple[int, Decision]]:
+        for message in messages:
+            decision, at = parsed(message.value() or b""), int(message.offset() or 0)
+            if decision is None:
+                _LOG.warning("a decision can't be read; its dead letter stays open", topic=self._decisions, offset=at)
+            else:
+                yield at, decision
 
     def _added(
         self, topic: str, starts: dict[tuple[str, int], int], ends: dict[tuple[str, int], int]

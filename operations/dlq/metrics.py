@@ -27,13 +27,21 @@ class OpenDeadLetters:
     """Keeps `headrace_dead_letters_open` right; reads only what was added to the topics. For one thread."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._follower = Follower(bootstrap)
+        self._bootstrap = bootstrap
+        self._follower: Follower | None = None
         self._told: set[tuple[str, str]] = set()
 
     def refresh(self) -> None:
-        """Looks again. Raises as `open_by_error` does."""
-        self._follower.follow()
-        found = self._follower.letters.count()
+        """Looks again; from the beginning after anything but a HeadraceError. Raises as `open_by_error` does."""
+        try:
+            self._follower = self._follower or Follower(self._bootstrap)
+            self._follower.follow()
+            found = self._follower.letters.count()
+        except HeadraceError:
+            raise
+        except Exception:
+            self.close()  # of a full disk, SQLite may have kept a half
+            raise
         for labels in self._told - found.keys():
             OPEN.remove(*labels)
         for labels, count in found.items():
@@ -42,7 +50,9 @@ class OpenDeadLetters:
 
     def close(self) -> None:
         """Forgets all letters."""
-        self._follower.close()
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.close()
 
 
 @contextmanager
@@ -58,6 +68,8 @@ def telling(bootstrap: str) -> Iterator[None]:
                     known.refresh()
                 except HeadraceError as error:  # the gauge stays as it was
                     _LOG.warning("open dead letters can't be counted", error=str(error))
+                except Exception:  # a full temporary folder, for one: the thread goes on
+                    _LOG.exception("open dead letters can't be counted")
                 ended.wait(EVERY_S)
 
     thread = threading.Thread(target=follow, name="dead-letters", daemon=True)

@@ -23,8 +23,8 @@ from operations import barrier, connections
 from operations.barrier import Barrier, Hops, Stand, Stands
 from operations.epoch.guard import guard
 from operations.epoch.history import SourceRestarted
-from operations.freshness import Stamp, complete_through, stamp
-from operations.generations import Generation, refuse_dropped
+from operations.freshness import Stamp, stamp, stamped
+from operations.generations import Generation, is_replaced, refuse_dropped
 from operations.watch import metrics
 from operations.watch.connectors import Connectors
 from schemas.errors import Unavailable
@@ -127,11 +127,13 @@ class Watch:
             self._advance(hops, _stands(hops, stand))
         else:
             self._barriers.clear()
+            if is_replaced(hops.report.query, self._generation.number):
+                metrics.FRESHNESS.clear()  # it is not stamped any more, and nobody reads it
 
     def _open(self) -> Hops:
         """Open the connections, and export what is stamped already: its lag grows also while nothing can be asked."""
         self._hops = self._connect()
-        for table, through in complete_through(self._hops.report, self._generation.number).items():
+        for table, through in stamped(self._hops.report, self._generation.number, Stamp.COMPLETE).items():
             metrics.complete(table, through.timestamp())
         return self._hops
 
