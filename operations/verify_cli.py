@@ -97,7 +97,7 @@ def verify(  # noqa: PLR0913, PLR0917  # its options
     verification.show(result, out, json=json)
     if repair:
         for name in verification.beyond_repair(result):
-            err.print(f"{name}: not all documents can be captured again; see docs/runbook.md#not-repaired")
+            _cannot_repair(name)
         for name, count in verification.only_copies(result).items():
             err.print(
                 f"{name}: {count:,} that only reporting has stay as they are; to remove one for good: "
@@ -108,16 +108,24 @@ def verify(  # noqa: PLR0913, PLR0917  # its options
         raise typer.Exit(WRONG if result.different else UNDECIDED)
 
 
+def _cannot_repair(table: str) -> None:
+    err.print(f"{table}: not all documents can be captured again; see docs/runbook.md#not-repaired")
+
+
 def _topics(  # noqa: PLR0913
     settings: "Settings", tables: list[str], *, generation: int | None, deadline_s: float, repair: bool, json: bool
 ) -> None:
     from operations import verify_topics
+    from schemas.tables import TABLES, reported
 
-    with _progress(len(tables)) as on_table:
+    with _progress(len(tables or reported(TABLES))) as on_table:
         found = verify_topics.verify_topics(
             settings, deadline_s=deadline_s, generation=generation, tables=tables, repair=repair, on_table=on_table
         )
     verify_topics.show(found, out, json=json)
+    if repair:
+        for name in sorted({each.table.name for each in found if not verify_topics.mendable(each)}):
+            _cannot_repair(name)
     if found:
         raise typer.Exit(WRONG)
 

@@ -20,7 +20,7 @@ from operations import connections
 from operations.barrier import Hops, cross
 from operations.compare import Difference
 from operations.delete_records import held, write_deletes
-from operations.documents import write_documents
+from operations.documents import writable, write_documents
 from operations.overtaken import Overtaken, audit
 from operations.repair import conditions, epoch_of
 from operations.rows import PostgresSource
@@ -48,11 +48,16 @@ def verify_topics(  # noqa: PLR0913
         end = time.monotonic() + deadline_s
         if repair and found:
             capture_again(settings, hops, registry, found)
-        while repair and found and time.monotonic() < end:
+        while repair and any(map(mendable, found)) and time.monotonic() < end:
             cross(hops, deadline_s=deadline_s)
             left = {each.table.name for each in found}
             found = audit(hops.bootstrap, hops.report, decoding, [each for each in chosen if each.name in left])
         return found
+
+
+def mendable(found: Overtaken) -> bool:
+    """Whether a repair can have the key's newest state written (operations/documents.py has what it can't write)."""
+    return found.table.source is not Source.MONGODB or writable(found.table, found.key)
 
 
 def capture_again(settings: Settings, hops: Hops, registry: Registry, found: Iterable[Overtaken]) -> None:

@@ -1,9 +1,14 @@
 """Which record is its key's last and yet older than what has landed."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from operations.overtaken import is_overtaken
+from operations.compare import Place
+from operations.overtaken import Overtaken, is_overtaken
+from operations.verify_topics import mendable
 from schemas.position import Position
+from schemas.tables import ORDERS, PRODUCTS, Table
 
 LANDED = Position(2, 10, log=(110, 120))
 
@@ -38,3 +43,13 @@ def test_any_other_last_record_is_not(last: Position, why: str) -> None:
 
 def test_an_enriched_row_is_not_overtaken_by_the_record_that_it_was_made_of() -> None:
     assert not is_overtaken(Position(2, 12, log=(110, 120)), LANDED._replace(version=7))
+
+
+@pytest.mark.parametrize(
+    ("table", "sku", "mended"), [(PRODUCTS, "lamp", True), (PRODUCTS, "lâmpada", False), (ORDERS, "lâmpada", True)]
+)
+def test_a_repair_waits_for_no_key_that_it_cannot_write(table: Table, sku: str, mended: bool) -> None:
+    last = Position(2, 12, log=(100, 105))
+    place = Place(position=LANDED, source_time=datetime(2026, 11, 1, tzinfo=UTC), deleted=False)
+    found = Overtaken(table=table, key=("tenant", sku), record=("t", 0), last=last, landed=place)
+    assert mendable(found) is mended
