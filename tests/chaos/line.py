@@ -85,14 +85,15 @@ class Line:
         return clients.end_offsets(self.bootstrap, [topic])
 
     def sent_again(self, topic: str) -> bytes:
-        """Sends an older record of some key once more, as a paused task does that goes on; the key."""
+        """Sends the first record of the key with the most records once more, as a paused task does that goes on; the
+        key. Of the last two, one may be a repeat of the other."""
         found: dict[bytes | None, list[Any]] = {}
         for message in spans.everything(self.bootstrap, topic):
             if message.value() is not None:
                 found.setdefault(message.key(), []).append(message)
         key, messages = max(found.items(), key=lambda each: len(each[1]))
         assert key is not None and len(messages) > 1, topic
-        producer, older = clients.producer(self.bootstrap), messages[-2]
+        producer, older = clients.producer(self.bootstrap), messages[0]
         producer.produce(topic, key=key, value=older.value(), headers=older.headers(), partition=older.partition())
         assert producer.flush(30) == 0
         return key
