@@ -5,9 +5,12 @@ A pid alone says little, as pids are reused; the file also holds the process's s
 
 import json
 import pwd
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,9 +52,9 @@ class Running:
 
 
 def start(server: Server, *, log: Path, pid_file: Path) -> Running:
-    """Start a server and write its pid file."""
+    """Start a server and write its pid file. An interrupt waits until both are done, so no process is unknown."""
     user = server.user
-    with log.open("ab") as output:
+    with interrupts_deferred(), log.open("ab") as output:
         child = subprocess.Popen(
             server.command,
             env=dict(server.env),
@@ -64,14 +67,36 @@ def start(server: Server, *, log: Path, pid_file: Path) -> Running:
             group=pwd.getpwnam(user).pw_gid if user else None,
             extra_groups=[] if user else None,
         )
-    _children[child.pid] = child
-    try:
-        started = psutil.Process(child.pid).create_time()
-    except psutil.NoSuchProcess:
-        started = 0.0
-    running = Running(pid=child.pid, started=started, fingerprint=server.fingerprint(), stop_signal=server.stop_signal)
-    write_private(pid_file, json.dumps(asdict(running)))
+        _children[child.pid] = child
+        try:
+            started = psutil.Process(child.pid).create_time()
+        except psutil.NoSuchProcess:
+            started = 0.0
+        running = Running(
+            pid=child.pid, started=started, fingerprint=server.fingerprint(), stop_signal=server.stop_signal
+        )
+        write_private(pid_file, json.dumps(asdict(running)))
     return running
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Deliver SIGINT and SIGTERM at the end of the block instead of within it. Other threads are never interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for arrived in received:
+            signal.raise_signal(arrived)
 
 
 def find(pid_file: Path) -> Running | None:

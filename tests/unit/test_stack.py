@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import psutil
@@ -206,6 +206,21 @@ def test_a_started_server_is_found_again_and_stopped(folder: Folder, sleeper: Se
     assert running.fingerprint == sleeper.fingerprint()
     assert processes.stop(running, grace=10)
     assert processes.find(folder.pid_of(sleeper.name)) is None
+
+
+class InterruptedServer(Server):
+    """Receives SIGTERM when its process runs and its pid file is not yet written."""
+
+    def fingerprint(self) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return super().fingerprint()
+
+
+def test_an_interrupt_during_a_start_leaves_no_process_without_a_pid_file(folder: Folder, sleeper: Server) -> None:
+    server = InterruptedServer(**{each.name: getattr(sleeper, each.name) for each in fields(sleeper)})
+    with pytest.raises(KeyboardInterrupt), supervisor.terminable():
+        begin(folder, server)
+    assert processes.find(folder.pid_of(server.name)) is not None
 
 
 def test_a_server_that_ignores_the_signal_is_killed(folder: Folder, sleeper: Server) -> None:
