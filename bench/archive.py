@@ -25,13 +25,12 @@ from confluent_kafka.admin import NewTopic
 
 from bench.landing import running_stack
 from bench.memory import peak_mb
-from bench.outbox import Outbox, events
-from kafka import clients
-from kafka.dead_letters import DeadLetters
-from kafka.decoding import Decoding
-from kafka.registry import Registry
+from messaging import clients
+from messaging.dead_letters import DeadLetters
+from messaging.decoding import Decoding
+from messaging.registry import Registry
 from operations.settings import load
-from schemas import outbox
+from schemas.decoders import outbox
 from schemas.tables import EVENTS, Table
 from schemas.wire import EPOCH_HEADER
 from sinks.archive.batch import Batch, spooling
@@ -40,6 +39,7 @@ from sinks.archive.log import Log
 from sinks.archive.manifest import Kind
 from sinks.archive.store import open_store
 from sinks.archive.worker import ArchiveWorker, Rolling
+from tests.support.outbox import Outbox, events
 
 TOPIC = "shop.events.order"
 BEGIN = datetime(2026, 8, 3, tzinfo=UTC)

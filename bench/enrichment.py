@@ -24,19 +24,19 @@ from typing import Any, cast
 import psutil
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from bench.enrich_worker import command
-from bench.enrichment_world import Product, World
-from kafka import clients
-from kafka.decoding import Decoding
-from kafka.registry import Registry
+from messaging import clients
+from messaging.decoding import Decoding
+from messaging.registry import Registry
 from operations.settings import load
+from schemas.decoders.values import microseconds
 from schemas.tables import ORDER_LINES
-from schemas.values import microseconds
 from streams.asof import Entry, as_of
 from streams.catalog import Catalog
+from streams.delivery import Outlet, serializer
 from streams.enrich import decided, enricher
-from streams.outlet import Outlet, serializer
 from streams.wiring import Wiring
+from tests.support.enrich_worker import command
+from tests.support.enrichment_world import Product, World
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 SEED = 17

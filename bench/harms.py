@@ -13,8 +13,9 @@ import time
 
 import psycopg
 
-from operations import connections, settings, verify
-from operations.comparing import Result
+from operations import connections, settings
+from operations.verify import run as verify
+from operations.verify.settle import Result
 
 DEADLINE_S = 300.0
 HARMS = {

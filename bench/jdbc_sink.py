@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from kafka import clients
+from messaging import clients
 from operations.settings import Settings
 from schemas.tables import Table
 from stack import java

@@ -27,20 +27,20 @@ from typing import Any
 import psycopg
 from confluent_kafka.admin import NewTopic
 
-from bench.envelopes import Envelopes
 from bench.memory import peak_mb
-from bench.orders import Row, history
-from kafka import clients
-from kafka.dead_letters import DeadLetters
-from kafka.decoding import Decoding
-from kafka.registry import Registry
+from messaging import clients
+from messaging.dead_letters import DeadLetters
+from messaging.decoding import Decoding
+from messaging.registry import Registry
 from operations import connections
 from operations.settings import Settings, load
 from schemas.tables import ORDERS, Table
 from schemas.wire import EPOCH_HEADER
-from sinks.postgres import PostgresReporting
-from sinks.worker import Pace, SinkWorker
+from sinks.reporting.postgres.driver import PostgresReporting
+from sinks.reporting.worker import Pace, SinkWorker
 from stack import supervisor
+from tests.support.envelopes import Envelopes
+from tests.support.orders import Row, history
 
 GENERATION = 90
 PARTITIONS = 4

@@ -31,12 +31,12 @@ import psycopg
 from rich.console import Console
 
 from bench import jdbc_sink
-from kafka import clients
+from messaging import clients
 from operations import capture, connections, local, migrate
-from operations.replay import dropping
+from operations.replay import drop
 from operations.replay.progress import sample
 from operations.settings import Settings
-from operations.verify import verify
+from operations.verify.run import verify
 from schemas.tables import ORDER_LINES, ORDERS, PAYMENTS, Table
 from shop.catalog import write_listings
 from shop.model import ListProduct
@@ -193,7 +193,7 @@ def rebuilt(settings: Settings, stack: Path) -> float:
         assert verify(settings, deadline_s=DEADLINE_S, generation=new.number).equal, "the rebuild differs"
         return records * captured(settings) / total  # a line counts once, though it is enriched and landed
     finally:
-        dropping.abort(settings, stack, Console(quiet=True))
+        drop.abort(settings, stack, Console(quiet=True))
 
 
 def sunk(settings: Settings, folder: Path) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from connectors.line import Config
+from connectors.pipeline import Config
 from connectors.plan import FAILED, RUNNING, STOPPED, UNASSIGNED, SeenConnector
 from schemas.errors import HeadraceError, Unavailable
 

@@ -1,4 +1,4 @@
-"""What a line still lacks. Pure: what is wanted and what was seen go in, steps come out; applying is capture.py's.
+"""What a line still lacks. Pure: what is wanted and what was seen go in, steps come out; applying is apply.py's.
 
 The order of the steps is part of the promise:
 
@@ -12,7 +12,7 @@ The order of the steps is part of the promise:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from connectors.line import SIGNALS, Config, Line
+from connectors.pipeline import SIGNALS, Config, Line
 from schemas.errors import HeadraceError
 from schemas.sizes import LARGEST_RECORD, largest_record
 from schemas.tables import Source

@@ -23,9 +23,9 @@ from confluent_kafka import KafkaException, TopicPartition
 from pymongo.database import Database
 
 from connectors.connect import Connect
-from connectors.line import Line
-from kafka import clients
-from operations.rows import Report
+from connectors.pipeline import Line
+from messaging import clients
+from operations.verify.sides import Report
 from schemas.errors import Unavailable
 from schemas.tables import Source, Table, reported
 

@@ -5,7 +5,7 @@ import time
 from rich.console import Console
 from rich.table import Table as Grid
 
-from operations.pane import Pane
+from operations.console import Pane
 from operations.stages import Stage
 
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 import orjson
 from rich.console import Console
 
-from connectors import admin, capture
-from connectors.capture import Servers
-from connectors.line import Line
-from kafka import clients
+from connectors import apply as capture
+from connectors import kafka_topics
+from connectors.apply import Servers
+from connectors.pipeline import Line
+from messaging import clients
 from operations import barrier, connections
 from operations.barrier import Hops
 from operations.epoch import guard, store
@@ -80,7 +81,8 @@ def make_topics(settings: Settings) -> None:
     wanted = {topic.name: topic for tables in fed for topic in topics(tables)}
     there = clients.present(bootstrap, wanted)
     replication = settings.kafka.replication
-    admin.create_topics(bootstrap, [replication.of(topic) for name, topic in wanted.items() if name not in there])
+    missing = [replication.of(topic) for name, topic in wanted.items() if name not in there]
+    kafka_topics.create_topics(bootstrap, missing)
 
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:

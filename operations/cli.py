@@ -13,12 +13,12 @@ from typing import Annotated
 import typer
 
 from operations import settings as configuration
-from operations.archive.cli import app as archive_app
-from operations.dlq.cli import app as dlq_app
-from operations.epoch.cli import app as epoch_app
-from operations.replay.cli import replay
+from operations.commands.archive import app as archive_app
+from operations.commands.dlq import app as dlq_app
+from operations.commands.epoch import app as epoch_app
+from operations.commands.replay import replay
+from operations.commands.verify import verify
 from operations.terminal import INTERRUPTED, UNDECIDED, WRONG, Json, err, out, say
-from operations.verify_cli import verify
 from schemas.errors import HeadraceError, Unavailable
 
 app = typer.Typer(
@@ -126,7 +126,7 @@ def run(
     ] = None,
 ) -> None:
     """Run one worker until SIGTERM, which finishes the batch in hand."""
-    from operations import workers
+    from operations import run as workers
 
     settings = configuration.of(f"run {worker.value}")
     workers.run(worker.value, settings.of_generation(generation) if generation else settings)

@@ -14,18 +14,19 @@ from psycopg.conninfo import make_conninfo
 from pymongo.database import Database
 
 from connectors.connect import Connect
-from connectors.line import Line
+from connectors.pipeline import Line
 from operations import generations
 from operations.barrier import Hops
 from operations.odbc import connection_string
-from operations.rows import PostgresReport, Report, SqlServerReport
 from operations.settings import PREFIX, ReportingRole, Settings
+from operations.verify.sides import PostgresReport, Report, SqlServerReport
 from schemas.errors import HeadraceError, Unavailable
 from schemas.generations import FIRST, group
 from schemas.tables import of_generation
-from sinks import postgres_errors, sqlserver_errors
-from sinks.port import Reporting
-from sinks.retiring import Retiring
+from sinks.reporting.port import Reporting
+from sinks.reporting.postgres import errors as postgres_errors
+from sinks.reporting.retention import Retiring
+from sinks.reporting.sqlserver import errors as sqlserver_errors
 
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
     from sinks.archive.log import Log
@@ -78,11 +79,11 @@ def reporting(settings: Settings, role: ReportingRole) -> psycopg.Connection[Any
 def landing(settings: Settings) -> Reporting:
     """The adapter that the sink writes through. Its login is tried now, so that a refusal names the setting."""
     if settings.reporting.adapter == "postgres":
-        from sinks.postgres import PostgresReporting
+        from sinks.reporting.postgres.driver import PostgresReporting
 
         reporting(settings, "writer").close()
         return PostgresReporting(reporting_conninfo(settings, "writer"), settings.reporting.generation)
-    from sinks.sqlserver import SqlServerReporting
+    from sinks.reporting.sqlserver.driver import SqlServerReporting
 
     _odbc(settings, "writer").close()
     return SqlServerReporting(odbc_string(settings, "writer"), settings.reporting.generation)
@@ -102,16 +103,16 @@ def retirings(settings: Settings) -> list[Retiring]:
     """Every generation of reporting that there is, in order: what ages must leave them all. They connect when they are
     first used; the login is tried now. Raises HeadraceError when one that is fed isn't among them."""
     if settings.reporting.adapter == "postgres":
-        from sinks import postgres_retiring_sql
-        from sinks.postgres_retiring import PostgresRetiring
+        from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
+        from sinks.reporting.postgres.retention import PostgresRetiring
 
         with reporting(settings, "retention") as connection:
             schemas = connection.execute(postgres_retiring_sql.generations()).fetchall()
             known = generations.read(lambda sql: connection.execute(sql.encode()).fetchall())
         conninfo = reporting_conninfo(settings, "retention")
         return [PostgresRetiring(conninfo, number) for number in _open(known, schemas)]
-    from sinks import sqlserver_retiring_sql
-    from sinks.sqlserver_retiring import SqlServerRetiring
+    from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
+    from sinks.reporting.sqlserver.retention import SqlServerRetiring
 
     session = _odbc(settings, "retention")
     schemas = session.execute(sqlserver_retiring_sql.generations()).fetchall()

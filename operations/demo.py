@@ -13,22 +13,23 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as Grid
 
-from operations import barrier, connections, load, local, migrate, verify
-from operations.archive.reading import lines
+from operations import barrier, connections, load, local, migrate
+from operations.archive.cat import lines
 from operations.board import Board
 from operations.invoked import command
 from operations.retention import policy
 from operations.retention import run as retention
 from operations.retention.item import Outcome
 from operations.retention.policy import Age
-from operations.rows import Report
 from operations.settings import Settings
 from operations.stages import Stages
+from operations.verify import run as verify
+from operations.verify.sides import Report
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS
 from shop import actions
 from shop.model import History
-from sinks.archive.reading import Selection
+from sinks.archive.reader import Selection
 from stack import supervisor
 
 Check = Callable[[], None]

@@ -28,7 +28,8 @@ from operations.odbc import connection_string
 from operations.settings import Catalog, Reporting, Settings
 from schemas.generations import schema as schema_of
 from schemas.tables import reported
-from sinks import postgres_sql, sqlserver_sql
+from sinks.reporting.postgres import landing_sql as postgres_sql
+from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 
 OnEvent = Callable[[str], None]
 MONTHS_BEHIND, MONTHS_AHEAD = 1, 3

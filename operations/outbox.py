@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 
-from operations.queries import in_source
-from operations.rows import stream
+from operations.verify.queries import in_source
+from operations.verify.sides import stream
 from schemas.change import Row
 from schemas.tables import Table
 

@@ -16,9 +16,9 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from connectors.connect import Connect, Status
-from connectors.line import Line
+from connectors.pipeline import Line
 from connectors.plan import FAILED
-from kafka import clients
+from messaging import clients
 from operations import barrier, connections
 from operations.dlq.metrics import open_by_error
 from operations.epoch import guard

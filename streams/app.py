@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kafka import clients
-from kafka.serving import Serving
+from messaging import clients
+from messaging.health import Serving
 from schemas.errors import HeadraceError
 from streams.heartbeat import HeartbeatWriter
-from streams.quiet import quiet
+from streams.log_filter import quiet
 from streams.wiring import Wiring
 from streams.worker import Pace, Worker, faust_app
 

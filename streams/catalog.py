@@ -3,7 +3,7 @@
 from collections import deque
 from datetime import datetime, timedelta
 
-from schemas.values import microseconds
+from schemas.decoders.values import microseconds
 from streams.asof import Entry, History, Product, with_entry
 
 # An entry's valid_from is the server's time when its write began; the write reaches the log a moment later, perhaps

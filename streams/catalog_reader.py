@@ -13,20 +13,20 @@ from typing import Any, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from prometheus_client import Counter
 
-from kafka.clients import assign, consumer, end_offsets, start_offsets
-from kafka.dead_letters import DeadLetters, record
-from kafka.decoding import OTHER_SHAPE, Decoding, epoch, trouble
-from kafka.registry import Registry
-from schemas import mongo
+from messaging.clients import assign, consumer, end_offsets, start_offsets
+from messaging.dead_letters import DeadLetters, record
+from messaging.decoding import OTHER_SHAPE, Decoding, epoch, trouble
+from messaging.registry import Registry
+from schemas.decoders import mongo
+from schemas.decoders.values import microseconds
 from schemas.errors import BadRecord, HeadraceError
 from schemas.tables import Table
-from schemas.values import microseconds
 from streams import clocks, metrics
 from streams.asof import Entry, Product
 from streams.catalog import Catalog
-from streams.quiet import Seldom
-from streams.reading import read_some
-from streams.resuming import check_whole
+from streams.log_filter import Seldom
+from streams.start_offsets import check_whole
+from streams.topic_reader import read_some
 from streams.wiring import Wiring
 
 _LOG = logging.getLogger("headrace.enrich.catalog")

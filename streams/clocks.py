@@ -10,7 +10,7 @@ Entries that follow are stamped with a time at or above the lowest of the three,
 from datetime import datetime
 from enum import StrEnum
 
-from schemas.mongo import Heartbeat
+from schemas.decoders.mongo import Heartbeat
 from streams.catalog import SLACK
 
 

@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol, cast
 
 from schemas.change import Change, Row
+from schemas.decoders.values import microseconds
 from schemas.position import enrichment_version
 from schemas.tables import Table
-from schemas.values import microseconds
 from streams.asof import Entry, History, Product, as_of
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from schemas.mongo import HEARTBEAT_ID
+from schemas.decoders.mongo import HEARTBEAT_ID
 from streams.metrics import HEARTBEAT_FAILURES
 
 _LOG = logging.getLogger("headrace.enrich")

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from kafka.clients import assign, consumer, end_offsets, start_offsets
-from kafka.dead_letters import Record, record
-from kafka.decoding import Headers, epoch
+from messaging.clients import assign, consumer, end_offsets, start_offsets
+from messaging.dead_letters import Record, record
+from messaging.decoding import Headers, epoch
 from schemas.errors import BadRecord, Unavailable
-from streams.reading import read_some
-from streams.resuming import check_whole
+from streams.start_offsets import check_whole
+from streams.topic_reader import read_some
 
 ORIGIN_OFFSET = "headrace-origin-offset"
 LINES_ID = b"headrace-lines-topic-id"

@@ -10,20 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kafka import clients
-from kafka.dead_letters import DeadLetters
-from kafka.decoding import Decoding
-from kafka.offsets import OffsetGone
-from kafka.registry import Registry
-from kafka.throttle import Throttle
+from messaging import clients
+from messaging.dead_letters import DeadLetters
+from messaging.decoding import Decoding
+from messaging.offsets import OffsetGone
+from messaging.rate_limit import Throttle
+from messaging.registry import Registry
 from schemas.errors import HeadraceError, Unavailable
 from streams import metrics
-from streams.batches import Batch, BatchApp, NoTables
 from streams.catalog import Catalog
 from streams.catalog_reader import CatalogReader
-from streams.engine import Bounds, Engine
-from streams.outlet import PATIENCE, Outlet, serializer
-from streams.resuming import Topics
+from streams.delivery import PATIENCE, Outlet, serializer
+from streams.faust_consumer import Batch, BatchApp, NoTables
+from streams.processor import Bounds, Engine
+from streams.start_offsets import Topics
 from streams.wiring import Wiring
 
 _LOG = logging.getLogger("headrace.enrich")

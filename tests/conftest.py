@@ -14,7 +14,7 @@ import pytest
 from operations.settings import Settings, load
 from stack import supervisor
 
-pytest.register_assert_rewrite("tests.epochs", "tests.later_columns", "tests.turning")  # a failure says what differs
+pytest.register_assert_rewrite("tests.support")  # a failure says what differs
 
 ROOT = Path(__file__).parents[1]
 OLIST = ROOT.parent / "shared" / "data" / "olist"

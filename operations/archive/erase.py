@@ -14,18 +14,18 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from operations import connections
-from operations.archive.hot import Hot
-from operations.archive.repairs import Kept, repairs_of
+from operations.archive.repair_copies import Kept, repairs_of
+from operations.archive.source_personal_data import Hot
 from operations.retention.errors import Protected
-from operations.retention.oltp import OltpRetention
+from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
 from sinks.archive.batch import spooling
-from sinks.archive.erasing import Eraser, Found, Ids, merged
+from sinks.archive.erasure import Eraser, Found, Ids, merged
 from sinks.archive.log import Superseded
 from sinks.archive.subject import Subject, personal
-from sinks.retiring import Retiring
+from sinks.reporting.retention import Retiring
 
 TRIES = 20  # of an entry: each one that is refused had another writer's come first
 

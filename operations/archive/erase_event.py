@@ -14,12 +14,12 @@ from rich.console import Console
 from operations import connections
 from operations.archive.erase import TRIES
 from operations.retention.errors import Protected
-from operations.retention.oltp import OltpRetention
+from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import Mode
 from sinks.archive.batch import spooling
-from sinks.archive.erasing import Eraser, Ids
+from sinks.archive.erasure import Eraser, Ids
 from sinks.archive.log import Superseded
 from sinks.archive.subject import Subject, personal
 

@@ -7,17 +7,17 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
-from kafka import clients
+from messaging import clients
 from operations import connections
 from operations.outbox import events
 from operations.settings import Settings
 from schemas.tables import TABLES, Mode, Table
-from sinks.archive.backfilling import Backfilled
-from sinks.archive.backfilling import backfill as archive_missing
+from sinks.archive.backfill import Backfilled
+from sinks.archive.backfill import backfill as archive_missing
 from sinks.archive.batch import Batch, spooling
 from sinks.archive.files import Datum
-from sinks.archive.skipping import gaps
-from sinks.archive.skipping import skip as move_on
+from sinks.archive.gaps import gaps
+from sinks.archive.gaps import skip as move_on
 
 EVENT_TABLES = tuple(table for table in TABLES if table.mode is Mode.EVENT)
 

@@ -5,9 +5,9 @@ from rich.console import Console
 from operations import connections
 from operations.settings import Settings
 from sinks.archive.batch import spooling
-from sinks.archive.erasing import forget_erased
-from sinks.archive.rebuilding import ASIDE, Rebuilt
-from sinks.archive.rebuilding import rebuild as make
+from sinks.archive.erasure import forget_erased
+from sinks.archive.rebuild import ASIDE, Rebuilt
+from sinks.archive.rebuild import rebuild as make
 
 
 def rebuild(settings: Settings, out: Console) -> bool:

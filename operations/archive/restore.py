@@ -4,16 +4,16 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from connectors.admin import create_topics
-from kafka import clients
-from kafka.registry import Registry
+from connectors.kafka_topics import create_topics
+from messaging import clients
+from messaging.registry import Registry
 from operations import connections
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, Table
 from schemas.topics import Replication, topics
-from sinks.archive.reading import Selection, records
-from sinks.archive.restoring import restore as send
+from sinks.archive.reader import Selection, records
+from sinks.archive.restore import restore as send
 
 
 def restore(settings: Settings, out: Console, selection: Selection, topic: str, table: Table = EVENTS) -> int:

@@ -10,8 +10,8 @@ from enum import StrEnum
 
 import orjson
 
-from kafka import clients, spans
-from kafka.dead_letters import Record
+from messaging import clients, ranges
+from messaging.dead_letters import Record
 from schemas.topics import DECISIONS
 
 Identity = tuple[str, int, int, int]
@@ -69,7 +69,7 @@ class Journal:
 
     def read(self) -> Iterator[Decision]:
         """Every readable decision, oldest first. Raises HeadraceError where the topic does not exist, Unavailable."""
-        for message in spans.everything(self._bootstrap, self._topic):
+        for message in ranges.everything(self._bootstrap, self._topic):
             if (decision := parsed(message.value() or b"")) is not None:
                 yield decision
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from kafka.registry import Registry
+from messaging.registry import Registry
 from schemas.errors import HeadraceError
 
 MOST = 4_000  # characters of a value that are shown

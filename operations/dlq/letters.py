@@ -9,7 +9,7 @@ from itertools import groupby
 
 import orjson
 
-from kafka.dead_letters import DeadLetter, Record
+from messaging.dead_letters import DeadLetter, Record
 from operations.dlq.decisions import Decision, Identity, Verdict, identity
 
 # What differs between two refusals of one kind: texts in single quotes, bytes, numbers. Names stand in double quotes.

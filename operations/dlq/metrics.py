@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import structlog
 from prometheus_client import Gauge
 
-from operations.dlq.following import Follower
+from operations.dlq.follower import Follower
 from schemas.errors import HeadraceError
 
 EVERY_S = 30.0

@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from kafka.dead_letters import Refusal
+from messaging.dead_letters import Refusal
 from operations.dlq.decisions import Decision, Verdict
 
 CACHE_KIB = 4_096

@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from kafka.dead_letters import Record
-from kafka.decoding import Decoding
+from messaging.dead_letters import Record
+from messaging.decoding import Decoding
 from operations.dlq.decisions import Decision, Journal, Verdict
 from operations.dlq.letters import Letter
 from schemas.change import Change
 from schemas.errors import BadRecord
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 from schemas.position import Position
 from schemas.tables import Mode, Table
-from sinks.port import Batch, Poison, Reporting
+from sinks.reporting.port import Batch, Poison, Reporting
 from streams.enrich import Enriched
 
 ARCHIVE = "archive"  # the worker whose refusals are the archive's

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from kafka.registry import Registry
+from messaging.registry import Registry
 from operations.dlq import decoded
 from operations.dlq.decisions import Verdict
 from operations.dlq.letters import Group, Letter, seen_at

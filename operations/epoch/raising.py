@@ -24,7 +24,7 @@ from operations.epoch.store import Epoch
 from operations.replay.run import replay
 from operations.settings import Settings
 from schemas.errors import HeadraceError
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 from schemas.tables import Source
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from operations.epoch.history import Identity
-from operations.rows import Report
+from operations.verify.sides import Report
 
 REASON_LENGTH = 512
 

@@ -8,7 +8,10 @@ from types import ModuleType
 from schemas.errors import HeadraceError
 from schemas.generations import schema
 from schemas.tables import reported
-from sinks import postgres_errors, postgres_sql, sqlserver_errors, sqlserver_sql
+from sinks.reporting.postgres import errors as postgres_errors
+from sinks.reporting.postgres import landing_sql as postgres_sql
+from sinks.reporting.sqlserver import errors as sqlserver_errors
+from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

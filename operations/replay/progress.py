@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table as Grid
 
-from kafka import clients
+from messaging import clients
 from operations import barrier
 from operations.barrier import Hops, Offsets
-from operations.pane import Pane
+from operations.console import Pane
 from schemas.tables import reported
 
 BAR_WIDTH = 24

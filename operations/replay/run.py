@@ -7,7 +7,7 @@
 5. wait until it is not far behind
 6. verify it against the source, row by row
 7. its workers no longer spare the machine
-8. readers' views turn to it, in one transaction (operations/replay/reporting.py)
+8. readers' views turn to it, in one transaction (operations/replay/cutover.py)
 
 A run that ends anywhere is gone on with by the next one: each step looks at what there is, and may be repeated. The
 generation before is fed until it is dropped, so that readers can be shown it again.
@@ -20,20 +20,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kafka import clients
-from operations import barrier, capture, connections, migrate, verify
+from messaging import clients
+from operations import barrier, capture, connections, migrate
 from operations.barrier import Hops
 from operations.freshness import Stamp, stamp
 from operations.generations import Generation, State, live
 from operations.invoked import command
-from operations.replay import archived, dropping
+from operations.replay import archived_events, drop
+from operations.replay.cutover import Reporting, opened
 from operations.replay.progress import Board, Passed, sample
-from operations.replay.reporting import Reporting, opened
 from operations.replay.workers import Workers, workers_of
-from operations.retention.oltp import OltpRetention
+from operations.retention.source import OltpRetention
 from operations.settings import Settings
+from operations.verify import run
 from schemas.errors import HeadraceError, Unavailable
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 
 POLL_S = 0.5
 CLOSE = 1_000  # records behind, all topics together: from here on a barrier is a matter of seconds
@@ -60,7 +61,7 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
     Unavailable when a server does not answer or something could not be decided. Running it again goes on.
     """
     with opened(settings) as reporting:
-        dropping.finish(settings, folder, reporting, out)
+        drop.finish(settings, folder, reporting, out)
         before = live(reporting.generations())
         new = _begin(settings, reporting, epoch)
         capture.make_topics(settings)
@@ -153,7 +154,7 @@ def _fill(settings: Settings, new: Generation, hops: Hops, workers: Workers, out
             workers.check()
             topics = sample(hops)
             if not whole and _claimed(hops):
-                events = archived.land(settings, new)
+                events = archived_events.land(settings, new)
                 reached(KillPoint.ARCHIVE_LANDED)
                 whole = True
                 if events:
@@ -179,8 +180,8 @@ def _behind(topics: Sequence[Passed]) -> int:
 
 def _prove(settings: Settings, new: Generation, hops: Hops, workers: Workers, out: Console) -> None:
     """Verify it; what is proven is complete, too, so readers who turn to it find it as fresh as that."""
-    result = verify.verify(settings, generation=new.number, deadline_s=VERIFY_S, on_wait=lambda _: workers.check())
-    verify.show(result, out, json=False)
+    result = run.verify(settings, generation=new.number, deadline_s=VERIFY_S, on_wait=lambda _: workers.check())
+    run.show(result, out, json=False)
     if result.different:
         raise NotEqual(
             f"generation {new.number} differs from the source; readers still see the one before. "

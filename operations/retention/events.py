@@ -3,21 +3,21 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
 
-from kafka import clients
+from messaging import clients
 from operations.retention.errors import Busy
 from operations.retention.item import Item, Outcome
-from operations.retention.oltp import Leaf
 from operations.retention.proof import Days, Event, datum_text, event_text, identified
+from operations.retention.source import Leaf
 from operations.retention.stores import Stores
 from operations.retention.topics import EventTopics, Stretch
+from schemas.checksums import Sum
 from schemas.errors import Unproven
-from schemas.killpoints import KillPoint, reached
-from schemas.sums import Sum
+from schemas.failpoints import KillPoint, reached
 from schemas.tables import Table
 from sinks.archive.files import Datum, FileDamaged
 from sinks.archive.manifest import Kind, Retired
-from sinks.cutoff import Cutoff
-from sinks.retiring import Retiring
+from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.retention import Retiring
 
 SHOWN = 5  # missing events that are named
 _DAY = timedelta(days=1)

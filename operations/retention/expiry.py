@@ -13,7 +13,7 @@ from sinks.archive.files import Datum, FileDamaged, read
 from sinks.archive.layout import Folder, bucket
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind
-from sinks.archive.reading import checked
+from sinks.archive.reader import checked
 
 
 def expired(stores: Stores) -> Iterator[Item]:

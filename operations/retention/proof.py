@@ -6,13 +6,13 @@ from datetime import date
 from typing import NamedTuple, cast
 
 from schemas.change import Row
-from schemas.sums import Sum, row_text, text_hash
+from schemas.checksums import Sum, row_text, text_hash
 from schemas.tables import Table
 from sinks.archive.files import Datum, check
 from sinks.archive.layout import bucket
 from sinks.archive.log import Log
 from sinks.archive.manifest import ArchivedFile
-from sinks.archive.reading import distinct
+from sinks.archive.reader import distinct
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def event_text(table: Table) -> Callable[[Datum], str]:
 
 
 def datum_text(table: Table) -> Callable[[Datum], str]:
-    """What a row is summed by, and an event of the outbox: all of it (schemas.sums.row_text)."""
+    """What a row is summed by, and an event of the outbox: all of it (schemas.checksums.row_text)."""
     names = [column.name for column in table.columns]
     text = row_text(table.columns)
     return lambda datum: text(tuple(datum[name] for name in names))

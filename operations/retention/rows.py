@@ -17,25 +17,25 @@ from datetime import date
 
 from confluent_kafka import KafkaError, Message
 
-from kafka import clients
+from messaging import clients
 from operations.months import month as month_of
 from operations.retention.errors import Busy
 from operations.retention.item import Item, Outcome
 from operations.retention.proof import Days, datum_text
 from operations.retention.stores import Stores
 from schemas.change import Key
+from schemas.checksums import Sum
+from schemas.decoders.record import key_bytes
 from schemas.errors import Unavailable, Unproven
-from schemas.killpoints import KillPoint, reached
-from schemas.record import key_bytes
-from schemas.sums import Sum
+from schemas.failpoints import KillPoint, reached
 from schemas.tables import Table
 from schemas.topics import own_topics
 from sinks.archive.batch import Batch
 from sinks.archive.files import FileDamaged, read
 from sinks.archive.log import Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Retired
-from sinks.archive.reading import checked, key_of
-from sinks.cutoff import Cutoff
+from sinks.archive.reader import checked, key_of
+from sinks.reporting.cutoff import Cutoff
 
 CONFIRM_S = 60.0
 QUEUED = 10_000  # tombstones that wait for their confirmation

@@ -11,23 +11,23 @@ from itertools import groupby
 import orjson
 from rich.console import Console
 
-from kafka.decoding import Decoding
-from kafka.registry import Registry
+from messaging.decoding import Decoding
+from messaging.registry import Registry
 from operations import connections, generations
 from operations.barrier import cross
 from operations.migrate import months_ahead
 from operations.retention import policy
+from operations.retention.dead_letters import settled_items
 from operations.retention.errors import Protected
 from operations.retention.events import EventRetention
 from operations.retention.expiry import expired
 from operations.retention.item import Item, Outcome
-from operations.retention.letters import settled_items
-from operations.retention.oltp import OltpRetention
 from operations.retention.policy import Policy
 from operations.retention.rows import RowRetention
+from operations.retention.source import OltpRetention
 from operations.retention.stores import Stores
 from operations.settings import Settings
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.batch import spooling
 

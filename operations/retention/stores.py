@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kafka.decoding import Decoding
-from operations.retention.oltp import OltpRetention
+from messaging.decoding import Decoding
 from operations.retention.policy import Policy
 from operations.retention.proof import ArchiveProof
+from operations.retention.source import OltpRetention
 from sinks.archive.files import Codec
 from sinks.archive.log import Log
-from sinks.retiring import Retiring
+from sinks.reporting.retention import Retiring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from datetime import date
 
 from confluent_kafka import Message
 
-from kafka import clients, dead_letters, spans
-from kafka.dead_letters import record
-from kafka.decoding import Decoding
+from messaging import clients, dead_letters, ranges
+from messaging.dead_letters import record
+from messaging.decoding import Decoding
 from operations.retention.proof import ArchiveProof, Event
 from schemas.errors import BadRecord
 from schemas.tables import Table
@@ -71,7 +71,7 @@ class EventTopics:
         """By offset, what the archive lacks of a stretch of records."""
         events: dict[Event, int] = {}
         lacking: dict[int, str] = {}
-        for message in spans.records(self._bootstrap, {at: (start, end)}):
+        for message in ranges.records(self._bootstrap, {at: (start, end)}):
             came = record(message)
             try:
                 event = self._event(message)
@@ -96,7 +96,7 @@ class EventTopics:
 
     def _dead_letters(self) -> set[tuple[str, int, int]]:
         if self._dead is None:
-            refused = map(dead_letters.refusal, spans.everything(self._bootstrap, self._dead_topic))
+            refused = map(dead_letters.refusal, ranges.everything(self._bootstrap, self._dead_topic))
             ours = self._table.captured_topics
             self._dead = {(each.topic, each.partition, each.offset) for each in refused if each.topic in ours}
         return self._dead

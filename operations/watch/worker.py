@@ -17,8 +17,8 @@ import pymongo
 import structlog
 from pymongo.errors import PyMongoError
 
-from kafka.clients import TopicMissing
-from kafka.serving import Serving
+from messaging.clients import TopicMissing
+from messaging.health import Serving
 from operations import barrier, connections
 from operations.barrier import Barrier, Hops, Stand, Stands
 from operations.epoch.guard import guard

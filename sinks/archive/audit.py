@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from schemas.tables import Table
-from sinks.archive.erasing import ERASURES, tombstone, tombstone_name
+from sinks.archive.erasure import ERASURES, tombstone, tombstone_name
 from sinks.archive.files import FileDamaged, check, read
 from sinks.archive.layout import bucket, identity, made_at
 from sinks.archive.log import ENTRIES, Log, ManifestDamaged
 from sinks.archive.manifest import ArchivedFile, Entry, Kind, Manifest
-from sinks.archive.reading import erased_of, key_of
+from sinks.archive.reader import erased_of, key_of
 from sinks.archive.store import ArchiveUnavailable, Missing
 
 _LOST = "see docs/runbook.md#manifest-damaged"

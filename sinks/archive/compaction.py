@@ -15,14 +15,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from schemas.change import Key
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 from schemas.tables import Table
 from sinks.archive.batch import Batch
 from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, describe, read
 from sinks.archive.layout import Folder, made_at
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Manifest
-from sinks.archive.reading import checked, erased_of, key_of, meanwhile
+from sinks.archive.reader import checked, erased_of, key_of, meanwhile
 from sinks.archive.store import ArchiveUnavailable, LocalStore
 
 TARGET = 128 << 20  # bytes

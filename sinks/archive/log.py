@@ -15,7 +15,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.errors import HeadraceError
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 from sinks.archive.manifest import ENTRY, MANIFEST, Draft, Entry, Kind, Manifest
 from sinks.archive.store import Exists, Missing, Store
 

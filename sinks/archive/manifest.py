@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
-from schemas.sums import Sum
+from schemas.checksums import Sum
 from sinks.archive.layout import Folder, made_at
 
 KEPT = timedelta(days=30)  # how long the name of a removed file is remembered at least

@@ -20,7 +20,7 @@ from uuid import uuid4
 import fsspec
 
 from schemas.errors import HeadraceError, Unavailable
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 
 TEMPORARY = ".tmp"
 READ_BYTES = 1 << 20  # at once

@@ -24,14 +24,14 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from kafka import clients
-from kafka.dead_letters import DeadLetters, record
-from kafka.decoding import Decoding
-from kafka.offsets import OffsetGone
-from kafka.serving import Serving
+from messaging import clients
+from messaging.dead_letters import DeadLetters, record
+from messaging.decoding import Decoding
+from messaging.health import Serving
+from messaging.offsets import OffsetGone
 from schemas.change import Change
 from schemas.errors import BadRecord
-from schemas.killpoints import KillPoint, reached
+from schemas.failpoints import KillPoint, reached
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive import metrics
 from sinks.archive.batch import Batch
@@ -39,8 +39,8 @@ from sinks.archive.files import ORIGIN, Codec, Datum
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Progress, partition
 from sinks.archive.store import ArchiveUnavailable
-from sinks.fetching import Fetcher
-from sinks.worker import STALLED
+from sinks.consumer import Fetcher
+from sinks.reporting.worker import STALLED
 
 REST_S, REST_LONGEST_S = 1.0, 30.0
 MOST_FILES = 256  # open at once: each holds a block

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.line import Line
+from tests.support.pipeline import Line
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("connectors", "kafka", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams")
+PACKAGES = ("connectors", "messaging", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams")
 
 
 @pytest.fixture(scope="session")

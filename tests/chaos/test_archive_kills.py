@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from operations.settings import Settings
-from schemas.killpoints import KillPoint
+from schemas.failpoints import KillPoint
 from schemas.tables import EVENTS
 from sinks.archive.files import check
-from tests.integration.archiving import Archiving, archiving
+from tests.support.archiving import Archiving, archiving
 
 SEED = 20261125
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def archive(settings: Settings) -> Iterator[Archiving]:
 def run(archive: Archiving, group: str, **killed: object) -> int:
     """A worker of a group of its own: a killed member would be waited for."""
     told = {"url": archive.url, "name": archive.name, "group": f"{archive.name}-{group}", **killed}
-    command = [sys.executable, "-m", "tests.chaos.archive_until", json.dumps(told)]
+    command = [sys.executable, "-m", "tests.support.archive_until", json.dumps(told)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from operations.settings import PREFIX
 from stack import supervisor
 from stack.folder import free_port
-from tests import compose
-from tests.eventually import eventually
-from tests.sqlserver_database import empty, reporting
+from tests.support import compose
+from tests.support.eventually import eventually
+from tests.support.sqlserver import empty, reporting
 
 HEADRACE = Path(sys.executable).with_name("headrace")
 SQLSERVER = os.environ.get("HEADRACE_TEST_SQLSERVER")

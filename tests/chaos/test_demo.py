@@ -15,7 +15,7 @@ import pytest
 from operations import local
 from stack import supervisor
 from stack.folder import Folder
-from tests.eventually import eventually
+from tests.support.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 TABLES = ("orders", "order_lines", "payments", "events", "products")

@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from enriching import Gate, enriching
 
-from bench.enrichment_world import now
 from schemas.tables import ORDER_LINES
-from streams.engine import Bounds
+from streams.processor import Bounds
+from tests.support.enrichment import Gate, enriching
+from tests.support.enrichment_world import now
 
 LAMP, VASE = ("shop", "lamp"), ("shop", "vase")
 PATIENT = Bounds(held=100_000, seconds=600.0)

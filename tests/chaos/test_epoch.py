@@ -15,11 +15,11 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from schemas.killpoints import KillPoint
+from schemas.failpoints import KillPoint
 from stack.folder import Folder
 from stack.postgres import find_home
-from tests.chaos.line import Line
-from tests.eventually import eventually
+from tests.support.eventually import eventually
+from tests.support.pipeline import Line
 
 MIGRATOR = "HEADRACE_OLTP__MIGRATOR_PASSWORD"
 

@@ -2,9 +2,9 @@
 
 import orjson
 
-from schemas.killpoints import KillPoint
-from tests.chaos.line import Line
-from tests.eventually import eventually
+from schemas.failpoints import KillPoint
+from tests.support.eventually import eventually
+from tests.support.pipeline import Line
 
 ORDERS = "reporting_g1.orders"
 

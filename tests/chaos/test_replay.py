@@ -14,9 +14,9 @@ import orjson
 import psycopg
 import pytest
 
-from schemas.killpoints import KillPoint
-from tests.chaos.line import Line
-from tests.eventually import eventually
+from schemas.failpoints import KillPoint
+from tests.support.eventually import eventually
+from tests.support.pipeline import Line
 
 BUILDING = (
     KillPoint.GENERATION_BEGUN,

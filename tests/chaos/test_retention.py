@@ -8,12 +8,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from schemas.killpoints import KillPoint
+from schemas.failpoints import KillPoint
 from schemas.tables import ORDERS
 from sinks.archive.manifest import Kind
-from tests.chaos.aged import A_DAY_OLDER, LAST_SEASON, LONG_AGO, TODAY, TRADE, Aged
-from tests.chaos.line import Line
-from tests.eventually import eventually
+from tests.support.aged import A_DAY_OLDER, LAST_SEASON, LONG_AGO, TODAY, TRADE, Aged
+from tests.support.eventually import eventually
+from tests.support.pipeline import Line
 
 STRICT_DAYS = 88  # of a policy that lets go of what no other test has written
 

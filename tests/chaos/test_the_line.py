@@ -11,8 +11,8 @@ import orjson
 import psutil
 import psycopg
 
-from tests.chaos.line import COMMAND_S, Line
-from tests.eventually import eventually
+from tests.support.eventually import eventually
+from tests.support.pipeline import COMMAND_S, Line
 
 ROOT = Path(__file__).parents[2]
 WORKERS = ("enrich", "report")

@@ -6,8 +6,17 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from stores import GENERATION, MemoryStore, SqlStore, Store, make_sqlserver_generation, postgres, sqlserver
-from trade import Tenant
+
+from tests.support.stores import (
+    GENERATION,
+    MemoryStore,
+    SqlStore,
+    Store,
+    make_sqlserver_generation,
+    postgres,
+    sqlserver,
+)
+from tests.support.trade import Tenant
 
 ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
 

@@ -7,13 +7,13 @@ from datetime import date
 from typing import overload
 
 import pytest
-from stores import SqlStore, Store
-from trade import MONTH, Tenant, Worker
 
 from schemas.change import Change, Op
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS
-from sinks.port import Landed
-from tests.eventually import eventually
+from sinks.reporting.port import Landed
+from tests.support.eventually import eventually
+from tests.support.stores import SqlStore, Store
+from tests.support.trade import MONTH, Tenant, Worker
 
 NO_LOCKS = "Babelfish: a lock hint takes no lock"
 AFTER = date(2026, 12, 1)

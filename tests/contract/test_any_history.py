@@ -13,13 +13,13 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from stores import MemoryStore, Store
-from trade import Tenant, Worker
 
-from schemas import postgres
 from schemas.change import Change, Op
+from schemas.decoders import postgres
 from schemas.tables import ORDERS
-from sinks.port import Fenced, Reporting
+from sinks.reporting.port import Fenced, Reporting
+from tests.support.stores import MemoryStore, Store
+from tests.support.trade import Tenant, Worker
 
 KEYS = ("a", "b", "c")
 

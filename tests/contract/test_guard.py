@@ -2,11 +2,11 @@
 
 from itertools import product
 
-from stores import SqlStore
-
 from schemas.position import Position
-from sinks import postgres_sql, sqlserver_sql
-from sinks.staging import POSITION, READ
+from sinks.reporting.postgres import landing_sql as postgres_sql
+from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
+from sinks.reporting.staging import POSITION, READ
+from tests.support.stores import SqlStore
 
 STAGED = [
     Position(epoch, offset, version, (commit, change), read)

@@ -4,16 +4,16 @@ from typing import Any
 
 import orjson
 import pytest
-from stores import GENERATION, SqlStore
-from trade import MONTH, Tenant, Worker
 
-from operations.compare import Difference
-from operations.repair import take_away
-from operations.rows import PostgresReport, Report, SqlServerReport
-from operations.scope import Scope, key_of
+from operations.verify.diff import Difference
+from operations.verify.repair import take_away
+from operations.verify.scope import Scope, key_of
+from operations.verify.sides import PostgresReport, Report, SqlServerReport
 from schemas.change import Op
-from schemas.sums import compared_text, text_hash
+from schemas.checksums import compared_text, text_hash
 from schemas.tables import EVENTS, ORDERS, Table
+from tests.support.stores import GENERATION, SqlStore
+from tests.support.trade import MONTH, Tenant, Worker
 
 EVENT = "01a0acef-1f28-7123-8976-0ffe7d185ef8"
 KEPT = "SELECT repaired_by, old_row FROM headrace.repair WHERE row_key LIKE '%{}%'"

@@ -1,4 +1,4 @@
-"""What every reporting database promises to the sink (sinks/port.py)."""
+"""What every reporting database promises to the sink (sinks/reporting/port.py)."""
 
 import re
 import threading
@@ -8,16 +8,16 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from stores import SqlStore, Store
-from trade import MONTH, NOON, Tenant, Worker
 
-from kafka.offsets import TopicReplaced
+from messaging.offsets import TopicReplaced
 from schemas.change import Change, Op
 from schemas.position import Position
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS
-from sinks.bisect import bisect
-from sinks.persistent import PersistentReporting
-from sinks.port import Batch, Checkpoint, Fenced, Landed, Partition, Poison
+from sinks.reporting.bisect import bisect
+from sinks.reporting.port import Batch, Checkpoint, Fenced, Landed, Partition, Poison
+from sinks.reporting.retrying import PersistentReporting
+from tests.support.stores import SqlStore, Store
+from tests.support.trade import MONTH, NOON, Tenant, Worker
 
 
 def statuses(store: Store, tenant: Tenant) -> dict[str, object]:

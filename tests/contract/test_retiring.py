@@ -1,4 +1,4 @@
-"""What retention may count on when it deletes from reporting (sinks/retiring.py)."""
+"""What retention may count on when it deletes from reporting (sinks/reporting/retention.py)."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -6,16 +6,16 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from stores import SqlStore, Store
-from trade import DAY, MONTH, Tenant, Worker
 
 from schemas.change import Op
+from schemas.checksums import Sum, sum_of
 from schemas.errors import Unproven
-from schemas.sums import Sum, sum_of
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS, Table
-from sinks.cutoff import Cutoff
-from sinks.retiring import BATCH, NotCutOff, require_cut_off
-from tests.eventually import eventually
+from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.retention import BATCH, NotCutOff, require_cut_off
+from tests.support.eventually import eventually
+from tests.support.stores import SqlStore, Store
+from tests.support.trade import DAY, MONTH, Tenant, Worker
 
 AFTER = date(2026, 12, 1)
 LATER = date(2026, 11, 24)

@@ -1,4 +1,4 @@
-"""The same row has the same hash, whichever database computes it, and Python has it too (schemas/sums.py)."""
+"""The same row has the same hash, whichever database computes it, and Python has it too (schemas/checksums.py)."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from stores import SqlStore
 
-from operations.queries import Relation, in_postgres, in_sqlserver
-from operations.rows import Database
-from operations.scope import Scope, key_of
-from schemas.sums import Sum, compared_text, text_hash
+from operations.verify.queries import Relation, in_postgres, in_sqlserver
+from operations.verify.scope import Scope, key_of
+from operations.verify.sides import Database
+from schemas.checksums import Sum, compared_text, text_hash
 from schemas.tables import Column, Source, Table
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Uuid
+from tests.support.stores import SqlStore
 
 TABLE = Table(
     name="sums",

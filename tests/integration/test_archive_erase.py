@@ -16,33 +16,33 @@ from uuid import uuid4
 import orjson
 import psycopg
 import pytest
-from archiving import BEGIN, Archiving, archiving
 from psycopg import sql
 from rich.console import Console
 
-from kafka import dead_letters
-from kafka.decoding import Decoding
+from messaging import dead_letters
+from messaging.decoding import Decoding
 from operations import connections
 from operations.archive.erase import Erased, Erasing
 from operations.archive.erase_event import erase_event
-from operations.archive.hot import Hot
+from operations.archive.source_personal_data import Hot
 from operations.migrate import make_partitions, migrate_reporting
-from operations.retention.oltp import OltpRetention
+from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from schemas.errors import HeadraceError
-from schemas.killpoints import KillPoint
+from schemas.failpoints import KillPoint
 from schemas.tables import EVENTS, ORDERS
 from sinks.archive.batch import Batch, spooling
-from sinks.archive.erasing import ERASURES, Eraser, tombstones
+from sinks.archive.erasure import ERASURES, Eraser, tombstones
 from sinks.archive.files import check
 from sinks.archive.layout import bucket
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import Kind
-from sinks.archive.reading import distinct, key_of
+from sinks.archive.reader import distinct, key_of
 from sinks.archive.subject import Subject
-from sinks.worker import SinkWorker
+from sinks.reporting.worker import SinkWorker
 from tests.conftest import ROOT
-from tests.eventually import eventually
+from tests.support.archiving import BEGIN, Archiving, archiving
+from tests.support.eventually import eventually
 
 PERSON = "customer-secret"
 REBUILT = 75  # a generation of reporting that lands everything once more
@@ -357,9 +357,9 @@ KILLED = """
 import sys
 from pathlib import Path
 from schemas.errors import HeadraceError
-from schemas.killpoints import KillPoint
+from schemas.failpoints import KillPoint
 from sinks.archive.batch import spooling
-from sinks.archive.erasing import Eraser
+from sinks.archive.erasure import Eraser
 from sinks.archive.log import Log
 from sinks.archive.store import open_store
 from sinks.archive.subject import Subject

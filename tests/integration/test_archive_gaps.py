@@ -8,24 +8,24 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from archiving import BEGIN, Archiving, archiving
 from psycopg import sql
 from rich.console import Console
 
-from kafka import clients
-from kafka.offsets import OffsetGone
+from messaging import clients
+from messaging.offsets import OffsetGone
 from operations import connections
 from operations.archive import gaps as commands
 from operations.migrate import make_partitions
 from operations.settings import Settings
 from schemas.tables import EVENTS
-from sinks.archive.backfilling import Backfilled, backfill
+from sinks.archive.backfill import Backfilled, backfill
 from sinks.archive.batch import Batch, spooling
-from sinks.archive.erasing import Eraser
+from sinks.archive.erasure import Eraser
 from sinks.archive.files import check
-from sinks.archive.skipping import gaps
+from sinks.archive.gaps import gaps
 from sinks.archive.subject import Subject
-from tests.eventually import eventually
+from tests.support.archiving import BEGIN, Archiving, archiving
+from tests.support.eventually import eventually
 
 DAY = BEGIN.date()
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import duckdb
 import duckdb_extension_avro
 import pytest
-from archiving import Archiving, archiving
 
-from operations.archive.reading import lines
+from operations.archive.cat import lines
 from operations.settings import Settings
 from schemas.tables import EVENTS
 from sinks.archive.audit import audit
 from sinks.archive.compaction import Merged, merge, sweep
 from sinks.archive.layout import bucket
-from sinks.archive.reading import Selection, records
+from sinks.archive.reader import Selection, records
+from tests.support.archiving import Archiving, archiving
 
 
 @pytest.fixture

@@ -8,22 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archiving import Archiving, archiving
 from rich.console import Console
 
 from operations.archive.rebuild import rebuild as command
 from operations.settings import Settings
-from schemas.killpoints import KillPoint
+from schemas.failpoints import KillPoint
 from sinks.archive.batch import Batch, spooling
-from sinks.archive.erasing import Eraser
+from sinks.archive.erasure import Eraser
 from sinks.archive.files import read
 from sinks.archive.log import ENTRIES
 from sinks.archive.manifest import Kind, Manifest, Retired
-from sinks.archive.rebuilding import ASIDE, rebuild
+from sinks.archive.rebuild import ASIDE, rebuild
 from sinks.archive.store import open_store
 from sinks.archive.subject import Subject
 from tests.conftest import ROOT
-from tests.eventually import eventually
+from tests.support.archiving import Archiving, archiving
+from tests.support.eventually import eventually
 
 
 @pytest.fixture
@@ -155,8 +155,8 @@ def test_what_was_erased_does_not_come_back_with_a_file_that_still_lay_there(arc
 KILLED = """
 import sys
 from pathlib import Path
-from schemas.killpoints import KillPoint
-from sinks.archive.rebuilding import rebuild
+from schemas.failpoints import KillPoint
+from sinks.archive.rebuild import rebuild
 from sinks.archive.store import open_store
 from tests import crashing
 

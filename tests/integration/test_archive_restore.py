@@ -9,23 +9,23 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from archiving import Archiving, archiving
 from confluent_kafka import TopicPartition
 from rich.console import Console
 
-from kafka import clients, dead_letters
-from kafka.decoding import Decoding
+from messaging import clients, dead_letters
+from messaging.decoding import Decoding
 from operations import connections
 from operations.archive.restore import restore
 from operations.generations import Generation, State
-from operations.replay import archived
+from operations.replay import archived_events
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.wire import EPOCH_HEADER
-from sinks.archive.reading import Selection
-from sinks.worker import SinkWorker
-from tests.eventually import eventually
-from tests.filing import append
+from sinks.archive.reader import Selection
+from sinks.reporting.worker import SinkWorker
+from tests.support.archive_files import append
+from tests.support.archiving import Archiving, archiving
+from tests.support.eventually import eventually
 
 
 @pytest.fixture
@@ -127,13 +127,13 @@ def test_a_rebuild_lands_what_kafka_has_let_go_as_the_rows_that_they_were(archiv
     live = Generation(number=1, state=State.LIVE, epoch=1)
     with psycopg.connect(connections.reporting_conninfo(archive.settings, "migrator"), autocommit=True) as reporting:
         reporting.execute("DELETE FROM reporting_g1.events WHERE event_id = ANY (%s)", [ids])
-        assert archived.land(settings_of(archive), live, [archive.table]) == len(events)
+        assert archived_events.land(settings_of(archive), live, [archive.table]) == len(events)
         found = reporting.execute(
             f"SELECT {COLUMNS} FROM reporting_g1.events WHERE event_id = ANY (%s) ORDER BY event_id", [ids]
         )
         assert found.fetchall() == captured
-    assert archived.land(settings_of(archive), live, [archive.table]) == 0
-    assert archived.land(settings_of(archive), replace(live, epoch=2), [archive.table]) == 0
+    assert archived_events.land(settings_of(archive), live, [archive.table]) == 0
+    assert archived_events.land(settings_of(archive), replace(live, epoch=2), [archive.table]) == 0
 
 
 def test_what_was_backfilled_lands_like_what_was_captured(archive: Archiving):

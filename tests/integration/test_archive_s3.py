@@ -12,9 +12,7 @@ from uuid import uuid4
 
 import pytest
 import s3fs
-from archiving import Archiving, archiving
 from moto.server import ThreadedMotoServer
-from proxy import Proxy
 from structlog.testing import capture_logs
 
 from operations.settings import Settings
@@ -25,10 +23,12 @@ from sinks.archive.compaction import merge, sweep
 from sinks.archive.files import FileDamaged, check, read
 from sinks.archive.log import ENTRIES, Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Progress
-from sinks.archive.reading import records
+from sinks.archive.reader import records
 from sinks.archive.store import READ_BYTES, Exists, ObjectStore, Store, open_store
-from tests.eventually import eventually
-from tests.filing import NOON, append, event
+from tests.support.archive_files import NOON, append, event
+from tests.support.archiving import Archiving, archiving
+from tests.support.eventually import eventually
+from tests.support.proxy import Proxy
 
 
 @dataclass

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from archiving import Archiving, archiving
 from confluent_kafka import Message, TopicPartition
 from structlog.testing import capture_logs
 
-from kafka import clients
+from messaging import clients
 from operations.settings import Settings
-from schemas import killpoints
-from schemas.killpoints import KillPoint
+from schemas import failpoints
+from schemas.failpoints import KillPoint
 from sinks.archive.worker import ArchiveWorker
-from tests.eventually import eventually
+from tests.support.archiving import Archiving, archiving
+from tests.support.eventually import eventually
 
 ROOM = 512  # bytes of each file
 
@@ -58,7 +58,7 @@ def test_a_full_disk_makes_the_worker_rest_until_there_is_room(
     archive.drain(worker)
     held = worker.spooled_offsets().keys()
     archive.send(events[100:])
-    monkeypatch.setattr(killpoints, "on_reach", lambda point: disk.fill() if point is full_at else None)
+    monkeypatch.setattr(failpoints, "on_reach", lambda point: disk.fill() if point is full_at else None)
     with capture_logs() as lines:  # printed, they would need room themselves
         if full_at is None:
             disk.fill()

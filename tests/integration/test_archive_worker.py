@@ -6,16 +6,16 @@ from pathlib import Path
 
 import fastavro
 import pytest
-from archiving import Archiving, archiving
 
-from kafka import dead_letters
-from kafka.offsets import OffsetGone
+from messaging import dead_letters
+from messaging.offsets import OffsetGone
 from operations.settings import Settings
 from schemas.tables import EVENTS
 from sinks.archive.files import check
 from sinks.archive.layout import bucket
 from sinks.archive.log import Superseded
-from tests.eventually import eventually
+from tests.support.archiving import Archiving, archiving
+from tests.support.eventually import eventually
 
 
 @pytest.fixture

@@ -14,27 +14,27 @@ import psycopg
 import pymongo
 import pytest
 from bson.decimal128 import Decimal128
-from captured import Connection, Record, Stage, eventually, landed, newest, servers
 from confluent_kafka import TopicPartition
 
-from connectors import admin, capture
-from connectors.line import Line
-from kafka import clients, dead_letters
-from kafka.decoding import Decoding
-from kafka.registry import Registry
+from connectors import apply, kafka_topics
+from connectors.pipeline import Line
+from messaging import clients, dead_letters
+from messaging.decoding import Decoding
+from messaging.registry import Registry
 from operations import connections
-from operations.compare import Place
-from operations.documents import write_documents
-from operations.overtaken import Overtaken
 from operations.settings import Settings
-from operations.verify_topics import capture_again
-from schemas import mongo
+from operations.verify.diff import Place
+from operations.verify.documents import write_documents
+from operations.verify.overtaken import Overtaken
+from operations.verify.topics import capture_again
 from schemas.change import Change, Key, Op
+from schemas.decoders import mongo
+from schemas.decoders.record import document_key_bytes
 from schemas.errors import BadRecord, HeadraceError, Unavailable
-from schemas.record import document_key_bytes
 from schemas.tables import EVENTS, ORDERS, PRICE_HISTORY, PRODUCTS
 from schemas.topics import DEAD_LETTERS, Topic, topics
 from schemas.wire import schema_id
+from tests.support.captured import Connection, Record, Stage, eventually, landed, newest, servers
 
 MONTH = date.today().replace(day=1)
 DAYS = (MONTH - date(1970, 1, 1)).days
@@ -111,7 +111,7 @@ def newest_order(records: list[Record]) -> Change:
 
 
 def test_applying_again_changes_nothing(shop: Stage) -> None:
-    plan = capture.plan(shop.line, shop.servers)
+    plan = apply.plan(shop.line, shop.servers)
     assert plan.changes == ()
     assert all(line.endswith(": unchanged") for line in plan.describe())
 
@@ -245,19 +245,19 @@ def test_events_that_are_there_are_read_again(shop: Stage, writer: Connection, o
         [uuid.uuid4(), tenant, tenant],
     )
     assert eventually(lambda: _of(shop, "shop.events.payment", tenant, 1))
-    admin.signal_snapshot(owner, ["sales.outbox_events"])
+    kafka_topics.signal_snapshot(owner, ["sales.outbox_events"])
     assert eventually(lambda: _of(shop, "shop.events.payment", tenant, 2))
 
 
 def test_a_key_by_which_debezium_cannot_read_is_refused(owner: Connection) -> None:
     before = owner.execute("SELECT count(*) FROM sales.debezium_signal").fetchone()
     with pytest.raises(HeadraceError, match=r"sales.sessions.*\(tenant_id, session_id, started_at\).*no UUID"):
-        admin.signal_snapshot(owner, ["sales.sessions"])
+        kafka_topics.signal_snapshot(owner, ["sales.sessions"])
     assert owner.execute("SELECT count(*) FROM sales.debezium_signal").fetchone() == before
 
 
 def test_every_leaf_of_a_captured_table_logs_whole_rows(shop: Stage, owner: Connection) -> None:
-    assert admin.lacking_full(owner, shop.line.full_identity) == ()
+    assert kafka_topics.lacking_full(owner, shop.line.full_identity) == ()
 
 
 def test_only_the_signals_of_debezium_itself_are_left_out(shop: Stage) -> None:
@@ -270,7 +270,7 @@ def test_a_bad_record_as_long_as_its_topic_takes_becomes_a_confirmed_dead_letter
     producer = clients.producer(bootstrap, compression_type="none")
     (letters,) = [topic for topic in topics() if topic.name == DEAD_LETTERS]
     origin, small, large = (f"test_capture.{name}-{uuid.uuid4()}" for name in ("origin", "small", "large"))
-    admin.create_topics(
+    kafka_topics.create_topics(
         bootstrap,
         [
             Topic(name=origin, partitions=1, config={}),
@@ -297,7 +297,7 @@ def test_a_bad_record_as_long_as_its_topic_takes_becomes_a_confirmed_dead_letter
     kept.send(bad, BadRecord("no"))
     kept.confirm()
     assert [letter.record for letter in dead_letters.listing(bootstrap, topic=large)] == [bad]
-    admin.delete_topics(bootstrap, [origin, small, large])
+    kafka_topics.delete_topics(bootstrap, [origin, small, large])
 
 
 @pytest.fixture(scope="module")

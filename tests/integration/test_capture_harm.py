@@ -15,7 +15,19 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from captured import (
+
+from connectors import apply, kafka_topics
+from connectors.connect import ConfigRefused, Connect
+from connectors.pipeline import Line
+from connectors.plan import AlterTopic, PlanRefused, SetFullIdentity
+from operations.settings import Settings
+from schemas.change import Change, Op
+from schemas.errors import BadRecord, HeadraceError, Unavailable
+from schemas.tables import Column, Source, Table
+from schemas.topics import Replication, Topic
+from schemas.types import Numeric, Text
+from stack import supervisor
+from tests.support.captured import (
     THINGS,
     THINGS_DDL,
     Connection,
@@ -28,18 +40,6 @@ from captured import (
     servers,
     stage,
 )
-
-from connectors import admin, capture
-from connectors.connect import ConfigRefused, Connect
-from connectors.line import Line
-from connectors.plan import AlterTopic, PlanRefused, SetFullIdentity
-from operations.settings import Settings
-from schemas.change import Change, Op
-from schemas.errors import BadRecord, HeadraceError, Unavailable
-from schemas.tables import Column, Source, Table
-from schemas.topics import Replication, Topic
-from schemas.types import Numeric, Text
-from stack import supervisor
 
 TOPIC = "shop.sales.things"
 
@@ -126,7 +126,7 @@ def test_a_transaction_older_than_the_snapshot_that_commits_after_it_wins_over_t
         with own.connect(autocommit=False) as first, own.connect(autocommit=False) as second:
             with own.connect(autocommit=False) as older:
                 waited_for = transaction_id(first)
-                beats = capture.apply(capture.plan(own.line, own.servers), own.servers)
+                beats = apply.apply(apply.plan(own.line, own.servers), own.servers)
                 eventually(lambda: is_waited_for(watch, waited_for))
                 waited_for = transaction_id(second)
                 first.commit()
@@ -135,7 +135,7 @@ def test_a_transaction_older_than_the_snapshot_that_commits_after_it_wins_over_t
                 second.commit()
                 eventually(lambda: own.records(TOPIC))
                 older.commit()
-            capture.wait_ready(own.line, own.servers, beats)
+            apply.wait_ready(own.line, own.servers, beats)
         records = own.until(TOPIC, mark(watch))
     read, update = [record for record in records if record.key == b'{"id":"k"}']
     assert (read.datum["op"], update.datum["op"]) == ("r", "u")
@@ -154,13 +154,13 @@ def test_the_first_transaction_behind_the_snapshot_of_a_capture_applied_again_is
         own.until(TOPIC, mark(source))
         source.execute("UPDATE sales.things SET version = 2 WHERE id = 'k'")
         own.until(TOPIC, mark(source))
-        capture.remove(own.line, own.servers)
+        apply.remove(own.line, own.servers)
         source.execute("UPDATE sales.things SET version = 3 WHERE id = 'k'")
-        beats = capture.apply(capture.plan(own.line, own.servers), own.servers)
+        beats = apply.apply(apply.plan(own.line, own.servers), own.servers)
         begun = "SELECT FROM pg_replication_slots WHERE slot_name = 'harm_again' AND confirmed_flush_lsn IS NOT NULL"
         eventually(lambda: source.execute(begun).rowcount)
         source.execute("UPDATE sales.things SET version = 4 WHERE id = 'k'")
-        capture.wait_ready(own.line, own.servers, beats)
+        apply.wait_ready(own.line, own.servers, beats)
         records = [record for record in own.until(TOPIC, mark(source)) if record.key == b'{"id":"k"}']
         row = source.execute("SELECT * FROM sales.things WHERE id = 'k'").fetchone()
     assert [record.datum["op"] for record in records] == ["r", "u", "r", "u"]
@@ -174,16 +174,16 @@ def test_a_first_snapshot_may_take_its_time_but_not_stand_still(settings: Settin
     ddl = THINGS_DDL + REFUNDS_DDL.replace("refunds", "wares")
     with stage(settings, stack_folder, "harm_still", ddl, THINGS, wares) as own, own.connect() as source:
         source.execute("INSERT INTO sales.things SELECT 'k' || i, 0 FROM generate_series(1, 30000) AS i")
-        beats = capture.apply(capture.plan(own.line, own.servers), own.servers)
+        beats = apply.apply(apply.plan(own.line, own.servers), own.servers)
         said: list[str] = []
         with own.connect(autocommit=False) as blocker:
             with Reading(settings, own.line.topic(TOPIC)) as reading:
                 eventually(reading.catch_up)
             blocker.execute("LOCK TABLE sales.wares")  # it is read after the things
             with pytest.raises(Unavailable, match=r"^capture does not stream: .*; nothing has moved for 4 s$"):
-                capture.wait_ready(own.line, own.servers, beats, deadline_s=4, on_wait=said.append)
+                apply.wait_ready(own.line, own.servers, beats, deadline_s=4, on_wait=said.append)
             assert Connect(own.servers.connect_url).snapshotting(own.line.connector(Source.POSTGRES))
-        capture.wait_ready(own.line, own.servers, beats)
+        apply.wait_ready(own.line, own.servers, beats)
     assert said and all(line.startswith("the first snapshot is being read; ") for line in said)
 
 
@@ -285,12 +285,12 @@ def test_a_kill_in_the_middle_of_the_first_snapshot_loses_nothing_that_is_commit
         trader = threading.Thread(target=trade)
         trader.start()
         try:
-            capture.apply(capture.plan(own.line, own.servers), own.servers)
+            apply.apply(apply.plan(own.line, own.servers), own.servers)
             with Reading(settings, own.line.topic(TOPIC)) as reading:
                 eventually(lambda: len(reading.catch_up()) > seen)
                 assert len(reading.found) < size, "the kill came after the snapshot; make it bigger"
             kill_connect(stack_folder)
-            capture.wait_ready(own.line, own.servers, {}, deadline_s=20)
+            apply.wait_ready(own.line, own.servers, {}, deadline_s=20)
         finally:
             stop.set()
             trader.join()
@@ -320,9 +320,9 @@ def test_a_leaf_without_full_identity_makes_a_bad_record_that_names_the_cure_and
     with pytest.raises(BadRecord, match=r"note: .*REPLICA IDENTITY FULL .*#toast-placeholder"):
         lacking.change(PARTED)
 
-    plan = capture.plan(harm.line, harm.servers)
+    plan = apply.plan(harm.line, harm.servers)
     assert plan.changes == (SetFullIdentity(relation="sales.parted_0"),)
-    capture.apply(plan, harm.servers)
+    apply.apply(plan, harm.servers)
     source.execute("UPDATE sales.parted SET version = 4 WHERE id = 'toast'")
     records = harm.until("shop.sales.parted", mark(source, "parted"))
     *_, mended = [record for record in records if record.key == b'{"id":"toast"}']
@@ -444,16 +444,16 @@ def test_a_table_declared_later_is_captured_with_the_rows_it_already_had(
             line=Line(name="harm_refunds", prefix="harm_refunds", database="harm_refunds", tables=(THINGS, REFUNDS)),
             servers=own.servers,
         )
-        plan = capture.plan(more.line, more.servers)
+        plan = apply.plan(more.line, more.servers)
         said = "\n".join(plan.describe())
         assert "topic harm_refunds.sales.refunds: create with 1 partition(s)" in said
         assert "connector harm_refunds-postgres: update table.include.list" in said
         assert "publication harm_refunds: add sales.refunds; read the rows that sales.refunds already had" in said
-        beats = capture.apply(plan, more.servers)
+        beats = apply.apply(plan, more.servers)
         source.execute("INSERT INTO sales.refunds VALUES ('new', 1)")
         source.execute("UPDATE sales.refunds SET amount = 77 WHERE id = 'old-7'")
         source.execute("DELETE FROM sales.refunds WHERE id = 'old-8'")
-        capture.wait_ready(more.line, more.servers, beats)
+        apply.wait_ready(more.line, more.servers, beats)
         rows = dict(source.execute("SELECT id, amount FROM sales.refunds").fetchall())
 
         def complete() -> bool:
@@ -464,12 +464,12 @@ def test_a_table_declared_later_is_captured_with_the_rows_it_already_had(
             return {key[0]: change.row[1] for key, change in last.items() if change.row} == rows
 
         eventually(complete)
-        assert capture.plan(more.line, more.servers).changes == ()
+        assert apply.plan(more.line, more.servers).changes == ()
 
-        plan = capture.plan(own.line, own.servers)
+        plan = apply.plan(own.line, own.servers)
         assert "publication harm_refunds: drop sales.refunds" in plan.describe()
-        capture.apply(plan, own.servers)
-        assert capture.plan(own.line, own.servers).changes == ()
+        apply.apply(plan, own.servers)
+        assert apply.plan(own.line, own.servers).changes == ()
 
 
 def test_a_lost_slot_stops_the_line_and_says_so(settings: Settings, stack_folder: Path) -> None:
@@ -486,13 +486,13 @@ def test_a_lost_slot_stops_the_line_and_says_so(settings: Settings, stack_folder
             )
         )
         source.execute("SELECT pg_drop_replication_slot('harm_slot')")
-        plan = capture.plan(own.line, own.servers)
+        plan = apply.plan(own.line, own.servers)
         with pytest.raises(PlanRefused, match=r"^replication slot harm_slot: REFUSED: it is gone, .*#slot-missing$"):
-            capture.apply(plan, own.servers)
+            apply.apply(plan, own.servers)
         connect.resume(name)
         eventually(lambda: connect.status(name).failure)
-        with pytest.raises(capture.CaptureFailed, match=f"connector {name} failed: "):
-            capture.ready(own.line, own.servers, {})
+        with pytest.raises(apply.CaptureFailed, match=f"connector {name} failed: "):
+            apply.ready(own.line, own.servers, {})
 
 
 def test_a_wrong_password_is_one_line_that_names_the_field(settings: Settings, stack_folder: Path) -> None:
@@ -503,21 +503,21 @@ def test_a_wrong_password_is_one_line_that_names_the_field(settings: Settings, s
         with pytest.raises(
             ConfigRefused, match=r"^connector harm_password-postgres: database\.\w+: .*password"
         ) as refused:
-            capture.apply(capture.plan(wrong, own.servers), own.servers)
+            apply.apply(apply.plan(wrong, own.servers), own.servers)
         assert "\n" not in str(refused.value)
 
 
 def test_connect_or_postgres_or_kafka_down_is_one_clear_line(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admin, "TIMEOUT", 1.0)
+    monkeypatch.setattr(kafka_topics, "TIMEOUT", 1.0)
     good = servers(settings, settings.oltp.database)
     line = Line()
     for place, which in {"connect_url": "Kafka Connect", "bootstrap": "Kafka", "oltp": "Postgres"}.items():
         address = {"connect_url": "http://127.0.0.1:9", "bootstrap": "127.0.0.1:9", "oltp": "host=127.0.0.1 port=9"}
         values = {name: getattr(good, name) for name in ("connect_url", "bootstrap", "oltp")} | {place: address[place]}
         with pytest.raises(Unavailable, match=f"^{which}.*(answer|reach)") as down:
-            capture.plan(line, capture.Servers(**values))
+            apply.plan(line, apply.Servers(**values))
         assert "\n" not in str(down.value)
 
 
@@ -526,18 +526,18 @@ def test_drifted_topics_are_mended_and_a_wrong_partition_count_is_refused(
 ) -> None:
     with stage(settings, stack_folder, "harm_topics", THINGS_DDL, THINGS) as own:
         bootstrap = own.servers.bootstrap
-        admin.create_topics(bootstrap, [Topic(name="harm_topics.sales.things", partitions=3, config={})])
+        kafka_topics.create_topics(bootstrap, [Topic(name="harm_topics.sales.things", partitions=3, config={})])
         with pytest.raises(PlanRefused, match=r"topic harm_topics\.sales\.things: REFUSED: it has 3 partitions where"):
-            capture.apply(capture.plan(own.line, own.servers), own.servers)
+            apply.apply(apply.plan(own.line, own.servers), own.servers)
         assert httpx.get(f"{own.servers.connect_url}/connectors/harm_topics-postgres").status_code == 404
-        admin.delete_topics(bootstrap, ["harm_topics.sales.things"])
-        eventually(lambda: not admin.seen_topics(bootstrap, own.line.topics()))
+        kafka_topics.delete_topics(bootstrap, ["harm_topics.sales.things"])
+        eventually(lambda: not kafka_topics.seen_topics(bootstrap, own.line.topics()))
         own.start()
-        admin.alter_topic(bootstrap, "harm_topics.sales.things", {"cleanup.policy": "delete"})
-        plan = capture.plan(own.line, own.servers)
+        kafka_topics.alter_topic(bootstrap, "harm_topics.sales.things", {"cleanup.policy": "delete"})
+        plan = apply.plan(own.line, own.servers)
         assert plan.changes == (AlterTopic(name="harm_topics.sales.things", config={"cleanup.policy": "compact"}),)
-        capture.apply(plan, own.servers)
-        assert eventually(lambda: capture.plan(own.line, own.servers).changes == ())
+        apply.apply(plan, own.servers)
+        assert eventually(lambda: apply.plan(own.line, own.servers).changes == ())
 
 
 def test_a_setting_that_an_operator_added_outlives_apply(harm: Stage) -> None:
@@ -545,19 +545,19 @@ def test_a_setting_that_an_operator_added_outlives_apply(harm: Stage) -> None:
     before = connect.config(name)
     assert before is not None
     connect.put(name, before | {"errors.log.enable": "true", "errors.tolerance": "all"})
-    plan = capture.plan(harm.line, harm.servers)
+    plan = apply.plan(harm.line, harm.servers)
     assert [note.describe() for note in plan.notes] == [
         f"connector {name}: keeps what was added to it: errors.log.enable"
     ]
-    beats = capture.apply(plan, harm.servers)
-    capture.wait_ready(harm.line, harm.servers, beats)
+    beats = apply.apply(plan, harm.servers)
+    apply.wait_ready(harm.line, harm.servers, beats)
     assert connect.config(name) == before | {"errors.log.enable": "true"}
-    assert capture.plan(harm.line, harm.servers).changes == ()
+    assert apply.plan(harm.line, harm.servers).changes == ()
 
 
 def test_topics_with_fewer_replicas_than_production_needs_are_named(harm: Stage) -> None:
     line = replace(harm.line, replication=Replication(factor=3, in_sync=2))
-    plan = capture.plan(line, harm.servers)
+    plan = apply.plan(line, harm.servers)
     assert {note.about for note in plan.notes if "1 replica(s)" in note.text} == {
         f"topic {topic.name}" for topic in line.topics()
     }
@@ -566,17 +566,17 @@ def test_topics_with_fewer_replicas_than_production_needs_are_named(harm: Stage)
     with pytest.raises(
         HeadraceError, match=r"fewer brokers than HEADRACE_KAFKA__REPLICATION_FACTOR .*#too-few-replicas"
     ):
-        admin.create_topics(harm.servers.bootstrap, [topic])
+        kafka_topics.create_topics(harm.servers.bootstrap, [topic])
 
 
 def test_remove_leaves_nothing_but_the_records(settings: Settings, stack_folder: Path) -> None:
     with stage(settings, stack_folder, "harm_remove", THINGS_DDL, THINGS) as own, own.connect() as source:
         own.start()
-        capture.remove(own.line, own.servers)
+        apply.remove(own.line, own.servers)
         assert source.execute("SELECT FROM pg_replication_slots WHERE slot_name = 'harm_remove'").rowcount == 0
         assert source.execute("SELECT FROM pg_publication").rowcount == 0
         assert Connect(own.servers.connect_url).seen("harm_remove-postgres") is None
-        assert len(admin.seen_topics(own.servers.bootstrap, own.line.topics())) == len(own.line.topics())
+        assert len(kafka_topics.seen_topics(own.servers.bootstrap, own.line.topics())) == len(own.line.topics())
         source.execute("INSERT INTO sales.things VALUES ('again', 1)")
         own.start()
         (record,) = own.until(TOPIC, b'{"id":"again"}')

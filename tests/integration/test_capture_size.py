@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from captured import THINGS, THINGS_DDL, Connection, Record, Stage, eventually, stage
 
 from connectors.connect import Connect
 from operations.settings import Settings
 from schemas.errors import BadRecord
 from schemas.sizes import LONGEST_VALUE, MB
 from schemas.tables import EVENTS, Source, Table
+from tests.support.captured import THINGS, THINGS_DDL, Connection, Record, Stage, eventually, stage
 
 THINGS_TOPIC, EVENTS_TOPIC = "shop.sales.things", "shop.events.order"
 EVENTS_DDL = """

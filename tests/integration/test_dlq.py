@@ -10,20 +10,17 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from archiving import Archiving, archiving
 from confluent_kafka.admin import NewTopic
-from landing import EPOCH, GENERATION, Landing, landing_line
 from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
-from bench.enrichment_world import World, now
-from kafka import clients
-from kafka.dead_letters import DeadLetters, Record, stored
-from kafka.decoding import Decoding
+from messaging import clients
+from messaging.dead_letters import DeadLetters, Record, stored
+from messaging.decoding import Decoding
 from operations import connections, migrate
 from operations.cli import app
 from operations.dlq import metrics
-from operations.dlq import ways as opening
+from operations.dlq import targets as opening
 from operations.dlq.decisions import Journal, Verdict
 from operations.dlq.letters import Letter, letters
 from operations.dlq.redrive import Destination, Outcome, Ways, redrive
@@ -33,9 +30,12 @@ from schemas.errors import BadRecord
 from schemas.tables import ORDER_LINES, PRICE_HISTORY, Table
 from schemas.topics import DEAD_LETTERS
 from sinks.archive.batch import Batch, spooling
-from sinks.postgres import PostgresReporting
+from sinks.reporting.postgres.driver import PostgresReporting
 from streams.enrich import Enriched, enricher
-from tests.eventually import eventually
+from tests.support.archiving import Archiving, archiving
+from tests.support.enrichment_world import World, now
+from tests.support.eventually import eventually
+from tests.support.landing import EPOCH, GENERATION, Landing, landing_line
 
 
 class Desk:

@@ -3,14 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from enriching import enriching
 
-from bench.enrichment_world import now
-from kafka import clients
-from kafka.dead_letters import listing
+from messaging import clients
+from messaging.dead_letters import listing
+from schemas.decoders.values import microseconds
 from schemas.position import enrichment_version
-from schemas.values import microseconds
-from streams.engine import Bounds
+from streams.processor import Bounds
+from tests.support.enrichment import enriching
+from tests.support.enrichment_world import now
 
 LAMP, VASE = ("shop", "lamp"), ("shop", "vase")
 PATIENT = Bounds(held=5_000, seconds=600.0)

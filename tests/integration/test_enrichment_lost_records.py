@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 from confluent_kafka.admin import NewTopic
-from enriching import enriching
 
-from bench.enrichment_world import PARTITIONS, now
-from kafka import clients
-from kafka.clients import TopicMissing
-from streams.engine import Bounds
-from tests.eventually import eventually
+from messaging import clients
+from messaging.clients import TopicMissing
+from streams.processor import Bounds
+from tests.support.enrichment import enriching
+from tests.support.enrichment_world import PARTITIONS, now
+from tests.support.eventually import eventually
 
 LAMP, VASE = ("shop", "lamp"), ("shop", "vase")
 AT_ONCE = Bounds(held=0, seconds=0.0)

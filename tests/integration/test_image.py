@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose import ROOT
+from tests.support.compose import ROOT
 
 SENT = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
 BIN = Path(sys.executable).parent
@@ -70,8 +70,9 @@ def test_the_command_runs_without_what_only_developers_have(installed: Path, com
 
 def test_what_the_services_import_is_in_it(installed: Path, tmp_path: Path) -> None:
     code = """
-import operations.capture, operations.demo, operations.load, operations.migrate, operations.status, operations.verify
-import s3fs, sinks.sqlserver, sinks.archive.worker, sinks.worker, streams.app
+import operations.capture, operations.demo, operations.load, operations.migrate, operations.status
+import operations.verify.run
+import s3fs, sinks.reporting.sqlserver.driver, sinks.archive.worker, sinks.reporting.worker, streams.app
 from operations import odbc
 odbc.driver()
 """

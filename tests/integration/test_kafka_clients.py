@@ -5,7 +5,7 @@ import secrets
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from kafka import clients
+from messaging import clients
 
 
 @pytest.fixture

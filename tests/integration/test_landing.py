@@ -9,24 +9,24 @@ import httpx
 import psycopg
 import pytest
 from confluent_kafka import TopicPartition
-from landing import EPOCH, GENERATION, Landing, landing_line
 
-from kafka import clients
-from kafka.dead_letters import DeadLetters
-from kafka.offsets import OffsetGone, TopicReplaced
-from kafka.registry import Registry
-from kafka.serving import Serving
+from messaging import clients
+from messaging.dead_letters import DeadLetters
+from messaging.health import Serving
+from messaging.offsets import OffsetGone, TopicReplaced
+from messaging.registry import Registry
 from operations import connections, migrate
 from operations.settings import Settings
 from schemas import wire
 from schemas.errors import HeadraceError, Unavailable
-from sinks import metrics
-from sinks.cutoff import Cutoff
-from sinks.port import Fatal, Fenced
-from sinks.postgres import PostgresReporting
-from sinks.postgres_retiring import PostgresRetiring
-from sinks.worker import SinkWorker
-from tests.eventually import eventually
+from sinks.reporting import metrics
+from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.port import Fatal, Fenced
+from sinks.reporting.postgres.driver import PostgresReporting
+from sinks.reporting.postgres.retention import PostgresRetiring
+from sinks.reporting.worker import SinkWorker
+from tests.support.eventually import eventually
+from tests.support.landing import EPOCH, GENERATION, Landing, landing_line
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy
-from eventually import eventually
 from psycopg import errors, sql
 from pydantic import SecretStr
 from pymongo import MongoClient
@@ -22,14 +21,15 @@ import migrations
 from migrations.errors import MigrationFailed
 from operations import connections
 from operations.migrate import make_partitions, migrate_catalog, migrate_oltp, migrate_reporting
-from operations.rows import PostgresReport
 from operations.settings import Settings
+from operations.verify.sides import PostgresReport
 from schemas.errors import HeadraceError
 from schemas.sizes import MB
 from schemas.tables import EVENTS, TABLES, Source, reported
-from sinks.cutoff import Cutoff
-from tests.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
-from tests.later_columns import a_column_that_came_later_reaches_the_view
+from sinks.reporting.cutoff import Cutoff
+from tests.support.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
+from tests.support.eventually import eventually
+from tests.support.later_columns import a_column_that_came_later_reaches_the_view
 
 FOLDER = Path(migrations.__file__).parent
 OLTP_CHAIN = sorted(path.stem for path in (FOLDER / "oltp" / "versions").glob("*.sql"))

@@ -19,15 +19,15 @@ from operations.migrate import migrate_reporting, reporting_server
 from operations.odbc import connection_string
 from operations.settings import Settings
 from schemas.change import Op
-from schemas.sums import sum_of
+from schemas.checksums import sum_of
 from schemas.tables import EVENTS, ORDERS, PAYMENTS, reported
-from sinks import sqlserver_sql
-from sinks.cutoff import Cutoff
-from sinks.port import Batch
-from tests.contract.trade import DAY, MONTH, Tenant
-from tests.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
-from tests.later_columns import a_column_that_came_later_reaches_the_view
-from tests.sqlserver_database import empty, reporting
+from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.port import Batch
+from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
+from tests.support.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
+from tests.support.later_columns import a_column_that_came_later_reaches_the_view
+from tests.support.sqlserver import empty, reporting
+from tests.support.trade import DAY, MONTH, Tenant
 
 ODBC = os.environ["HEADRACE_TEST_SQLSERVER"]
 FOLDER = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"

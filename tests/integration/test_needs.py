@@ -11,8 +11,8 @@ import pytest
 
 from operations.needs import NEEDS
 from operations.settings import PREFIX, Settings
-from tests.eventually import eventually
-from tests.setting_names import variable
+from tests.support.eventually import eventually
+from tests.support.setting_names import variable
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE", "watch": "WATCH"}

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from landing import EPOCH, GENERATION, Landing, landing_line
 
-from kafka.decoding import Decoding
+from messaging.decoding import Decoding
 from operations import connections, migrate
-from operations.overtaken import Overtaken, audit
-from operations.rows import PostgresReport
 from operations.settings import Settings
+from operations.verify.overtaken import Overtaken, audit
+from operations.verify.sides import PostgresReport
+from tests.support.landing import EPOCH, GENERATION, Landing, landing_line
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from kafka import clients
-from kafka.dead_letters import DeadLetters, Record, stored
+from messaging import clients
+from messaging.dead_letters import DeadLetters, Record, stored
 from operations.dlq.decisions import Decision, Journal, Verdict
-from operations.dlq.following import Follower
-from operations.retention.letters import Settled, settled
+from operations.dlq.follower import Follower
+from operations.retention.dead_letters import Settled, settled
 from operations.settings import Settings
 from schemas.errors import BadRecord
 

@@ -13,7 +13,6 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from eventually import eventually
 from psycopg import errors, sql
 
 from operations import connections
@@ -21,16 +20,17 @@ from operations.migrate import make_partitions, migrate_oltp
 from operations.months import month as month_of
 from operations.retention.errors import Busy, Protected
 from operations.retention.item import Outcome
-from operations.retention.oltp import Leaf, OltpRetention
 from operations.retention.policy import Age, Policy
 from operations.retention.proof import identified
 from operations.retention.run import walk
+from operations.retention.source import Leaf, OltpRetention
 from operations.retention.stores import Stores
 from operations.settings import Settings
+from schemas.checksums import Sum, row_text, sum_of
 from schemas.errors import HeadraceError, Unavailable, Unproven
-from schemas.sums import Sum, row_text, sum_of
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS, Column, Source, Table
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Uuid
+from tests.support.eventually import eventually
 
 Connection = psycopg.Connection[Any]
 TRADE = (PAYMENTS, ORDER_LINES, ORDERS)  # children first

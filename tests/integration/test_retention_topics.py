@@ -4,14 +4,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from archiving import Archiving, archiving
 
-from kafka import clients
-from kafka.decoding import Decoding
+from messaging import clients
+from messaging.decoding import Decoding
 from operations.retention.proof import ArchiveProof
 from operations.retention.topics import EventTopics, Stretch
 from operations.settings import Settings
 from sinks.archive.manifest import Kind
+from tests.support.archiving import Archiving, archiving
 
 DAY_MS = 86_400_000
 NOW = int(time.time() * 1000)

@@ -7,12 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from captured import THINGS, THINGS_DDL, Connection, Record, Stage, eventually, stage
 
-from connectors import capture
+from connectors import apply
 from operations.settings import Settings
 from schemas.tables import Column, Source, Table
 from schemas.types import Date, Numeric, Text
+from tests.support.captured import THINGS, THINGS_DDL, Connection, Record, Stage, eventually, stage
 
 THINGS_TOPIC, LEAVES_TOPIC = "shop.sales.things", "shop.sales.leaves"
 LEAVES = Table(
@@ -131,8 +131,8 @@ def test_a_table_that_somebody_takes_out_of_the_publication_is_read_again_by_the
 ) -> None:
     source.execute(f"ALTER PUBLICATION {ways.line.publication} DROP TABLE sales.leaves".encode())
     source.execute("INSERT INTO sales.leaves VALUES ('2026-01-02', 'in the gap', 1)")
-    plan = capture.plan(ways.line, ways.servers)
+    plan = apply.plan(ways.line, ways.servers)
     assert any("sales.leaves" in step.describe() for step in plan.changes)
-    capture.apply(plan, ways.servers)
+    apply.apply(plan, ways.servers)
     assert leaves(ways, source)["in the gap"] == 1
-    assert capture.plan(ways.line, ways.servers).changes == ()
+    assert apply.plan(ways.line, ways.servers).changes == ()

@@ -1,4 +1,4 @@
-"""Readers' views turn from one generation to another in Postgres; tests/turning.py says what must hold."""
+"""Readers' views turn from one generation to another in Postgres; tests/support/cutover.py says what must hold."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,27 +7,27 @@ import pytest
 
 from operations import connections
 from operations.settings import Settings
-from tests import turning
-from tests.eventually import eventually
-from tests.turning import FIRST, SECOND, Turning
+from tests.support import cutover
+from tests.support.cutover import FIRST, SECOND, Turning
+from tests.support.eventually import eventually
 
 
 @pytest.fixture(scope="module")
 def at(empty: Callable[[], Settings]) -> Iterator[Turning]:
-    with turning.turning(empty()) as made:
+    with cutover.turning(empty()) as made:
         yield made
 
 
 def test_readers_see_another_generation_and_then_the_first_again(at: Turning):
-    turning.turned_and_back(at)
+    cutover.turned_and_back(at)
 
 
 def test_what_ends_before_the_commit_changes_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch):
-    turning.all_or_nothing(at, monkeypatch)
+    cutover.all_or_nothing(at, monkeypatch)
 
 
 def test_a_reader_that_never_pauses_sees_no_mix_and_no_error(at: Turning):
-    turning.never_a_mix(at, times=10)
+    cutover.never_a_mix(at, times=10)
 
 
 def test_a_transaction_that_reads_on_keeps_what_it_saw_and_the_views_turn_when_it_has_ended(at: Turning):
@@ -43,7 +43,7 @@ def test_a_transaction_that_reads_on_keeps_what_it_saw_and_the_views_turn_when_i
             eventually(lambda: owner.execute(waits).fetchall())
         assert reader.execute("SELECT count(*) FROM report.orders").fetchall() == [(FIRST[0],)]
         reader.commit()
-        thread.join(turning.SHOW_S)
+        thread.join(cutover.SHOW_S)
         assert at.counts() == SECOND
         assert reader.execute("SELECT count(*) FROM report.payments").fetchall() == [(SECOND[1],)]
         reader.commit()
@@ -65,8 +65,8 @@ def test_nobody_lands_in_what_readers_see_while_it_is_turned(at: Turning):
 
 
 def test_one_replay_at_a_time(at: Turning):
-    turning.one_at_a_time(at)
+    cutover.one_at_a_time(at)
 
 
 def test_a_dropped_generation_leaves_no_table_and_its_number_to_nobody(at: Turning):
-    turning.dropped(at)
+    cutover.dropped(at)

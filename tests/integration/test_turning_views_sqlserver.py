@@ -8,30 +8,30 @@ from collections.abc import Iterator
 import pytest
 
 from operations.generations import State
-from operations.replay.reporting import HOLD_MS
+from operations.replay.cutover import HOLD_MS
 from operations.settings import Settings
-from tests import turning
-from tests.sqlserver_database import empty, reporting
-from tests.turning import Turning
+from tests.support import cutover
+from tests.support.cutover import Turning
+from tests.support.sqlserver import empty, reporting
 
 
 @pytest.fixture(scope="module")
 def at() -> Iterator[Turning]:
     settings = Settings.model_construct(reporting=reporting(os.environ["HEADRACE_TEST_SQLSERVER"]))
-    with empty(settings.reporting), turning.turning(settings) as made:
+    with empty(settings.reporting), cutover.turning(settings) as made:
         yield made
 
 
 def test_readers_see_another_generation_and_then_the_first_again(at: Turning):
-    turning.turned_and_back(at)
+    cutover.turned_and_back(at)
 
 
 def test_what_ends_before_the_commit_changes_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch):
-    turning.all_or_nothing(at, monkeypatch)
+    cutover.all_or_nothing(at, monkeypatch)
 
 
 def test_a_reader_that_never_pauses_sees_no_mix_and_no_error(at: Turning):
-    turning.never_a_mix(at, times=3)
+    cutover.never_a_mix(at, times=3)
 
 
 def test_how_long_turning_waits_for_a_view_does_not_outlive_it(at: Turning):
@@ -44,8 +44,8 @@ def test_how_long_turning_waits_for_a_view_does_not_outlive_it(at: Turning):
 
 
 def test_one_replay_at_a_time(at: Turning):
-    turning.one_at_a_time(at)
+    cutover.one_at_a_time(at)
 
 
 def test_a_dropped_generation_leaves_no_table_and_its_number_to_nobody(at: Turning):
-    turning.dropped(at)
+    cutover.dropped(at)

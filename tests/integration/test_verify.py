@@ -11,33 +11,33 @@ import psycopg
 import pymongo
 import pytest
 from bson import Decimal128
-from eventually import eventually
-from landing import GENERATION, Landing, landing_line
 from pymongo import monitoring
 
-from kafka import spans
-from kafka.dead_letters import record
-from kafka.decoding import Decoding
-from kafka.registry import Registry
+from messaging import ranges
+from messaging.dead_letters import record
+from messaging.decoding import Decoding
+from messaging.registry import Registry
 from operations import connections
-from operations.compare import Difference
-from operations.comparing import Result, Sides, TableResult
-from operations.expected import EnrichedSource
-from operations.repair import only_copies, repair
-from operations.retention.oltp import OltpRetention
-from operations.rows import KEYS_AT_ONCE, CatalogSource, PostgresReport, PostgresSource
-from operations.scope import Scope
+from operations.retention.source import OltpRetention
 from operations.settings import Settings
+from operations.verify.diff import Difference
+from operations.verify.enriched import EnrichedSource
+from operations.verify.repair import only_copies, repair
+from operations.verify.scope import Scope
+from operations.verify.settle import Result, Sides, TableResult
+from operations.verify.sides import KEYS_AT_ONCE, CatalogSource, PostgresReport, PostgresSource
 from schemas.change import Op
-from schemas.deletion import delete_value
+from schemas.checksums import row_text, sum_of
+from schemas.decoders.postgres import decoder
+from schemas.decoders.record import key_bytes
+from schemas.delete_envelope import delete_value
 from schemas.errors import HeadraceError
 from schemas.position import Position
-from schemas.postgres import decoder
-from schemas.record import key_bytes
-from schemas.sums import row_text, sum_of
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, Table
-from sinks.memory import MemoryReporting
-from sinks.port import Batch
+from sinks.reporting.memory import MemoryReporting
+from sinks.reporting.port import Batch
+from tests.support.eventually import eventually
+from tests.support.landing import GENERATION, Landing, landing_line
 
 NOW = datetime.now(UTC)
 MONTH = NOW.date().replace(day=1)
@@ -145,7 +145,7 @@ def line(settings: Settings, generation: None) -> Iterator[Landing]:
 def rebuilt(line: Landing) -> set[str]:
     """The orders that a rebuild has: every record of the topic, landed from its beginning."""
     decoding, memory = Decoding(line.registry, [line.table]), MemoryReporting()
-    for came in map(record, spans.everything(line.bootstrap, line.topic)):
+    for came in map(record, ranges.everything(line.bootstrap, line.topic)):
         change = decoding.change(came.topic, came.key, came.value, came.headers, came.offset)
         assert change is not None
         memory.land(Batch(changes=[change], checkpoints={}))
@@ -281,7 +281,7 @@ def test_an_event_is_captured_with_the_content_by_which_the_outbox_is_summed(cap
     decoding = Decoding(registry, [EVENTS])
 
     def captured() -> list[str]:
-        records = map(record, spans.everything(capture.kafka.bootstrap, "shop.events.order"))
+        records = map(record, ranges.everything(capture.kafka.bootstrap, "shop.events.order"))
         changes = [decoding.change(came.topic, came.key, came.value, came.headers, came.offset) for came in records]
         return [text(change.row) for change in changes if change and change.row and change.key[0] == tenant]
 

@@ -10,10 +10,10 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from connectors.connect import Connect
-from kafka import clients
-from kafka.dead_letters import DeadLetters
-from kafka.decoding import Decoding
-from kafka.registry import Registry
+from messaging import clients
+from messaging.dead_letters import DeadLetters
+from messaging.decoding import Decoding
+from messaging.registry import Registry
 from operations import connections, migrate
 from operations.barrier import Hops
 from operations.generations import Generation, State
@@ -22,10 +22,10 @@ from operations.watch import metrics
 from operations.watch.connectors import Connectors
 from operations.watch.worker import Watch
 from schemas.tables import ORDERS, PAYMENTS, PRODUCTS
-from sinks.postgres import PostgresReporting
-from sinks.worker import Pace, SinkWorker
+from sinks.reporting.postgres.driver import PostgresReporting
+from sinks.reporting.worker import Pace, SinkWorker
 from streams.heartbeat import HeartbeatWriter
-from tests.eventually import eventually
+from tests.support.eventually import eventually
 
 GENERATION = 74
 TABLES = (ORDERS, PAYMENTS, PRODUCTS)

@@ -11,9 +11,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from captured import THINGS, THINGS_DDL, Connection, Stage, eventually, stage
 
-from connectors import capture
+from connectors import apply
 from connectors.connect import Connect
 from connectors.plan import STOPPED, Restart
 from operations import connections, generations, migrate, status
@@ -21,12 +20,13 @@ from operations.barrier import Hops
 from operations.epoch import store
 from operations.epoch.history import SourceRestarted, identify
 from operations.generations import Generation, State
-from operations.replay import reporting as replayed
+from operations.replay import cutover as replayed
 from operations.settings import Settings
 from operations.watch import metrics
 from operations.watch.connectors import FIRST_S, Connectors
 from operations.watch.worker import Watch
 from schemas.tables import Source
+from tests.support.captured import THINGS, THINGS_DDL, Connection, Stage, eventually, stage
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "shop.sales.things"
@@ -119,11 +119,11 @@ def test_a_slot_is_never_ahead_of_connect_while_capture_runs_is_killed_or_snapsh
 ) -> None:
     with stage(settings, stack_folder, "harm_ahead", THINGS_DDL, THINGS) as own, own.connect() as source:
         source.execute("INSERT INTO sales.things SELECT 'k' || i, 0 FROM generate_series(1, 20000) AS i")
-        beats = capture.apply(capture.plan(own.line, own.servers), own.servers)
+        beats = apply.apply(apply.plan(own.line, own.servers), own.servers)
         connect, connector = Connect(own.servers.connect_url), own.line.connector(Source.POSTGRES)
         with watching(own, own_reporting) as watch:
             eventually(lambda: connect.offsets(connector))
-            while capture.ready(own.line, own.servers, beats) is not None:
+            while apply.ready(own.line, own.servers, beats) is not None:
                 watch.turn()
             for turn in range(40):
                 source.execute("UPDATE sales.things SET version = %s WHERE id < 'k2'", [turn])
@@ -167,7 +167,7 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
         connectors.look()
         assert running(connector) == 0
         assert states(connector) == {("connector", "RUNNING"), ("task 0", "FAILED")}
-        (step,) = capture.plan(own.line, own.servers).changes
+        (step,) = apply.plan(own.line, own.servers).changes
         assert isinstance(step, Restart)
         for said in (step.describe(), shown(settings, own, monkeypatch)):
             assert "failed" in said

@@ -21,18 +21,18 @@ from pathlib import Path
 import psycopg
 
 from connectors.connect import Connect
-from connectors.line import Line
-from kafka import clients
+from connectors.pipeline import Line
+from messaging import clients
 from schemas.errors import HeadraceError
 from schemas.topics import DEAD_LETTERS
 from stack import supervisor
-from tests.eventually import eventually
 from tests.soak.faults import Faults
 from tests.soak.pipeline import Pipeline
 from tests.soak.report import Outcome, lines, untold
 from tests.soak.schedule import schedule
 from tests.soak.shop import TENANT, Markers, Trade
 from tests.soak.witness import Witness
+from tests.support.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 TOXIPROXY = ROOT / ".venv" / "bin" / "toxiproxy"

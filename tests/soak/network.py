@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from stack.folder import LOOPBACK
-from tests.eventually import eventually
 from tests.soak.schedule import Kind
+from tests.support.eventually import eventually
 
 ANSWER_S = 60.0  # it answers once every connection has taken the change
 

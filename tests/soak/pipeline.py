@@ -17,10 +17,10 @@ from operations.settings import Settings, adopt
 from stack import processes, servers, supervisor
 from stack.folder import LOOPBACK, Folder, Ports, free_port, load_passwords
 from stack.servers import SERVERS, Declarations, Layout, Server
-from tests.eventually import eventually
 from tests.soak.network import Network
 from tests.soak.schedule import LINKS, WORKERS
 from tests.soak.workers import Workers
+from tests.support.eventually import eventually
 
 READY_S = 180.0
 STOP_S = 30.0

@@ -8,11 +8,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from filling import Filled, filled
 
 from operations.migrate import migrate_reporting
 from operations.settings import Settings
-from tests.sqlserver_database import empty, reporting
+from tests.support.bulk_rows import Filled, filled
+from tests.support.sqlserver import empty, reporting
 
 ROWS = int(os.environ.get("HEADRACE_TEST_SQLSERVER_ROWS", "10_000_000"))
 

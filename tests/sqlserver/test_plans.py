@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from contextlib import closing
 
 import pytest
-from filling import Filled
-from plans import Step, steps
 
 from schemas.change import Change
 from schemas.tables import ORDERS
-from sinks import sqlserver_sql as sql
-from sinks.sqlserver_json import execute, to_json
+from sinks.reporting.sqlserver import landing_sql as sql
+from sinks.reporting.sqlserver.bulk_json import execute, to_json
+from tests.support.bulk_rows import Filled
+from tests.support.query_plans import Step, steps
 
 
 def plan(big: Filled, changes: Sequence[Change], statement: str) -> list[Step]:

@@ -6,12 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from filling import Filled
-
 from operations import connections
 from schemas.change import Change
 from schemas.tables import ORDERS
-from sinks.port import Batch
+from sinks.reporting.port import Batch
+from tests.support.bulk_rows import Filled
 
 BATCHES = 10
 DEADLOCKS = (

@@ -20,11 +20,11 @@ RULES: list[dict[str, Any]] = [
 def exported() -> set[str]:
     """The names of all samples that our workers can export."""
     for module in (
-        "kafka.dead_letters",
+        "messaging.dead_letters",
         "operations.dlq.metrics",
-        "operations.following",
+        "operations.verify.follow",
         "operations.watch.metrics",
-        "sinks.metrics",
+        "sinks.reporting.metrics",
         "sinks.archive.metrics",
         "streams.metrics",
     ):

@@ -11,11 +11,11 @@ from uuid_utils import uuid7
 from schemas.tables import EVENTS
 from sinks.archive.audit import Audit, What, audit
 from sinks.archive.compaction import merge
-from sinks.archive.erasing import tombstone_name
+from sinks.archive.erasure import tombstone_name
 from sinks.archive.log import ManifestDamaged
 from sinks.archive.manifest import Kind
-from sinks.archive.reading import records
-from tests.filing import append, erase, event, flip, headrace, open_log
+from sinks.archive.reader import records
+from tests.support.archive_files import append, erase, event, flip, headrace, open_log
 
 
 @pytest.fixture

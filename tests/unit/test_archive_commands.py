@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.filing import NOON, append, event, flip, headrace, ids, open_log
+from tests.support.archive_files import NOON, append, event, flip, headrace, ids, open_log
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from uuid_utils import uuid7
 from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.batch import Batch
 from sinks.archive.compaction import Merged, groups, merge, sweep
-from sinks.archive.erasing import Eraser
+from sinks.archive.erasure import Eraser
 from sinks.archive.files import Datum, check, describe, read
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import Kind, Progress
-from sinks.archive.reading import records
+from sinks.archive.reader import records
 from sinks.archive.store import Exists
 from sinks.archive.subject import Subject
-from tests.filing import NOON, append, erase, event, flip, ids, open_log, order_line
+from tests.support.archive_files import NOON, append, erase, event, flip, ids, open_log, order_line
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

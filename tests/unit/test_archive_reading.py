@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from operations.archive.reading import lines
+from operations.archive.cat import lines
 from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.files import FileDamaged
 from sinks.archive.log import Log
-from sinks.archive.reading import Selection, records
-from tests.filing import NOON, append, erase, event, flip, headrace, ids, open_log, order_line
+from sinks.archive.reader import Selection, records
+from tests.support.archive_files import NOON, append, erase, event, flip, headrace, ids, open_log, order_line
 
 MANY = [
     event(1),
@@ -121,7 +121,7 @@ def test_values_are_printed_exactly(tmp_path: Path):
 
 
 def test_decimals_are_printed_as_text():
-    from operations.archive.reading import _exact
+    from operations.archive.cat import _exact
 
     assert _exact(Decimal("12345678901234.5600")) == "12345678901234.5600"
 

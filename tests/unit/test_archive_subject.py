@@ -5,7 +5,7 @@ import pytest
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS
 from sinks.archive.subject import Subject, named_by
-from tests.filing import event
+from tests.support.archive_files import event
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from schemas.errors import Unavailable
-from streams.batches import BatchConsumer
-from streams.resuming import Committed
+from streams.faust_consumer import BatchConsumer
+from streams.start_offsets import Committed
 
 
 def test_offsets_that_kafka_does_not_tell_are_a_warning_of_their_own(caplog):

@@ -4,10 +4,10 @@ import logging
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from schemas.values import microseconds
+from schemas.decoders.values import microseconds
 from streams.asof import Entry
 from streams.catalog import Catalog
-from streams.quiet import Seldom
+from streams.log_filter import Seldom
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 

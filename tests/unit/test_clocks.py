@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.mongo import Heartbeat
+from schemas.decoders.mongo import Heartbeat
 from streams.clocks import Clock, believed, doubt
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

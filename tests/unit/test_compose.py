@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 import yaml
 
-from connectors.line import template
-from kafka.serving import Serving
+from connectors.pipeline import template
+from messaging.health import Serving
 from operations import needs
 from operations.cli import Worker
 from operations.settings import PREFIX, Settings
@@ -24,9 +24,9 @@ from schemas.tables import Source
 from stack import postgres as pg
 from stack import servers
 from stack.folder import PORT_NAMES, Folder
-from tests import compose
-from tests.commands import accepted
-from tests.setting_names import is_secret, needed, secrets, setting_names
+from tests.support import compose
+from tests.support.commands import accepted
+from tests.support.setting_names import is_secret, needed, secrets, setting_names
 
 ROOT = compose.ROOT
 SERVICES = compose.services()

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from connectors.line import Line, template
+from connectors.pipeline import Line, template
 from schemas.tables import TABLES, Source
 from schemas.topics import DEAD_LETTERS, DECISIONS, PENDING, topics
 from schemas.wire import EPOCH_HEADER

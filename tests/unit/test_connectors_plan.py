@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.line import HEARTBEAT, SIGNALS, Line
+from connectors.pipeline import HEARTBEAT, SIGNALS, Line
 from connectors.plan import (
     AlterPublication,
     AlterTopic,

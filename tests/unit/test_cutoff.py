@@ -8,7 +8,7 @@ import pytest
 from schemas.change import Change, Op
 from schemas.position import Position
 from schemas.tables import EVENTS, ORDERS, PAYMENTS, PRODUCTS, Table
-from sinks.cutoff import Cutoff, aged_rows, cutoffs_of, split
+from sinks.reporting.cutoff import Cutoff, aged_rows, cutoffs_of, split
 
 BEFORE = date(2019, 11, 1)
 CUTOFFS = {"orders": Cutoff("orders", BEFORE, frozenset({"held"}))}

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.envelopes import envelope
-from operations.compare import Difference, Place
-from operations.delete_records import deletable
+from operations.verify.delete_records import deletable
+from operations.verify.diff import Difference, Place
 from schemas.change import Op
-from schemas.deletion import delete_value
+from schemas.decoders.postgres import decoder
+from schemas.decoders.record import key_bytes
+from schemas.delete_envelope import delete_value
 from schemas.errors import HeadraceError
 from schemas.position import Position
-from schemas.postgres import decoder
-from schemas.record import key_bytes
 from schemas.tables import EVENTS, ORDERS, PRODUCTS
 from schemas.wire import HEADER_SIZE
+from tests.support.envelopes import envelope
 
 AT = datetime(2026, 1, 1, 12, 0, 0, 1, tzinfo=UTC)
 KEY = ("t", date(2026, 1, 1), "o")

@@ -14,11 +14,14 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from operations.queries import Relation, in_postgres, in_source, in_sqlserver
-from operations.scope import Scope
+from operations.verify.queries import Relation, in_postgres, in_source, in_sqlserver
+from operations.verify.scope import Scope
 from schemas.tables import EVENTS, ORDERS, Mode, Table, reported
-from sinks import postgres_retiring_sql, postgres_sql, sqlserver_retiring_sql, sqlserver_sql
-from sinks.cutoff import Cutoff
+from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.postgres import landing_sql as postgres_sql
+from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
+from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
+from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GENERATION = 1

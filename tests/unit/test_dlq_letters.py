@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kafka.dead_letters import DeadLetter, Record
+from messaging.dead_letters import DeadLetter, Record
 from operations.dlq.decisions import Decision, Verdict, parsed
 from operations.dlq.letters import Letter, Selection, groups, has_key, letters, reason
 

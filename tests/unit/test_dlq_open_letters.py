@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kafka.dead_letters import DeadLetter, Record, Refusal
+from messaging.dead_letters import DeadLetter, Record, Refusal
 from operations.dlq.decisions import Decision, Verdict
 from operations.dlq.letters import letters
 from operations.dlq.open_letters import CACHE_KIB, OpenLetters
@@ -147,7 +147,7 @@ def test_python_keeps_nothing_of_a_letter(known: OpenLetters):
 
 GROWTH = """
 import psutil
-from kafka.dead_letters import Refusal
+from messaging.dead_letters import Refusal
 from operations.dlq.open_letters import OpenLetters
 
 topic = "a-topic-with-a-long-name." * 10

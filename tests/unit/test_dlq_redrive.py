@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from kafka.dead_letters import DeadLetter, Record
+from messaging.dead_letters import DeadLetter, Record
 from operations.dlq.decisions import Verdict
 from operations.dlq.letters import Letter
 from operations.dlq.redrive import Destination, Outcome, Ways, overall, send, stands
@@ -15,9 +15,9 @@ from schemas.change import Change, Op
 from schemas.errors import BadRecord
 from schemas.position import Position
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PRICE_HISTORY, Table, of_generation
-from sinks.cutoff import Cutoff
-from sinks.memory import MemoryReporting
-from sinks.port import Batch
+from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.memory import MemoryReporting
+from sinks.reporting.port import Batch
 from streams.enrich import Enriched, Wait
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -148,7 +148,7 @@ def test_what_reporting_still_refuses_is_dead_again():
 
 
 def _refuse(*_):
-    from sinks.port import Poison
+    from sinks.reporting.port import Poison
 
     raise Poison("no")
 

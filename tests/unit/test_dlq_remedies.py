@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from operations.dlq.remedies import remedies, remedy
+from schemas.decoders.values import TOAST_PLACEHOLDER, converter
 from schemas.errors import BadRecord
 from schemas.sizes import CUT_AT
 from schemas.tables import ORDERS
 from schemas.types import Text
-from schemas.values import TOAST_PLACEHOLDER, converter
 from schemas.wire import schema_id
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()

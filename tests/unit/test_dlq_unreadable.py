@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kafka.dead_letters import refusal
+from messaging.dead_letters import refusal
 from operations.dlq import metrics
 from operations.dlq.decisions import parsed
 from operations.dlq.open_letters import OpenLetters

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from operations.cli import app
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("connectors", "kafka", "migrations", "operations", "schemas", "sinks", "stack", "streams")
+ROOMS = ("connectors", "messaging", "migrations", "operations", "schemas", "sinks", "stack", "streams")
 SOURCES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.change import Change, Op
+from schemas.decoders.values import microseconds
 from schemas.position import Position, enrichment_version
 from schemas.tables import ORDER_LINES
-from schemas.values import microseconds
 from streams.asof import Entry
 from streams.catalog import Catalog
 from streams.enrich import Wait, enricher

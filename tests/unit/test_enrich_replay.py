@@ -12,16 +12,16 @@ from decimal import Decimal
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from kafka.dead_letters import Record
+from messaging.dead_letters import Record
 from schemas.change import Change, Op
+from schemas.decoders.values import microseconds
 from schemas.position import Position
 from schemas.tables import ORDER_LINES
-from schemas.values import microseconds
 from streams import pending_topic
 from streams.asof import Entry, as_of, with_entry
 from streams.catalog import Catalog
-from streams.engine import Bounds, Engine
 from streams.enrich import decided
+from streams.processor import Bounds, Engine
 from streams.wiring import Wiring
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

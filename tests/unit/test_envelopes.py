@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from kafka.decoding import OTHER_SHAPE
-from schemas import mongo, outbox, postgres
+from messaging.decoding import OTHER_SHAPE
 from schemas.change import Op
+from schemas.decoders import mongo, outbox, postgres
+from schemas.decoders.record import document_key_bytes
 from schemas.errors import BadRecord
-from schemas.record import document_key_bytes
 from schemas.tables import EVENTS, PAYMENTS, PRODUCTS
 
 KEY = b'{"tenant_id":"t","payment_id":"p"}'

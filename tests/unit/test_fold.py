@@ -9,8 +9,8 @@ from schemas.change import Change, Op
 from schemas.fold import fold
 from schemas.position import Position
 from schemas.tables import EVENTS, ORDERS, Table
-from sinks.memory import MemoryReporting, Stored
-from sinks.port import Batch
+from sinks.reporting.memory import MemoryReporting, Stored
+from sinks.reporting.port import Batch
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEYS = ("a", "b", "c")

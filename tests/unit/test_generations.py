@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.line import Line
+from connectors.pipeline import Line
 from operations.generations import Generation, State, fed, least, live
 from schemas import generations
 from schemas.errors import HeadraceError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kafka.decoding import Headers, epoch
+from messaging.decoding import Headers, epoch
 from schemas.errors import BadRecord
 
 

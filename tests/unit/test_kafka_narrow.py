@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.envelopes import envelope
-from kafka.narrow import Unsupported, compile_reader
-from kafka.registry import reader
-from schemas import landed, mongo, postgres
+from messaging.projection import Unsupported, compile_reader
+from messaging.registry import reader
+from schemas.decoders import enriched, mongo, postgres
 from schemas.tables import ORDER_LINES, ORDERS
+from tests.support.envelopes import envelope
 
 INNER = {"type": "record", "name": "Inner", "fields": [{"name": "n", "type": "long"}, {"name": "s", "type": "string"}]}
 OUTER: dict[str, Any] = {
@@ -124,7 +124,7 @@ def test_an_envelope_is_narrowed_to_what_the_decoders_read() -> None:
 
 
 def test_an_enriched_record_is_read_whole() -> None:
-    schema = fastavro.parse_schema(landed.schema(ORDER_LINES))
+    schema = fastavro.parse_schema(enriched.schema(ORDER_LINES))
     datum = {"op": "d", "epoch": 1, "offset": 7, "version": 3, "log_commit": 1, "log_change": 2, "read": False}
     datum |= {"source_time": datetime(2026, 11, 23, tzinfo=UTC), "row": None}
     assert reader(schema)(encoded(datum, schema), 0)[0] == datum

@@ -10,9 +10,9 @@ import yaml
 
 from operations.cli import Worker
 from operations.settings import PREFIX, Settings
-from tests import compose
-from tests.commands import accepted
-from tests.setting_names import is_secret, needed, secrets, setting_names
+from tests.support import compose
+from tests.support.commands import accepted
+from tests.support.setting_names import is_secret, needed, secrets, setting_names
 
 BASE = compose.ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((BASE / "kustomization.yaml").read_text())

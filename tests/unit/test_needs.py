@@ -14,7 +14,7 @@ from operations.cli import Worker, app
 from operations.needs import NEEDS, of
 from operations.settings import PREFIX
 from schemas.errors import HeadraceError
-from tests.setting_names import setting_names, variable
+from tests.support.setting_names import setting_names, variable
 
 SERVERS = {"up", "down", "demo"}  # they start the servers, whose settings they make
 VALUES = {"reporting.port": "1433", "catalog.uri": "mongodb://nowhere"}

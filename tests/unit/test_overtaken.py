@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operations.compare import Place
-from operations.overtaken import Overtaken, is_overtaken
-from operations.verify_topics import mendable
+from operations.verify.diff import Place
+from operations.verify.overtaken import Overtaken, is_overtaken
+from operations.verify.topics import mendable
 from schemas.position import Position
 from schemas.tables import ORDERS, PRODUCTS, Table
 

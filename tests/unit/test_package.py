@@ -8,7 +8,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"connectors", "kafka", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams"}
+PACKAGES = {"connectors", "messaging", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams"}
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kafka.dead_letters import Record
+from messaging.dead_letters import Record
 from schemas.position import Position
 from streams import pending_topic
 from streams.enrich import Wait
-from streams.pending import Line, Waiting
+from streams.undecided import Line, Waiting
 
 LAMP = ("shop", "lamp")
 

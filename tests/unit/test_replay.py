@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from operations.replay.archived import captured_since, change, hot, lacking
+from operations.replay.archived_events import captured_since, change, hot, lacking
 from operations.replay.progress import Pace, Passed, pace, passed
 from operations.replay.workers import LocalWorkers, workers_of
 from operations.settings import Kafka, Settings
 from schemas.tables import EVENTS, ORDERS
-from sinks.archive.reading import Selection
-from sinks.cutoff import Cutoff
+from sinks.archive.reader import Selection
+from sinks.reporting.cutoff import Cutoff
 from stack.folder import Folder
-from tests.setting_names import setting_names
+from tests.support.setting_names import setting_names
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DATUM = {

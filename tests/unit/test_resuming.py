@@ -2,8 +2,8 @@
 
 import pytest
 
-from kafka.offsets import OffsetGone, TopicReplaced
-from streams.resuming import Committed, check_id, check_whole, start
+from messaging.offsets import OffsetGone, TopicReplaced
+from streams.start_offsets import Committed, check_id, check_whole, start
 
 
 def test_a_first_start_begins_at_the_beginning():

@@ -12,8 +12,8 @@ from operations.retention.policy import Expiry, Policy
 from operations.retention.stores import Stores
 from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.log import Log
-from sinks.archive.reading import Selection, records
-from tests.filing import NOON, append, event, flip, open_log, order_line
+from sinks.archive.reader import Selection, records
+from tests.support.archive_files import NOON, append, event, flip, open_log, order_line
 
 HELD, OTHER = "tenant-012", "tenant-025"  # of one bucket
 TEN_YEARS = Expiry(years=10)

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from filing import append, event, open_log
 
 from operations.retention.proof import ArchiveProof, Days, Event, datum_text, identified
-from schemas.sums import row_text, sum_of
+from schemas.checksums import row_text, sum_of
 from schemas.tables import EVENTS
 from sinks.archive.log import Log
+from tests.support.archive_files import append, event, open_log
 
 NAMES = [column.name for column in EVENTS.columns]
 FIRST, SECOND = event(1), event(1, payload='{"number": 1, "second": true}')

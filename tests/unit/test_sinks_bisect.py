@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.bisect import bisect
-from sinks.port import Poison
+from sinks.reporting.bisect import bisect
+from sinks.reporting.port import Poison
 
 
 @given(st.integers(0, 60), st.sets(st.integers(0, 59)))

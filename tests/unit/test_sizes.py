@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from connectors.line import Line, template
-from kafka import clients
+from connectors.pipeline import Line, template
+from messaging import clients
 from operations.settings import Oltp
 from schemas.sizes import (
     CUT_AT,

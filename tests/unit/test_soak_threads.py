@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from schemas.errors import HeadraceError, Unavailable
-from tests.eventually import eventually
 from tests.soak import pipeline, shop
+from tests.support.eventually import eventually
 
 
 def raising(error):

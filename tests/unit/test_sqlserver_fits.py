@@ -3,9 +3,9 @@
 import pytest
 
 from schemas.tables import ORDERS
-from sinks.port import Poison
-from sinks.sqlserver_json import require_fits, to_json
-from sinks.staging import text_lengths
+from sinks.reporting.port import Poison
+from sinks.reporting.sqlserver.bulk_json import require_fits, to_json
+from sinks.reporting.staging import text_lengths
 
 COLUMNS, LIMITS = ("order_id", "status", "note"), {"order_id": 4, "status": 2}
 

@@ -1,6 +1,6 @@
 """How long a worker rests, so that it takes no more than its rate."""
 
-from kafka.throttle import Throttle
+from messaging.rate_limit import Throttle
 
 
 def test_without_a_rate_there_is_no_limit():

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import pytest
 
+from schemas.decoders.values import TOAST_PLACEHOLDER, converter, microseconds
 from schemas.errors import BadRecord
 from schemas.sizes import CUT_AT, LONGEST_VALUE
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp
-from schemas.values import TOAST_PLACEHOLDER, converter, microseconds
 
 MONEY = Numeric(19, 4)
 

@@ -6,18 +6,18 @@ from decimal import Decimal
 import pytest
 from prometheus_client import REGISTRY
 
-from operations.compare import Difference
-from operations.comparing import Result, Sides, compare
-from operations.following import PAUSE_S, note, rest, whole
-from operations.repair import SIGNAL_LENGTH, conditions
-from operations.rows import hashes_of, parts_of, sums_of
-from operations.scope import group_of, key_of, within
-from operations.verify import select
+from operations.verify.diff import Difference
+from operations.verify.follow import PAUSE_S, note, rest, whole
+from operations.verify.repair import SIGNAL_LENGTH, conditions
+from operations.verify.run import select
+from operations.verify.scope import group_of, key_of, within
+from operations.verify.settle import Result, Sides, compare
+from operations.verify.sides import hashes_of, parts_of, sums_of
+from schemas.checksums import compared_text, text_hash
 from schemas.errors import HeadraceError
-from schemas.sums import compared_text, text_hash
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PRODUCTS, Column, Source, Table
 from schemas.types import Date, Integer, Text
-from sinks.cutoff import Cutoff
+from sinks.reporting.cutoff import Cutoff
 
 PAIRS = Table(
     name="pairs",

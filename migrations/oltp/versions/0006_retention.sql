@@ -35,7 +35,7 @@ GRANT SELECT, DELETE ON sales.sessions TO retention;
 -- Retention makes partitions ahead with its own role; make_month runs within it. Migrations have this timeout anyway.
 ALTER FUNCTION sales.make_partitions(date, date) SECURITY DEFINER SET lock_timeout = '60s';
 
--- The same numbers as schemas/sums.py. These two have no SET: it would keep them from being inlined, and their names
+-- The same numbers as schemas/checksums.py. These two have no SET: it would keep them from being inlined, and their names
 -- are resolved here, once.
 CREATE FUNCTION sales.text_hash(given text) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -232,7 +232,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         = format('FOR VALUES FROM (%L) TO (%L)', month, (month + interval '1 month')::date)
 $$;
 
--- SQL for a row's canonical text (schemas/sums.py). Of the catalog's columns, not of those declared: one that the
+-- SQL for a row's canonical text (schemas/checksums.py). Of the catalog's columns, not of those declared: one that the
 -- archive does not know changes the sum, so its rows stay.
 CREATE FUNCTION sales.row_text(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

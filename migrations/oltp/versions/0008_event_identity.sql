@@ -100,7 +100,7 @@ END
 $$;
 
 -- Of one leaf of the outbox: the rows of each tenant that is not held, and the sum of the hashes of what the archive
--- holds of each (schemas/sums.py: row_text). Rows, not different ids: a second payload of an id must be proven as well.
+-- holds of each (schemas/checksums.py: row_text). Rows, not different ids: a second payload of an id must be proven as well.
 CREATE OR REPLACE FUNCTION sales.event_sums(leaf text, held text[])
 RETURNS TABLE (tenant_id text, events bigint, total numeric)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

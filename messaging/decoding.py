@@ -1,0 +1,93 @@
+"""A record of any topic that the table entries declare, to a Change: what sinks and streams share of reading."""
+
+from collections.abc import Callable, Iterable
+
+from messaging.registry import Datum, Registry
+from schemas.change import Change
+from schemas.decoders import enriched, mongo, outbox, postgres
+from schemas.decoders.values import shape
+from schemas.errors import BadRecord, HeadraceError
+from schemas.tables import TABLES, Source, Table
+from schemas.wire import EPOCH_HEADER
+
+Headers = list[tuple[str, bytes | None]]
+_Decode = Callable[[bytes | None, Datum, Headers | None, int], Change]
+
+# What a decoder trips over in a record of another shape than its topic's: such a record is bad, whatever it holds.
+OTHER_SHAPE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+
+_CAPTURED = {Source.POSTGRES: postgres.decoder, Source.MONGODB: mongo.decoder, Source.OUTBOX: outbox.decoder}
+
+
+class Decoding:
+    """Records to changes, by topic."""
+
+    def __init__(self, registry: Registry, tables: Iterable[Table] = TABLES) -> None:
+        self._registry = registry
+        self._decoders: dict[str, _Decode] = {}
+        for table in tables:
+            self._decoders |= {topic: _captured(table) for topic in table.captured_topics}
+            if table.enrichment:
+                self._decoders |= {topic: _enriched(table) for topic in table.landed_topics}
+
+    def change(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None, offset: int
+    ) -> Change | None:
+        """The change that a record holds; None for a tombstone (retention's, which says nothing about a row).
+
+        Raises BadRecord for a record that cannot be understood, Unavailable when the registry does not answer,
+        HeadraceError for a topic that no table declares.
+        """
+        if value is None:
+            return None
+        decode = self._decoders.get(topic)
+        if decode is None:
+            raise HeadraceError(
+                f"no table in schemas/tables.py declares topic {topic!r}; known: {list(self._decoders)}"
+            )
+        datum = self._registry.decode(value)
+        try:
+            return decode(key, datum, headers, offset)
+        except OTHER_SHAPE as error:
+            raise BadRecord(f"not a record of {topic}: {trouble(error)}") from None
+
+
+def trouble(error: Exception) -> str:
+    """What a message may show of an error that a foreign record caused: its type, and the field that a record lacks.
+    The text of others quotes values."""
+    return f"{type(error).__name__} {error}" if isinstance(error, KeyError) else type(error).__name__
+
+
+def _captured(table: Table) -> _Decode:
+    decode = _CAPTURED[table.source](table)
+
+    def change(key: bytes | None, datum: Datum, headers: Headers | None, offset: int) -> Change:
+        return decode(key, datum, epoch(headers), offset)
+
+    return change
+
+
+def _enriched(table: Table) -> _Decode:
+    decode = enriched.decoder(table)
+
+    def change(key: bytes | None, datum: Datum, _headers: Headers | None, _offset: int) -> Change:
+        return decode(key, datum)
+
+    return change
+
+
+def epoch(headers: Headers | None) -> int:
+    """The epoch that capture stamped on a record. Raises BadRecord where the header is missing or not a number."""
+    for name, value in headers or ():
+        if name == EPOCH_HEADER:
+            return _EPOCHS.get(value or b"") or _epoch(value)
+    raise BadRecord("the header is missing: Connect's InsertHeader transform sets it", field=EPOCH_HEADER)
+
+
+def _epoch(value: bytes | None) -> int:
+    if value is None or not value.isdigit() or int(value) < 1:
+        raise BadRecord(f"expected a positive number, got {shape(value)}", field=EPOCH_HEADER)
+    return int(value)
+
+
+_EPOCHS = {b"%d" % number: number for number in range(1, 100)}  # read for every record

@@ -1,0 +1,70 @@
+"""`headrace archive ls`: what the archive holds, folder by folder, as its manifest says."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import orjson
+from rich.console import Console
+from rich.table import Table as Grid
+
+from sinks.archive.layout import Folder
+from sinks.archive.manifest import ArchivedFile, Manifest
+from sinks.archive.reader import Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What some files hold together; `rows` counts a repeat in each file that it stands in, `size` is in bytes."""
+
+    files: int
+    rows: int
+    size: int
+    first: datetime | None
+    last: datetime | None
+
+
+def held(files: Iterable[ArchivedFile]) -> Held:
+    """What files hold together."""
+    all_ = list(files)
+    return Held(
+        files=len(all_),
+        rows=sum(file.rows for file in all_),
+        size=sum(file.size for file in all_),
+        first=min((file.first for file in all_), default=None),
+        last=max((file.last for file in all_), default=None),
+    )
+
+
+def folders(manifest: Manifest, tables: Iterable[str], selection: Selection) -> dict[Folder, list[ArchivedFile]]:
+    """The files of the folders that may hold what is selected."""
+    return {
+        folder: files
+        for table in tables
+        for folder, files in manifest.folders(table).items()
+        if selection.reaches(folder)
+    }
+
+
+def show(manifest: Manifest, tables: Iterable[str], selection: Selection, out: Console, *, json: bool) -> None:
+    """Prints the folders and their total."""
+    found = folders(manifest, tables, selection)
+    total = held(file for files in found.values() for file in files)
+    if json:
+        each = [{"table": at.table, "day": at.day, "bucket": at.bucket, **asdict(held(f))} for at, f in found.items()]
+        out.print_json(orjson.dumps({"folders": each, "total": asdict(total)}).decode())
+        return
+    grid = Grid(box=None, pad_edge=False)
+    for title, justify in (("table", "left"), ("day", "left"), ("bucket", "right"), ("files", "right")):
+        grid.add_column(title, justify=justify)  # type: ignore[arg-type]  # the literals above
+    for title in ("rows", "bytes", "first", "last"):
+        grid.add_column(title, justify="right")
+    for at, files in found.items():
+        grid.add_row(at.table, str(at.day), f"{at.bucket:02}", *_cells(held(files)))
+    grid.add_row("total", "", "", *_cells(total))
+    out.print(grid)
+
+
+def _cells(some: Held) -> list[str]:
+    times = ["" if at is None else f"{at:%Y-%m-%d %H:%M:%S}" for at in (some.first, some.last)]
+    return [f"{some.files:,}", f"{some.rows:,}", f"{some.size:,}", *times]

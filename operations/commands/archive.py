@@ -1,0 +1,200 @@
+"""The `headrace archive` commands. What each does is imported when it runs, as in operations/cli.py."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from operations import settings as configuration
+from operations.terminal import UNDECIDED, WRONG, Json, err, out, say
+from schemas.errors import HeadraceError, Unavailable
+from schemas.tables import EVENTS, TABLES, Table
+
+if TYPE_CHECKING:  # its libraries are imported where an archive is used
+    from sinks.archive.reader import Selection
+
+app = typer.Typer(no_args_is_help=True, help="The archive: looked through, checked, read back and cared for.")
+
+
+def _table(name: str) -> Table:
+    for table in TABLES:
+        if table.name == name and table.ages_by is not None:
+            return table
+    known = ", ".join(table.name for table in TABLES if table.ages_by is not None)
+    raise typer.BadParameter(f"expected one of {known}, got {name!r}")
+
+
+Tenant = Annotated[str | None, typer.Option(metavar="NAME", help="Of this tenant only.")]
+Type = Annotated[str | None, typer.Option("--type", metavar="NAME", help="Events of this type only.")]
+
+
+def _moment(text: str) -> date:
+    """A day, or an instant, which is UTC where it names no zone."""
+    try:
+        if "T" not in text:
+            return date.fromisoformat(text)
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected 2026-11-23 or 2026-11-23T09:30, got {text!r}") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+Since = Annotated[
+    date | None, typer.Option(parser=_moment, metavar="DAY|INSTANT", help="From this day or instant on (UTC).")
+]
+Until = Annotated[
+    date | None,
+    typer.Option(parser=_moment, metavar="DAY|INSTANT", help="Up to this day, which is included, or this instant."),
+]
+OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
+OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
+Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
+
+
+@app.command()
+def cat(  # noqa: PLR0913, PLR0917  # its options
+    tenant: Tenant = None,
+    event_type: Type = None,
+    since: Since = None,
+    until: Until = None,
+    table: OfTable = EVENTS.name,  # type: ignore[assignment]  # Typer parses a default, too
+    limit: Limit = None,
+) -> None:
+    """Print what is archived as JSON lines: each record once, by day, and nothing that was erased."""
+    from operations import connections
+    from operations.archive import cat as reading
+
+    if event_type is not None and table.name != EVENTS.name:
+        raise typer.BadParameter("only events have a type", param_hint="--type")
+    log = connections.archive(configuration.of("archive"), "cat")
+    reading.write(reading.lines(log, table, _selection(tenant, since, until, event_type)), limit)
+
+
+@app.command()
+def ls(
+    tenant: Tenant = None,
+    since: Since = None,
+    until: Until = None,
+    table: OfAnyTable = None,
+    json: Json = False,
+) -> None:
+    """List what is archived, by table, day and tenant bucket, with a total. A tenant shares a bucket with others."""
+    from operations import connections
+    from operations.archive import ls as listing
+
+    manifest = connections.archive(configuration.of("archive"), "ls").manifest()
+    tables = [each.name for each in TABLES] if table is None else [table.name]
+    listing.show(manifest, tables, _selection(tenant, since, until), out, json=json)
+
+
+@app.command()
+def verify(json: Json = False) -> None:
+    """Read every entry, file and row, and compare. Exit 0 whole, 1 damaged, 2 it could not be looked at."""
+    from operations import connections
+    from operations.archive import verify as verifying
+
+    try:
+        found = verifying.look(connections.archive(configuration.of("archive"), "verify"), err)
+    except HeadraceError as error:  # whatever kept it from looking, it is no damage
+        raise Unavailable(str(error)) from None
+    verifying.show(found, out, json=json)
+    if found.damaged or found.undecided:
+        raise typer.Exit(WRONG if found.damaged else UNDECIDED)
+
+
+@app.command()
+def compact(
+    target_mb: Annotated[int, typer.Option(help="Merge files smaller than this.", min=1)] = 128,
+    grace_minutes: Annotated[float, typer.Option(help="Delete what was removed longer ago than this.", min=0)] = 60,
+) -> None:
+    """Merge the small files of each folder, and delete those that no reader needs. Run it daily; at any time."""
+    from operations import connections
+    from operations.archive import compact as compacting
+
+    settings = configuration.of("archive")
+    log, at = connections.archive(settings, "compact"), settings.archive
+    target, grace = target_mb << 20, timedelta(minutes=grace_minutes)
+    if not compacting.compact(log, say, spool=at.spool, codec=at.codec, target=target, grace=grace):
+        raise typer.Exit(WRONG)
+
+
+@app.command()
+def erase(
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose customer, or event, it is.")],
+    subject: Annotated[str | None, typer.Option(metavar="ID", help="The customer's id.")] = None,
+    event: Annotated[UUID | None, typer.Option(help="Instead, one event that the outbox does not have.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="WHO", help="Who asked for it; the archive keeps that.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox; or a single
+    event that the outbox does not have. After a failure, the same call finishes it."""
+    from operations.archive import erase as erasure
+    from operations.archive import erase_event
+    from sinks.archive.subject import Subject
+
+    if (subject is None) == (event is None):
+        raise typer.BadParameter("give one of --subject and --event")
+    settings, confirm = configuration.of("archive erase"), _confirm(yes)
+    if event is not None:
+        erase_event.erase_event(settings, out, tenant, str(event), by=by, confirm=confirm)
+    elif subject is not None:
+        erasure.erase(settings, out, Subject(tenant, subject), by=by, confirm=confirm)
+
+
+@app.command()
+def restore(
+    to: Annotated[str, typer.Option("--to", metavar="TOPIC", help="It is made where it is missing.")],
+    tenant: Tenant = None,
+    event_type: Type = None,
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Send archived events to a topic, in the form in which capture gives them."""
+    from operations.archive import restore as restoring
+
+    restoring.restore(configuration.of("archive restore"), out, _selection(tenant, since, until, event_type), to)
+
+
+@app.command()
+def rebuild() -> None:
+    """Make the manifest anew from the files alone, and set the old one aside. Stop the archive worker first. Exit 1
+    when a file is damaged."""
+    from operations.archive import rebuild as rebuilding
+
+    if not rebuilding.rebuild(configuration.of("archive"), out):
+        raise typer.Exit(WRONG)
+
+
+@app.command()
+def skip(yes: Yes = False) -> None:
+    """Let the archive worker begin where the topics do, when these have lost what it had not read."""
+    from operations.archive import gaps
+
+    gaps.skip(configuration.of("archive skip"), out, _confirm(yes))
+
+
+@app.command()
+def backfill(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the events (UTC).")],
+) -> None:
+    """Archive the events of a day that Postgres' outbox has and the archive lacks. Exit 1 when a damaged file stays."""
+    from operations.archive import gaps
+
+    if not gaps.backfill(configuration.of("archive backfill"), out, day.date()):
+        raise typer.Exit(WRONG)
+
+
+def _confirm(yes: bool) -> Callable[[str], object]:
+    """Asks on the terminal, unless the answer is known; a no ends the command."""
+    return lambda question: yes or typer.confirm(question, abort=True)
+
+
+def _selection(
+    tenant: str | None, since: date | None, until: date | None, event_type: str | None = None
+) -> "Selection":
+    from sinks.archive.reader import Selection
+
+    return Selection(tenant=tenant, event_type=event_type, since=since, until=until)

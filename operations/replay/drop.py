@@ -1,0 +1,109 @@
+"""Taking a generation away: `headrace replay --abort` and `--drop-old`.
+
+1. it is noted as dropped: from here on nothing starts its workers, and its number is not used again
+2. its workers end; their groups are deleted, which Kafka refuses while one of them still runs
+3. its topics go
+4. its tables go; as long as they are there, the next `headrace replay` goes on here
+"""
+
+import time
+from pathlib import Path
+
+from confluent_kafka import KafkaError, KafkaException
+from rich.console import Console
+
+from connectors import kafka_topics
+from messaging import clients
+from operations.generations import Generation, State, live
+from operations.replay.cutover import Reporting, opened
+from operations.replay.workers import workers_of
+from operations.settings import Settings
+from schemas.errors import HeadraceError, Unavailable
+from schemas.failpoints import KillPoint, reached
+from schemas.generations import group
+from schemas.topics import own_topics
+
+GROUP_S = 45.0  # Kafka takes a killed worker for alive for 10 s, a stopped one no longer
+POLL_S = 0.5
+
+
+def abort(settings: Settings, folder: Path, out: Console) -> None:
+    """Remove the generation that is being built, or that readers saw before a rollback. Raises HeadraceError where
+    there is none, and as `finish` does."""
+    with opened(settings) as reporting:
+        found = reporting.generations()
+        shown = live(found).number
+        mine = [each for each in found if each.state is State.BUILDING or _rolled_back(each, shown)]
+        _drop(settings, folder, reporting, out, mine, "no generation is being built")
+
+
+def drop_old(settings: Settings, folder: Path, out: Console) -> None:
+    """Remove the generation that readers saw before the live one. Raises as `abort` does."""
+    with opened(settings) as reporting:
+        found = reporting.generations()
+        shown = live(found).number
+        mine = [each for each in found if each.state is State.PREVIOUS and each.number < shown]
+        _drop(settings, folder, reporting, out, mine, f"no generation before {shown}, the live one, is fed")
+
+
+def finish(settings: Settings, folder: Path, reporting: Reporting, out: Console) -> int:
+    """Remove what is left of dropped generations; returns how many there were. Raises Unavailable while workers of one
+    still run, and HeadraceError for what a server refuses."""
+    left = [
+        each.number
+        for each in reporting.generations()
+        if each.state is State.DROPPED and reporting.has_schema(each.number)
+    ]
+    for number in left:
+        _remove(settings, folder, reporting, number, out)
+    return len(left)
+
+
+def _rolled_back(each: Generation, shown: int) -> bool:
+    return each.state is State.PREVIOUS and each.number > shown
+
+
+def _drop(  # noqa: PLR0913, PLR0917
+    settings: Settings, folder: Path, reporting: Reporting, out: Console, mine: list[Generation], otherwise: str
+) -> None:
+    for each in mine:
+        reporting.note(each.number, State.DROPPED)  # 1
+        reached(KillPoint.GENERATION_GIVEN_UP)
+    if not finish(settings, folder, reporting, out):
+        raise HeadraceError(otherwise)
+
+
+def _remove(settings: Settings, folder: Path, reporting: Reporting, number: int, out: Console) -> None:
+    bootstrap = settings.kafka.bootstrap
+    workers_of(settings, folder, number, out).stop()  # 2
+    for name in (settings.enrich.group, settings.sink.group):
+        _delete_group(bootstrap, group(name, number))
+    reached(KillPoint.WORKERS_GONE)
+    names = [topic.name for topic in own_topics(number)]
+    kafka_topics.delete_topics(bootstrap, clients.present(bootstrap, names))  # 3
+    reached(KillPoint.TOPICS_GONE)
+    reporting.drop(number)  # 4
+    reached(KillPoint.SCHEMA_GONE)
+    out.print(f"generation {number} is gone", markup=False)
+
+
+def _delete_group(bootstrap: str, name: str) -> None:
+    end = time.monotonic() + GROUP_S
+    asking = clients.admin(bootstrap)
+    while True:
+        (future,) = asking.delete_consumer_groups([name], request_timeout=clients.TIMEOUT).values()
+        try:
+            future.result(clients.TIMEOUT + 1)
+            return
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.GROUP_ID_NOT_FOUND:
+                return
+            if code != KafkaError.NON_EMPTY_GROUP:
+                raise Unavailable(f"group {name} could not be deleted: {clients.said(error)}") from None
+        if time.monotonic() > end:
+            raise Unavailable(
+                f"group {name} still has members: end these workers, then run this again; "
+                "see docs/runbook.md#generation-still-fed"
+            )
+        time.sleep(POLL_S)

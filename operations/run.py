@@ -1,0 +1,138 @@
+"""`headrace run`: one worker in this process, wired from the settings."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from operations import connections
+from operations.settings import Settings
+from schemas import generations
+from schemas.tables import of_generation, reported
+
+
+def run(worker: str, settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT. Raises HeadraceError when it can't go on."""
+    log_as_lines()
+    {"enrich": enrich, "report": report, "archive": archive, "watch": watch}[worker](settings)
+
+
+def report(settings: Settings) -> None:
+    """The reporting sink."""
+    from messaging import clients
+    from messaging.dead_letters import DeadLetters
+    from messaging.decoding import Decoding
+    from messaging.registry import Registry
+    from sinks.reporting.worker import Pace, SinkWorker
+
+    bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
+    fed, tables = connections.fed_generation(settings), of_generation(generation)
+    sink = SinkWorker(
+        bootstrap=bootstrap,
+        group=generations.group(settings.sink.group, generation),
+        reporting=connections.landing(settings),
+        decoding=Decoding(Registry(settings.registry.url), tables),
+        dead_letters=DeadLetters(clients.producer(bootstrap), "report"),
+        tables=reported(tables),
+        epoch=fed.epoch,
+        pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate),
+    )
+    _stop_on_signals(sink.stop)
+    sink.run(settings.sink.http_port, settings.sink.http_host)
+
+
+def archive(settings: Settings) -> None:
+    """The archive worker."""
+    from messaging import clients
+    from messaging.dead_letters import DeadLetters
+    from messaging.decoding import Decoding
+    from messaging.registry import Registry
+    from sinks.archive.batch import spooling
+    from sinks.archive.worker import ArchiveWorker, Rolling
+
+    at, bootstrap = settings.archive, settings.kafka.bootstrap
+    log = connections.archive(settings, "archive worker")
+    with spooling(log.store, at.spool) as spool:
+        worker = ArchiveWorker(
+            bootstrap=bootstrap,
+            group=at.group,
+            log=log,
+            spool=spool,
+            decoding=Decoding(Registry(settings.registry.url)),
+            dead_letters=DeadLetters(clients.producer(bootstrap), "archive"),
+            rolling=Rolling(size=at.roll_bytes, age=at.roll_seconds, codec=at.codec),
+        )
+        _stop_on_signals(worker.stop)
+        worker.run(at.http_port, at.http_host)
+
+
+def enrich(settings: Settings) -> None:
+    """The Faust app."""
+    from streams import app
+    from streams.wiring import Wiring
+    from streams.worker import Pace
+
+    generation = settings.reporting.generation
+    app.run(
+        Wiring.of_generation(generation, settings.kafka.bootstrap, settings.registry.url),
+        group=generations.group(settings.enrich.group, generation),
+        mongo_uri=connections.catalog_uri(settings),
+        mongo_database=settings.catalog.database,
+        http_host=settings.enrich.http_host,
+        http_port=settings.enrich.http_port,
+        state_dir=settings.enrich.state_dir,
+        pace=Pace(rate=settings.reporting.max_rate),
+    )
+
+
+def watch(settings: Settings) -> None:
+    """What looks after the line: freshness for readers, the source's history, and how many dead letters are open."""
+    from connectors.connect import Connect
+    from connectors.pipeline import Line
+    from operations.dlq.metrics import telling
+    from operations.watch.connectors import Connectors
+    from operations.watch.worker import Watch
+
+    line = Line()
+    worker = Watch(
+        connect=lambda: connections.hops(settings, settings.reporting.generation),
+        connectors=Connectors(Connect(settings.connect.url), [line.connector(source) for source in line.sources]),
+        generation=connections.fed_generation(settings),
+        replication=connections.oltp_conninfo(settings, "cdc_reader"),
+        every=settings.watch.seconds,
+    )
+    _stop_on_signals(worker.stop)
+    with telling(settings.kafka.bootstrap):
+        worker.run(settings.watch.http_port, settings.watch.http_host)
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
+
+
+def log_as_lines() -> None:
+    """One line an event on stderr, our own and the libraries' alike: readable on a terminal, JSON elsewhere."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    for ours in ("headrace", "sink", "archive", "watch"):
+        logging.getLogger(ours).setLevel(logging.INFO)

@@ -1,0 +1,61 @@
+"""Delete records for rows that only reporting has, so that no rebuild brings them back.
+
+Their topics still hold the record by which they have landed, and the source, which does not have them, emits no delete.
+The delete record travels as every change does: through enrichment, into each generation, and into a rebuild, which
+reads it behind the row. Compaction keeps it as the key's last.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from messaging import clients
+from messaging.registry import Registry
+from operations.verify.diff import Difference
+from operations.verify.scope import Scope, key_of
+from operations.verify.sides import Side, batches
+from schemas.change import Key
+from schemas.decoders.record import key_bytes
+from schemas.delete_envelope import delete_value
+from schemas.tables import Mode, Source, Table
+from schemas.wire import EPOCH_HEADER
+
+
+def deletable(found: Iterable[Difference]) -> list[Difference]:
+    """Those of these differences that a delete record settles: rows of Postgres' tables that only reporting has."""
+    return [
+        each
+        for each in found
+        if each.source is None
+        and each.place is not None
+        and not each.place.deleted
+        and each.table.mode is Mode.STATE
+        and each.table.source is Source.POSTGRES
+    ]
+
+
+def write_deletes(bootstrap: str, registry: Registry, found: Sequence[Difference], source: Side) -> list[Difference]:
+    """Write a delete record for each of these differences of one table, confirmed; `source` is that table's. Returns
+    those whose row the source has after all: it must be captured again, as its change may lie before the delete record.
+
+    Raises Unavailable when Kafka or the registry does not answer: what was written until then stays.
+    """
+    if not found:
+        return []
+    table = found[0].table
+    there = held(table, [each.key for each in found], source)
+    topic, producer = table.captured_topics[0], clients.producer(bootstrap)
+    schema_id, schema = registry.latest(f"{topic}-value")
+    for each in found:
+        if each.key not in there and each.place is not None:
+            landed = each.place.position
+            value = delete_value(schema_id, schema, landed, datetime.now(UTC))
+            headers = [(EPOCH_HEADER, str(landed.epoch).encode())]
+            clients.deliver(producer, topic, value, key_bytes(table, each.key), headers=headers)
+    there |= held(table, [each.key for each in found], source)
+    return [each for each in found if each.key in there]
+
+
+def held(table: Table, keys: Sequence[Key], side: Side) -> set[Key]:
+    """Those of these keys that a side has a row of."""
+    place = key_of(table)
+    return {place(row) for some in batches(keys) for row in side.rows(table, Scope(keys=some))}

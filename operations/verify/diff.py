@@ -1,0 +1,132 @@
+"""Rows of both sides to their differences. Opens nothing, so that every case is a one-line test."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
+
+from operations.verify.scope import key_of
+from schemas.change import Key, Row, Value
+from schemas.position import Position
+from schemas.tables import Table
+from schemas.types import Json
+from streams.enrich import Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a row of reporting has landed: its position, its change's commit time at the source, whether that was a
+    delete; and the topic and partition whose record at this offset has its key, where one has."""
+
+    position: Position
+    source_time: datetime
+    deleted: bool
+    record: tuple[str, int] | None = None
+
+    def __str__(self) -> str:
+        at = self.position
+        where = f" of {self.record[0]}[{self.record[1]}]" if self.record else ""
+        is_lsn = at.log[1] > at.offset  # MongoDB's changes have an offset there
+        log = ", log {:X}/{:X}".format(*divmod(at.log[1], 1 << 32)) if is_lsn else ""
+        done = "deleted" if self.deleted else "landed"
+        return f"{done} at epoch {at.epoch}, offset {at.offset}{where}{log}, committed {self.source_time.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One key whose rows differ. A row that is missing in reporting has no `report`, an unexpected one no `source`.
+    `place` is where reporting's row has landed, once somebody has looked. Where several rows have the key, `counts`
+    says how many there are in the source and in reporting, and each side's first row is shown."""
+
+    table: Table
+    key: Key
+    source: Row | None
+    report: Row | None
+    place: Place | None = None
+    counts: tuple[int, int] | None = None
+
+    @property
+    def fields(self) -> dict[str, tuple[Value, Value]]:
+        """The columns that differ: name → (in the source, in reporting). Empty where a row is absent."""
+        if self.source is None or self.report is None:
+            return {}
+        pairs = zip(self.table.all_columns, self.source, self.report, strict=True)
+        return {column.name: (left, right) for column, left, right in pairs if left != right}
+
+    def __str__(self) -> str:
+        return self._what() + (f" [{self.place}]" if self.place else "")
+
+    def _what(self) -> str:
+        key = ", ".join(f"{name}={value}" for name, value in zip(self.table.key, self.key, strict=True))
+        if self.counts is not None:
+            there, here = self.counts
+            return f"{self.table.name} ({key}): {there} rows have this key in the source, {here} in reporting"
+        if self.report is None:
+            return f"{self.table.name} ({key}): missing in reporting"
+        if self.source is None:
+            return f"{self.table.name} ({key}): unexpected in reporting"
+        fields = (
+            f"{name} is {left} in the source, {right} in reporting" for name, (left, right) in self.fields.items()
+        )
+        return f"{self.table.name} ({key}): " + "; ".join(fields)
+
+
+def differences(table: Table, source: Iterable[Row], report: Iterable[Row]) -> Iterator[Difference]:
+    """What differs between canonical rows of both sides, in the order of their keys."""
+    there, here = rows_by_key(table, source), rows_by_key(table, report)
+    for each in sorted(there.keys() | here.keys()):
+        left, right = there.get(each, []), here.get(each, [])
+        if Counter(left) != Counter(right):
+            counts = (len(left), len(right)) if max(len(left), len(right)) > 1 else None
+            first, other = next(iter(left), None), next(iter(right), None)
+            yield Difference(table=table, key=each, source=first, report=other, counts=counts)
+
+
+def rows_by_key(table: Table, rows: Iterable[Row]) -> dict[Key, list[Row]]:
+    """The rows of each key, which is one row wherever a table's key is unique."""
+    key = key_of(table)
+    found: dict[Key, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return {each: some if len(some) == 1 else sorted(some, key=repr) for each, some in found.items()}
+
+
+def waits(found: Difference) -> bool:
+    """Whether all that differs is enrichment that reporting itself calls undecided."""
+    enriched = {column.name for column in found.table.enrichment}
+    if found.report is None or found.counts or not found.fields or not found.fields.keys() <= enriched:
+        return False
+    names = [column.name for column in found.table.all_columns]
+    return found.report[names.index("enrichment_status")] != Status.ENRICHED
+
+
+def canonical(table: Table, row: Iterable[Value]) -> Row:
+    """A row as both databases must show it: instants in UTC, JSON by its meaning, decimals by their value."""
+    return tuple(
+        _json(value) if isinstance(column.type, Json) else _plain(value)
+        for column, value in zip(table.all_columns, row, strict=False)  # a source's row ends before the enrichment
+    )
+
+
+def utc(at: datetime) -> datetime:
+    """An instant in UTC: SQL Server's datetime2 has no zone, and holds that."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _plain(value: Value) -> Value:
+    return utc(value) if isinstance(value, datetime) else value
+
+
+def _json(value: Value) -> Value:
+    if value is None:
+        return None
+    return json.dumps(json.loads(str(value), parse_float=_number, parse_int=_number), sort_keys=True)
+
+
+def _number(text: str) -> dict[str, str]:
+    """A number by its value, with all its digits, and never equal to a text: no JSON document in Postgres has a key
+    with U+0000."""
+    exact = Context(prec=len(text), Emax=MAX_EMAX, Emin=MIN_EMIN)
+    return {"\0": str(Decimal(text).normalize(exact) or Decimal(0))}

@@ -1,0 +1,187 @@
+"""`headrace verify --repair`: what differs is mended by records that travel as every change does.
+
+1. A row that only reporting has gets a delete record in its topic (delete_records.py), so that a rebuild
+   doesn't bring it back, and is marked as deleted in reporting, if it is still at the position at which it was seen;
+   every later change of its key is above that. An event can't be marked and is never overwritten: one that differs is
+   deleted. What it was is kept in `headrace.repair` first: who, when, key and row. An event that only reporting has is
+   left as it is (`only_copy`).
+2. Rows that the source has are asked of Debezium again: an incremental snapshot of exactly these keys. They travel as
+   every change does, enrichment included, and land at newer positions. A document's record is written from here
+   (documents.py).
+3. The keys are compared again, each time behind a barrier, until they are equal or the deadline has come.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import orjson
+from psycopg import sql
+
+from connectors.kafka_topics import signal_rows
+from messaging import clients
+from messaging.registry import Registry
+from operations import connections
+from operations.barrier import Hops
+from operations.epoch import store
+from operations.settings import Settings
+from operations.verify.delete_records import deletable, write_deletes
+from operations.verify.diff import Difference
+from operations.verify.documents import writable, write_documents
+from operations.verify.output import fields
+from operations.verify.queries import in_source
+from operations.verify.settle import Result, Sides, differing, settle
+from operations.verify.sides import Report
+from schemas.change import Row, Value
+from schemas.generations import schema
+from schemas.position import FIRST_EPOCH
+from schemas.tables import Mode, Source, Table
+
+KEYS_A_SIGNAL = 100
+SIGNAL_LENGTH = 1_800  # of a filter, in characters: a signal's data has 2,048
+
+
+def repair(  # noqa: PLR0913
+    settings: Settings, result: Result, hops: Hops, sides: Sides, *, by: str, deadline_s: float
+) -> Result:
+    """The comparison as it stands after the repair, for which the line has `deadline_s` seconds. What is unsettled is
+    captured again, too: a line may wait for a decision that was lost. What can't be mended from here stays in it
+    (`beyond_repair`)."""
+    end = time.monotonic() + deadline_s
+    with (
+        closing(connections.report(settings, "retention", hops.report.generation)) as remover,
+        closing(Registry(settings.registry.url)) as registry,
+        connections.oltp(settings, "cdc_reader") as source,
+    ):
+        for each in result.tables:
+            table, phantoms = each.table, deletable(each.different)
+            back = write_deletes(hops.bootstrap, registry, phantoms, sides.source(table))
+            for found in each.different:
+                if found not in back and not only_copy(found) and (found.source is None or table.mode is Mode.EVENT):
+                    reached = min(clients.end_offsets(hops.bootstrap, table.captured_topics).values())
+                    take_away(found, hops.report, remover, reached=reached, by=by)
+            captured = [found for found in (*each.different, *each.unsettled) if found.source is not None]
+            for condition in conditions(table, [*captured, *back]):
+                signal_rows(source, f"{table.schema}.{table.relation}", condition)
+            if table.source is Source.MONGODB and each.different:
+                keys = [found.key for found in each.different]
+                write_documents(hops.bootstrap, registry, hops.catalog, table, keys, epoch_of(hops))
+    return _after(result, sides, end)
+
+
+def epoch_of(hops: Hops) -> int:
+    """The epoch that capture stamps on records now."""
+    newest = store.newest(hops.report)
+    return FIRST_EPOCH if newest is None else newest.number
+
+
+def only_copy(found: Difference) -> bool:
+    """Whether it is an event that only reporting has. It is never repaired: it may be the only copy of what happened,
+    no record deletes it from its topic, and whatever refuses it for good would refuse it from the outbox, too. Removing
+    it is a decision: `headrace archive erase --event`."""
+    return found.table.mode is Mode.EVENT and found.source is None
+
+
+def only_copies(result: Result) -> dict[str, int]:
+    """Table → how many events that only reporting has a repair leaves as they are."""
+    counts = {each.table.name: sum(map(only_copy, each.different)) for each in result.tables}
+    return {name: count for name, count in counts.items() if count}
+
+
+def beyond_repair(result: Result) -> list[str]:
+    """The tables of which documents differ whose records can't be written from here (documents.py)."""
+    return [
+        each.table.name
+        for each in result.tables
+        if each.table.source is Source.MONGODB and any(not writable(each.table, found.key) for found in each.different)
+    ]
+
+
+def conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
+    """SQL conditions that together pick the rows of these keys in the source, each short enough for a signal. None for
+    a table that isn't in Postgres."""
+    if table.source is Source.MONGODB:
+        return
+    column = {name: in_source(table).equal(table.column(name)) for name in table.key}
+    some: list[str] = []
+    for each in found:
+        terms = (f"{column[name]} = {_literal(value)}" for name, value in zip(table.key, each.key, strict=True))
+        one = f"({' AND '.join(terms)})"
+        if some and (len(some) == KEYS_A_SIGNAL or len(json.dumps(" OR ".join([*some, one]))) > SIGNAL_LENGTH):
+            yield " OR ".join(some)
+            some = []
+        some.append(one)
+    if some:
+        yield " OR ".join(some)
+
+
+def _after(result: Result, sides: Sides, end: float) -> Result:
+    """The comparison once its keys are equal, or as they are at the end."""
+    found = {table.table: [*table.different, *table.unsettled] for table in result.tables}
+    left = {table: [each for each in some if not only_copy(each)] for table, some in found.items()}
+    travels = True
+    while travels and any(left.values()):
+        late = time.monotonic() > end
+        sides.barrier()
+        for table, some in left.items():
+            left[table] = differing(table, sides, [each.key for each in some])
+        travels = not late
+    still = {table: [*filter(only_copy, some), *left[table]] for table, some in found.items()}
+    now = settle({table: [each.key for each in some] for table, some in still.items()}, sides, end)
+    return replace(
+        result,
+        tables=[
+            replace(each, different=now[each.table].different, unsettled=now[each.table].unsettled)
+            for each in result.tables
+        ],
+    )
+
+
+def take_away(found: Difference, report: Report, remover: Report, *, reached: int, by: str) -> None:
+    """Take a row out of reporting, unless a newer change of its key has come since it was looked at. No later change of
+    any key lies below the offset `reached`; `remover` may delete."""
+    table, generation = found.table, report.generation
+    row = report.stored(table, found.key)
+    if row is None:
+        return
+    target = f'{schema(generation)}."{table.name}"'
+    where, parameters = _stands(found)
+    kept = report.execute(
+        "INSERT INTO headrace.repair (repaired_at, repaired_by, generation, table_name, row_key, old_row) "
+        f"SELECT %s, %s, %s, %s, %s, %s FROM {target} WHERE {where}",
+        [datetime.now(UTC), by, generation, table.name, _key(found), _kept(found, row), *parameters],
+    )
+    if kept and table.mode is Mode.EVENT:
+        remover.execute(f"DELETE FROM {target} WHERE {where}", parameters)
+    elif kept and found.place is not None:
+        others = [column.name for column in table.all_columns if column.name not in table.key]
+        emptied = ", ".join(f'"{name}" = NULL' for name in others)
+        offset = min(found.place.position.offset, reached - 1)
+        report.execute(
+            f'UPDATE {target} SET {emptied}, "_deleted" = %s, "_offset" = %s WHERE {where}', [True, offset, *parameters]
+        )
+
+
+def _stands(found: Difference) -> tuple[str, list[Value]]:
+    """The condition that the row is still the one that was looked at."""
+    where: dict[str, Value] = dict(zip(found.table.key, found.key, strict=True))
+    if found.place is not None:
+        at = found.place.position
+        where |= {"_epoch": at.epoch, "_offset": at.offset, "_version": at.version, "_deleted": False}
+    return " AND ".join(f'"{name}" = %s' for name in where), list(where.values())
+
+
+def _key(found: Difference) -> str:
+    return orjson.dumps(list(map(str, found.key))).decode()
+
+
+def _kept(found: Difference, row: Row) -> str:
+    place = {} if found.place is None else {"_position": list(found.place.position)}
+    return orjson.dumps((fields(found.table, row) or {}) | place).decode()
+
+
+def _literal(value: Value) -> str:
+    return sql.Literal(value).as_string()

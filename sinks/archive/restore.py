@@ -1,0 +1,93 @@
+"""Archived events to a topic, in the form in which capture gives them: what reads captured events reads these.
+
+The value holds the table's columns but the day, which readers derive: texts and instants as text, numbers as numbers.
+"""
+
+import io
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import fastavro
+from confluent_kafka import KafkaError, Message, Producer
+
+from messaging.registry import Registry
+from schemas.errors import Unavailable
+from schemas.tables import Column, Table
+from schemas.types import Integer
+from schemas.wire import EPOCH_HEADER, frame
+from sinks.archive.files import Datum
+
+CONFIRM_S = 60.0
+
+
+def restore(producer: Producer, registry: Registry, table: Table, topic: str, records: Iterable[Datum]) -> int:
+    """Sends events to a topic, which must be there; returns how many once the brokers have confirmed them all.
+
+    Raises Unavailable where they don't; some may be in the topic then.
+    """
+    columns = [column for column in table.columns if column.name != table.ages_by]
+    value = _value(registry, topic, columns)
+    failed: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
+    def send(datum: Datum) -> None:
+        key, encoded = datum["aggregate_id"].encode(), value(datum)
+        while True:
+            try:
+                producer.produce(topic, key=key, value=encoded, headers=_headers(datum), on_delivery=delivered)
+            except BufferError:  # librdkafka holds so many until some are confirmed
+                producer.poll(1)
+                continue
+            producer.poll(0)
+            return
+
+    sent = 0
+    for datum in records:
+        send(datum)
+        sent += 1
+        if failed:
+            break
+    left = producer.flush(CONFIRM_S)
+    if left or failed:
+        reason = failed[0].str() if failed else f"no confirmation within {CONFIRM_S:.0f} s"
+        raise Unavailable(f"{topic} does not hold all {sent} events: {reason}")
+    return sent
+
+
+def _value(registry: Registry, topic: str, columns: list[Column]) -> Callable[[Datum], bytes]:
+    schema = {"type": "record", "name": "Event", "namespace": topic, "fields": [_field(column) for column in columns]}
+    head, parsed = frame(registry.register(f"{topic}-value", schema)), fastavro.parse_schema(schema)
+    names = [column.name for column in columns]
+
+    def value(datum: Datum) -> bytes:
+        body = io.BytesIO()
+        body.write(head)
+        fastavro.schemaless_writer(body, parsed, {name: _plain(datum[name]) for name in names})
+        return body.getvalue()
+
+    return value
+
+
+def _field(column: Column) -> dict[str, Any]:
+    plain = ("long" if column.type.big else "int") if isinstance(column.type, Integer) else "string"
+    if column.nullable:
+        return {"name": column.name, "type": ["null", plain], "default": None}
+    return {"name": column.name, "type": plain}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return value
+
+
+def _headers(datum: Datum) -> list[tuple[str, str | bytes | None]]:
+    epoch = max(1, datum["_epoch"])  # 0 where it was backfilled; an event's epoch puts nothing in order
+    headers: list[tuple[str, str | bytes | None]] = [(EPOCH_HEADER, str(epoch).encode())]
+    if datum.get("traceparent"):
+        headers.append(("traceparent", datum["traceparent"].encode()))
+    return headers

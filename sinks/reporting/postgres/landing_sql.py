@@ -1,0 +1,190 @@
+"""The Postgres dialect of landing: text only, golden files in tests/golden/postgres. Opens nothing.
+
+Rows are inserted first, then updated: ON CONFLICT waits for a concurrent insert of the same key, and the update that
+follows sees it, so a race needs no retry. (The guard needs `_read`, which ON CONFLICT DO UPDATE could not see.)
+"""
+
+from collections.abc import Iterable
+
+from schemas import generations
+from schemas.tables import Mode, Table
+from sinks.reporting.cutoff import TENANT
+from sinks.reporting.staging import POSITION, READ, event_id, staged_columns, stored_columns
+
+GUARD = """\
+(s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
+    (s."_offset" = t."_offset" AND s."_version" > t."_version")
+    OR (s."_offset" > t."_offset" AND (s."_read"
+        OR (s."_log_commit", s."_log_change", s."_version") > (t."_log_commit", t."_log_change", t."_version"))))))"""
+KEEPS_LOG = (
+    's."_read" AND s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change")'
+)
+
+# A batch touches few rows of a large table: always through the primary key, whatever the statistics say.
+SESSION = (
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+    "SET enable_seqscan = off",
+    "SET statement_timeout = '120s'",
+    "SET lock_timeout = '30s'",
+)
+
+
+def schema(generation: int) -> str:
+    """The schema of a generation."""
+    return generations.schema(generation)
+
+
+def target(table: Table, generation: int) -> str:
+    """The qualified name of a table in a generation."""
+    return f'{schema(generation)}."{table.name}"'
+
+
+def stage(table: Table) -> str:
+    """The name of a table's staging table, which belongs to the connection."""
+    return f'pg_temp."stage_{table.name}"'
+
+
+def create_stage(table: Table, generation: int) -> str:
+    """Makes the staging table, typed as the target; each commit empties it."""
+    read = "" if table.mode is Mode.EVENT else f', "{READ}" boolean NOT NULL'
+    return (
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage(table)}"
+        f" (LIKE {target(table, generation)}{read}) ON COMMIT DELETE ROWS"
+    )
+
+
+def clear_stage(table: Table) -> str:
+    """Empties the staging table for a second round in one transaction."""
+    return f"TRUNCATE {stage(table)}"
+
+
+def copy(table: Table) -> str:
+    """Step 2: loads the staging table from what the client sends."""
+    return f"COPY {stage(table)} ({_list(staged_columns(table))}) FROM STDIN"
+
+
+def update(table: Table, generation: int) -> str:
+    """Step 3: rows whose change is newer. A snapshot read keeps the log position of what it replaces."""
+    settable = [name for name in stored_columns(table) if name not in table.key]
+    return (
+        f"UPDATE {target(table, generation)} AS t SET\n    "
+        + ",\n    ".join(_assignment(name) for name in settable)
+        + f"\nFROM {stage(table)} AS s\nWHERE {_join(table.key)}\nAND {GUARD}"
+    )
+
+
+def insert(table: Table, generation: int) -> str:
+    """Step 4: rows that are not there yet."""
+    columns = _list(stored_columns(table))
+    return (
+        f"INSERT INTO {target(table, generation)} ({columns})\n"
+        f"SELECT {columns}\nFROM {stage(table)}{_not_erased(table)}\nON CONFLICT ({_list(table.key)}) DO NOTHING"
+    )
+
+
+def move_checkpoints(generation: int) -> str:
+    """Step 5: one row for each partition whose fence is still ours. Parameters: four arrays of equal length."""
+    return f"""\
+UPDATE {schema(generation)}.checkpoint AS c
+SET next_offset = m.next_offset, updated_at = now()
+FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::bigint[]) AS m (topic, partition, fence, next_offset)
+WHERE c.topic = m.topic AND c.partition = m.partition AND c.fence = m.fence"""
+
+
+def read_cutoffs() -> str:
+    """Step 0: part, before and held of each cutoff. Its lock (ACCESS SHARE) stays until the transaction ends."""
+    return "SELECT part, before, held FROM retention.cutoff"
+
+
+def read_epochs() -> str:
+    """The epochs that were raised."""
+    return "SELECT epoch FROM headrace.epoch"
+
+
+def make_checkpoint(generation: int) -> str:
+    """A checkpoint for a partition that has none. Parameters: topic, partition, topic id, next offset."""
+    return f"""\
+INSERT INTO {schema(generation)}.checkpoint (topic, partition, topic_id, next_offset, fence, updated_at)
+VALUES (%s, %s, %s, %s, 0, now())
+ON CONFLICT (topic, partition) DO NOTHING"""
+
+
+def raise_fence(generation: int) -> str:
+    """Claims a partition and returns topic_id, next_offset and fence. Parameters: topic, partition."""
+    return f"""\
+UPDATE {schema(generation)}.checkpoint SET fence = fence + 1, updated_at = now()
+WHERE topic = %s AND partition = %s
+RETURNING topic_id, next_offset, fence"""
+
+
+def read_checkpoint(generation: int) -> str:
+    """A partition's topic_id, next_offset and fence. Parameters: topic, partition."""
+    return f"""\
+SELECT topic_id, next_offset, fence FROM {schema(generation)}.checkpoint
+WHERE topic = %s AND partition = %s"""
+
+
+def standing(table: Table, generation: int) -> str:
+    """Where a row stands (`staging.POSITION`). Parameters: the values of the table's key."""
+    columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
+    key = " AND ".join(f'"{name}" = %s' for name in table.key)
+    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key}"
+
+
+def drop_view(table: Table) -> str:
+    """Drops the readers' view where there is one."""
+    return f'DROP VIEW IF EXISTS report."{table.name}"'
+
+
+def create_view(table: Table, generation: int) -> str:
+    """The readers' view of a table: no system columns, no deleted rows."""
+    columns = _list(column.name for column in table.all_columns)
+    hidden = [] if table.mode is Mode.EVENT else ['NOT "_deleted"']
+    if table.soft_deleted:
+        hidden.append(f'"{table.soft_deleted}" IS NULL')
+    where = f"\nWHERE {' AND '.join(hidden)}" if hidden else ""
+    return f'CREATE VIEW report."{table.name}" AS\nSELECT {columns}\nFROM {target(table, generation)}{where}'
+
+
+def drop_freshness_view() -> str:
+    """Drops the readers' view of how fresh each table is, where there is one."""
+    return "DROP VIEW IF EXISTS report.freshness"
+
+
+def views() -> str:
+    """Name and definition of each of the readers' views."""
+    return "SELECT viewname, definition FROM pg_views WHERE schemaname = 'report'"
+
+
+def create_freshness_view(generation: int) -> str:
+    """The readers' view of how fresh each table is (docs/freshness.md); the lag is that of the moment of reading."""
+    return f"""\
+CREATE VIEW report.freshness AS
+SELECT table_name, complete_through,
+    CAST(EXTRACT(EPOCH FROM statement_timestamp() - complete_through) AS decimal(19, 3)) AS lag_seconds,
+    passed_at, verified_through, verified_at
+FROM {schema(generation)}.freshness"""
+
+
+def _assignment(name: str) -> str:
+    if name.startswith("_log"):
+        return f'"{name}" = CASE WHEN {KEEPS_LOG} THEN t."{name}" ELSE s."{name}" END'
+    return f'"{name}" = s."{name}"'
+
+
+def _not_erased(table: Table) -> str:
+    if table.mode is not Mode.EVENT:
+        return ""
+    return (
+        " AS s\nWHERE NOT EXISTS (SELECT FROM retention.erased_event AS e"
+        f' WHERE e.tenant_id = s."{TENANT}" AND e.event_id = s."{event_id(table)}")'
+    )
+
+
+def _join(key: Iterable[str]) -> str:
+    return " AND ".join(f't."{name}" = s."{name}"' for name in key)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

@@ -1,0 +1,256 @@
+"""The T-SQL dialect of landing: text only, golden files in tests/golden/sqlserver. Opens nothing.
+
+No MERGE. UPDATE … FROM, then INSERT … WHERE NOT EXISTS, without a lock hint: the primary key catches a lost race. Both
+go through the stage, which is loaded in the order of the target's key, and seek each row there, whatever the statistics
+say (docs/decisions/0014-sqlserver.md). A text key is compared with its length, too: for SQL Server 'a' equals 'a ', and
+another row's values must not land in it.
+"""
+
+from collections.abc import Iterable
+
+from schemas import generations
+from schemas.tables import Column, Mode, Table
+from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
+from sinks.reporting.cutoff import TENANT
+from sinks.reporting.staging import POSITION, READ, event_id, staged_columns, stored_columns
+
+GUARD = """\
+(s.[_epoch] > t.[_epoch] OR (s.[_epoch] = t.[_epoch] AND (
+    (s.[_offset] = t.[_offset] AND s.[_version] > t.[_version])
+    OR (s.[_offset] > t.[_offset] AND (s.[_read] = 1
+        OR s.[_log_commit] > t.[_log_commit]
+        OR (s.[_log_commit] = t.[_log_commit] AND (s.[_log_change] > t.[_log_change]
+            OR (s.[_log_change] = t.[_log_change] AND s.[_version] > t.[_version]))))))))"""
+KEEPS_LOG = (
+    "s.[_read] = 1 AND s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit]"
+    " OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change]))"
+)
+SESSION = "SET XACT_ABORT ON; SET LOCK_TIMEOUT 30000;"
+KEY_COLLATION = "Latin1_General_100_BIN2"  # as the migrations declare keys: by code point
+
+_SYSTEM_TYPES = dict.fromkeys(POSITION, "BIGINT") | {
+    "_epoch": "INT",
+    "_deleted": "BIT",
+    "_source_time": "DATETIME2(6)",
+    READ: "BIT",
+}
+
+
+def schema(generation: int) -> str:
+    """The schema of a generation."""
+    return f"[{generations.schema(generation)}]"
+
+
+def target(table: Table, generation: int) -> str:
+    """The qualified name of a table in a generation."""
+    return f"{schema(generation)}.[{table.name}]"
+
+
+def stage(table: Table) -> str:
+    """The name of a table's staging table, which belongs to the connection."""
+    return f"[#stage_{table.name}]"
+
+
+def create_stage(table: Table, generation: int) -> str:
+    """Makes the staging table, typed (and collated) as the target; `drop_stage` goes before, as a statement of its own:
+    a driver reports an error of a batch's second statement late."""
+    read = "" if table.mode is Mode.EVENT else f", CAST(0 AS BIT) AS [{READ}]"
+    return (
+        f"SELECT TOP (0) {_list(stored_columns(table))}{read}\nINTO {stage(table)}\nFROM {target(table, generation)};"
+    )
+
+
+def drop_stage(table: Table) -> str:
+    """Drops the staging table where there is one."""
+    return f"DROP TABLE IF EXISTS {stage(table)};"
+
+
+def clear_stage(table: Table) -> str:
+    """Empties the staging table."""
+    return f"TRUNCATE TABLE {stage(table)};"
+
+
+def load(table: Table) -> str:
+    """Step 2: loads the staging table from one parameter, a JSON array of arrays in the order of the columns."""
+    columns = staged_columns(table)
+    own = {column.name: column for column in table.all_columns}
+    types = (f"[{name}] {_json_type(own.get(name), name)} '$[{index}]'" for index, name in enumerate(columns))
+    listed = _list(columns)
+    return (
+        f"INSERT INTO {stage(table)} ({listed})\nSELECT {listed}\nFROM OPENJSON(?) WITH (\n    "
+        + ",\n    ".join(types)
+        + "\n);"
+    )
+
+
+def update(table: Table, generation: int) -> str:
+    """Step 3: rows whose change is newer. A snapshot read keeps the log position of what it replaces."""
+    settable = [name for name in stored_columns(table) if name not in table.key]
+    return (
+        "UPDATE t SET\n    "
+        + ",\n    ".join(_assignment(name) for name in settable)
+        + f"\nFROM {stage(table)} AS s\nINNER LOOP JOIN {target(table, generation)} AS t ON {join(table)}"
+        + f"\nWHERE {GUARD}\nOPTION (MAXDOP 1);"
+    )
+
+
+def insert(table: Table, generation: int) -> str:
+    """Step 4: rows that are not there yet."""
+    columns = stored_columns(table)
+    return (
+        f"INSERT INTO {target(table, generation)} ({_list(columns)})\n"
+        f"SELECT {_list(columns, 's.')}\nFROM {stage(table)} AS s\nWHERE NOT EXISTS (\n"
+        f"    SELECT 1 FROM {target(table, generation)} AS t\n    WHERE {join(table)}\n)"
+        f"{_not_erased(table)}\nORDER BY {_list(table.key, 's.')}\nOPTION (LOOP JOIN, MAXDOP 1);"
+    )
+
+
+def move_checkpoints(generation: int) -> str:
+    """Step 5: one row for each partition whose fence is still ours. Parameter: a JSON array of arrays."""
+    return f"""\
+UPDATE c SET [next_offset] = m.[next_offset], [updated_at] = SYSUTCDATETIME()
+FROM {schema(generation)}.[checkpoint] AS c
+JOIN OPENJSON(?) WITH (
+    [topic] NVARCHAR(249) '$[0]',
+    [partition] INT '$[1]',
+    [fence] BIGINT '$[2]',
+    [next_offset] BIGINT '$[3]'
+) AS m ON c.[topic] = m.[topic] COLLATE {KEY_COLLATION} AND c.[partition] = m.[partition] AND c.[fence] = m.[fence];"""
+
+
+def read_cutoffs() -> str:
+    """Step 0: part, before and held of each cutoff. HOLDLOCK keeps the table's shared lock until the transaction ends;
+    with it the row versions of RCSI are not read."""
+    return "SELECT [part], [before], [held] FROM [retention].[cutoff] WITH (TABLOCK, HOLDLOCK);"
+
+
+def read_epochs() -> str:
+    """The epochs that were raised."""
+    return "SELECT [epoch] FROM [headrace].[epoch]"
+
+
+def make_checkpoint(generation: int) -> str:
+    """A checkpoint for a partition that has none. Parameters: topic, partition, topic id, next offset, topic,
+    partition."""
+    return f"""\
+INSERT INTO {schema(generation)}.[checkpoint] ([topic], [partition], [topic_id], [next_offset], [fence], [updated_at])
+SELECT ?, ?, ?, ?, 0, SYSUTCDATETIME()
+WHERE NOT EXISTS (
+    SELECT 1 FROM {schema(generation)}.[checkpoint] WITH (UPDLOCK, SERIALIZABLE)
+    WHERE [topic] = ? AND [partition] = ?
+);"""
+
+
+def raise_fence(generation: int) -> str:
+    """Claims a partition. Parameters: topic, partition."""
+    return f"""\
+UPDATE {schema(generation)}.[checkpoint] SET [fence] = [fence] + 1, [updated_at] = SYSUTCDATETIME()
+WHERE [topic] = ? AND [partition] = ?;"""
+
+
+def read_checkpoint(generation: int) -> str:
+    """A partition's topic_id, next_offset and fence. Parameters: topic, partition."""
+    return f"""\
+SELECT [topic_id], [next_offset], [fence] FROM {schema(generation)}.[checkpoint]
+WHERE [topic] = ? AND [partition] = ?;"""
+
+
+def standing(table: Table, generation: int) -> str:
+    """Where a row stands (`staging.POSITION`). Parameters: the values of the table's key."""
+    columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
+    key = " AND ".join(f"[{name}] = ?" for name in table.key)
+    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key};"
+
+
+def drop_view(table: Table) -> str:
+    """Drops the readers' view where there is one."""
+    return f"DROP VIEW IF EXISTS [report].[{table.name}];"
+
+
+def create_view(table: Table, generation: int) -> str:
+    """The readers' view of a table: no system columns, no deleted rows. It must stand alone in its batch."""
+    columns = _list(column.name for column in table.all_columns)
+    hidden = [] if table.mode is Mode.EVENT else ["[_deleted] = 0"]
+    if table.soft_deleted:
+        hidden.append(f"[{table.soft_deleted}] IS NULL")
+    where = f"\nWHERE {' AND '.join(hidden)}" if hidden else ""
+    return f"CREATE VIEW [report].[{table.name}] AS\nSELECT {columns}\nFROM {target(table, generation)}{where};"
+
+
+def drop_freshness_view() -> str:
+    """Drops the readers' view of how fresh each table is, where there is one."""
+    return "DROP VIEW IF EXISTS [report].[freshness];"
+
+
+def views() -> str:
+    """Name and definition of the readers' views. INFORMATION_SCHEMA has no definition beyond 4,000 characters."""
+    return """\
+SELECT v.[name], m.[definition] FROM sys.views AS v
+JOIN sys.schemas AS s ON s.[schema_id] = v.[schema_id]
+JOIN sys.sql_modules AS m ON m.[object_id] = v.[object_id]
+WHERE s.[name] = N'report';"""
+
+
+def create_freshness_view(generation: int) -> str:
+    """The readers' view of how fresh each table is (docs/freshness.md); the lag is that of the moment of reading. It
+    must stand alone in its batch."""
+    return f"""\
+CREATE VIEW [report].[freshness] AS
+SELECT [table_name], [complete_through],
+    CAST(DATEDIFF_BIG(MILLISECOND, [complete_through], SYSUTCDATETIME()) / 1000.0 AS DECIMAL(19, 3)) AS [lag_seconds],
+    [passed_at], [verified_through], [verified_at]
+FROM {schema(generation)}.[freshness];"""
+
+
+def _json_type(column: Column | None, name: str) -> str:
+    return _SYSTEM_TYPES[name] if column is None else column_type(column.type)
+
+
+def column_type(type_: Type) -> str:
+    """The type in which OPENJSON gives a column."""
+    match type_:
+        case Text(length=length):
+            # OPENJSON silently gives NULL for text that is longer than declared. A character may take two code
+            # units, so this holds whatever decoding lets pass, and the target refuses what it cannot hold.
+            return f"NVARCHAR({2 * length})" if length and 2 * length <= 4000 else "NVARCHAR(MAX)"
+        case Json():
+            return "NVARCHAR(MAX)"
+        case Uuid():
+            return "NVARCHAR(36)"
+        case Numeric(precision=precision, scale=scale):
+            return f"DECIMAL({precision}, {scale})"
+        case Integer(big=big):
+            return "BIGINT" if big else "INT"
+        case Boolean():
+            return "BIT"
+        case Date():
+            return "DATE"
+        case Timestamp():
+            return "DATETIME2(6)"
+
+
+def _assignment(name: str) -> str:
+    if name.startswith("_log"):
+        return f"[{name}] = CASE WHEN {KEEPS_LOG} THEN t.[{name}] ELSE s.[{name}] END"
+    return f"[{name}] = s.[{name}]"
+
+
+def _not_erased(table: Table) -> str:
+    if table.mode is not Mode.EVENT:
+        return ""
+    return (
+        " AND NOT EXISTS (\n    SELECT 1 FROM [retention].[erased_event] AS e\n"
+        f"    WHERE e.[tenant_id] = s.[{TENANT}] AND e.[event_id] = s.[{event_id(table)}]\n)"
+    )
+
+
+def join(table: Table) -> str:
+    """The condition that rows `t` and `s` have the same key."""
+    terms = [f"t.[{name}] = s.[{name}]" for name in table.key]
+    texts = [name for name in table.key if isinstance(table.column(name).type, Text | Uuid)]
+    terms += [f"DATALENGTH(t.[{name}]) = DATALENGTH(s.[{name}])" for name in texts]
+    return " AND ".join(terms)
+
+
+def _list(names: Iterable[str], prefix: str = "") -> str:
+    return ", ".join(f"{prefix}[{name}]" for name in names)

@@ -1,0 +1,226 @@
+"""The reporting sink: records of every landed topic, batch by batch, into one generation of reporting.
+
+At least once from Kafka, exactly one effect in reporting: the checkpoint commits with the rows.
+"""
+
+import gc
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from confluent_kafka import Message, TopicPartition
+
+from messaging.dead_letters import DeadLetters, record
+from messaging.decoding import Decoding
+from messaging.health import Serving
+from messaging.rate_limit import Throttle
+from schemas.change import Change
+from schemas.errors import BadRecord
+from schemas.tables import Table, reported
+from schemas.wire import EPOCH_HEADER
+from sinks.consumer import Fetcher
+from sinks.reporting import metrics
+from sinks.reporting.assignments import Claims
+from sinks.reporting.bisect import bisect
+from sinks.reporting.port import Batch, Checkpoint, Landed, Partition, Poison, Reporting
+from sinks.reporting.retrying import PersistentReporting
+
+STALLED = 300.0  # seconds without a finished turn after which the worker no longer counts as alive
+_LOG = structlog.get_logger("sink")
+_Item = tuple[Message, Change]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """`batch` is the most records a transaction takes; `linger` the seconds that a first record waits for more;
+    `patience` the seconds for which a database that does not answer is tried again; `rate` the most records a second,
+    0 for no limit."""
+
+    batch: int = 10_000
+    linger: float = 0.1
+    patience: float = 60.0
+    rate: float = 0
+
+
+class SinkWorker:
+    """Lands `tables` from their topics, but for what was captured before `epoch`. Workers of one `group` share the
+    partitions.
+
+    `turn` is one turn of the loop. It raises what ends the worker: Fenced, Fatal, Unavailable.
+    """
+
+    def __init__(  # noqa: PLR0913  # the composition root's one call
+        self,
+        *,
+        bootstrap: str,
+        group: str,
+        reporting: Reporting,
+        decoding: Decoding,
+        dead_letters: DeadLetters,
+        tables: Iterable[Table] = reported(),
+        epoch: int = 1,
+        pace: Pace = Pace(),
+    ) -> None:
+        self._reporting = PersistentReporting(reporting, pace.patience)
+        self._decoding, self._dead_letters = decoding, dead_letters
+        self._topics = [topic for table in tables for topic in table.landed_topics]
+        self._epoch = epoch
+        self._known_epochs: frozenset[int] = frozenset()
+        self._pace = pace
+        self._throttle = Throttle(pace.rate)
+        self._claims = Claims(bootstrap, self._reporting)
+        self._fetcher = Fetcher(bootstrap, group, pace.patience)
+        self._consumer = self._fetcher.consumer
+        self._claims.subscribe(self._consumer, self._topics)
+        self._stopping = threading.Event()
+        self._turned = time.monotonic()
+        self._rest = 0.0
+        self._told: set[Partition] = set()
+
+    def run(self, http_port: int | None = None, http_host: str = "127.0.0.1") -> None:
+        """Turns until `stop` is called, then closes; serves health and metrics on `http_port` (0: a free one)."""
+        serving = None
+        try:
+            if http_port is not None:
+                serving = Serving(http_port, alive=self.alive, ready=self.ready, host=http_host)
+                _LOG.info("serving", port=serving.port)
+            # A batch is a million short-lived objects without a cycle among them: collecting every 700 of them cost
+            # a fifth of the worker's time.
+            gc.freeze()
+            gc.set_threshold(200_000, 20, 100)
+            while not self._stopping.is_set():
+                self.turn()
+                self._stopping.wait(self._rest)
+        finally:
+            if serving:
+                serving.close()
+            self.close()
+
+    def stop(self) -> None:
+        """Ends `run` after the batch in hand. Safe in a signal handler."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Leaves the group and closes the connection to reporting."""
+        self._consumer.close()
+        self._reporting.close()
+
+    def alive(self) -> str | None:
+        """None while turns are being finished, else what is wrong."""
+        idle = time.monotonic() - self._turned
+        return None if idle < STALLED else f"no turn has been finished for {idle:.0f} s"
+
+    def ready(self) -> str | None:
+        """None while partitions are held, else what is wrong."""
+        return self.alive() or (None if self._claims.held else "no partition is assigned yet")
+
+    def landed_offsets(self) -> dict[Partition, int]:
+        """The first offset that has not landed, of each partition that this worker holds."""
+        return {at: checkpoint.next_offset for at, checkpoint in self._claims.held.items()}
+
+    def turn(self, wait: float = 1.0) -> Landed | None:
+        """Fetches, decodes and lands one batch. None when nothing came within `wait` seconds."""
+        messages = self._fetcher.fetch(wait, most=self._throttle.most(self._pace.batch), linger=self._pace.linger)
+        items, checkpoints = self._decode(messages)
+        self._dead_letters.confirm()
+        landed = self._land(items, checkpoints) if checkpoints else None
+        self._claims.moved(checkpoints)
+        self._turned = time.monotonic()
+        self._rest = self._throttle.pause(len(messages), self._turned)
+        self._tell(messages, checkpoints)
+        return landed
+
+    def _decode(self, messages: Sequence[Message]) -> tuple[list[_Item], dict[Partition, Checkpoint]]:
+        items: list[_Item] = []
+        records, ends = self._fetcher.records(messages, self._claims.held)
+        change_of = self._decoding.change
+        message: Any  # the stubs' "or None" is for messages that were made, not consumed
+        for message in records:
+            try:
+                change = change_of(message.topic(), message.key(), message.value(), message.headers(), message.offset())
+                if change is not None and change.position.epoch >= self._epoch:
+                    items.append((message, change))
+            except BadRecord as error:
+                self._refuse(message, error)
+        return self._of_known_epochs(items), self._moved(ends)
+
+    def _of_known_epochs(self, items: list[_Item]) -> list[_Item]:
+        """The items without those of an epoch that reporting doesn't know, which become dead letters: whoever can write
+        to a topic could otherwise beat every later change. An epoch is noted before capture stamps it on a record."""
+        if {change.position.epoch for _, change in items} <= self._known_epochs:
+            return items
+        self._known_epochs = self._reporting.epochs()
+        known = []
+        for message, change in items:
+            epoch = change.position.epoch
+            if epoch in self._known_epochs:
+                known.append((message, change))
+            else:
+                self._refuse(message, BadRecord(f"reporting knows no epoch {epoch}", field=EPOCH_HEADER))
+        return known
+
+    def _moved(self, ends: dict[tuple[str, int], int]) -> dict[Partition, Checkpoint]:
+        held = self._claims.held
+        return {
+            Partition(*at): replace(held[Partition(*at)], next_offset=end)
+            for at, end in ends.items()
+            if at in held and end > held[Partition(*at)].next_offset
+        }
+
+    def _land(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
+        started = time.perf_counter()
+        changes = [change for _, change in items]
+        try:
+            landed = self._reporting.land(Batch(changes=changes, checkpoints=checkpoints))
+        except Poison:
+            landed = self._land_around(items, checkpoints)
+        metrics.LAND_SECONDS.observe(time.perf_counter() - started)
+        metrics.LATENCY.observe(changes, datetime.now(UTC))
+        metrics.FOLDED.inc(landed.folded)
+        metrics.WRITTEN.inc(landed.written)
+        metrics.REFUSED.inc(landed.refused)
+        return landed
+
+    def _land_around(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
+        metrics.POISONED.inc()
+        unmoved = {partition: self._claims.held[partition] for partition in checkpoints}
+        landed = Landed(folded=0, written=0)
+
+        def land(some: Sequence[_Item]) -> None:
+            nonlocal landed
+            landed += self._reporting.land(Batch(changes=[change for _, change in some], checkpoints=unmoved))
+
+        for (message, _), poison in bisect(land, items):
+            self._refuse(message, poison)
+        self._dead_letters.confirm()
+        # Only now, with the bad rows safe, may the checkpoint pass them.
+        self._reporting.land(Batch(changes=(), checkpoints=checkpoints))
+        return landed
+
+    def _refuse(self, message: Message, error: BadRecord | Poison) -> None:
+        came = record(message)
+        _LOG.warning("dead letter", topic=came.topic, partition=came.partition, offset=came.offset, error=str(error))
+        self._dead_letters.send(came, error)
+
+    def _tell(self, messages: Sequence[Message], checkpoints: dict[Partition, Checkpoint]) -> None:
+        """Metrics, and the group's offsets, which are for monitoring only: nothing ever reads on from them."""
+        if checkpoints:
+            metrics.BATCH.observe(len(messages))
+            offsets = [TopicPartition(*at, checkpoint.next_offset) for at, checkpoint in checkpoints.items()]
+            self._consumer.commit(offsets=offsets, asynchronous=True)
+        for gone in self._told - self._claims.held.keys():
+            metrics.forget(gone)
+        self._told = set(self._claims.held)
+        last = {(message.topic(), message.partition()): message.timestamp()[1] for message in messages}
+        for at, checkpoint in self._claims.held.items():
+            bounds = self._consumer.get_watermark_offsets(TopicPartition(*at), cached=True)
+            lag = max(0, bounds[1] - checkpoint.next_offset) if bounds else 0
+            metrics.LAG_RECORDS.labels(*at).set(lag)
+            if lag == 0:
+                metrics.LAG_SECONDS.labels(*at).set(0)
+            elif last.get(at, -1) > 0:
+                metrics.LAG_SECONDS.labels(*at).set(time.time() - last[at] / 1000)

@@ -1,0 +1,273 @@
+"""The way of a batch: taken, enriched, sent, confirmed, and only then acked. Knows Kafka's producer, not Faust.
+
+1. A partition's pending lines are read to their end before its first line is taken.
+2. Each record is decoded and enriched; what cannot be understood goes to the dead letters.
+3. Everything sent is confirmed by all replicas.
+4. Only now may the batch's offsets be acked, up to the first line that is held for the catalog.
+5. A held line is looked at again when the catalog has passed it: sent again, confirmed, let go.
+6. What is held too long is written to the pending topic, confirmed, let go; its tombstone follows the confirmed
+   decision, or goes with the change that replaces it (confirmed before that change is acked).
+
+A fault in any step raises: the worker stops, unacked, and another reads the same records again.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from messaging.dead_letters import DeadLetters, Record
+from messaging.decoding import Decoding
+from schemas.change import Change
+from schemas.errors import BadRecord
+from streams import metrics, pending_topic
+from streams.catalog import Catalog
+from streams.delivery import Outlet
+from streams.enrich import Enriched, Wait, enricher
+from streams.start_offsets import check_id
+from streams.undecided import Line, Waiting
+from streams.wiring import Wiring
+
+_AT_ONCE = Wait(product=("", ""), due=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How many lines a partition holds back, and for how many seconds, before they are written down."""
+
+    held: int = 5_000
+    seconds: float = 5.0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Partition:
+    """One assigned partition. `done` is the offset behind the last record that is confirmed, None before the first;
+    `acked` what has been committed."""
+
+    number: int
+    waiting: Waiting = field(default_factory=Waiting)
+    done: int | None = None
+    acked: int | None = None
+
+    def committable(self) -> int | None:
+        """The offset to commit, None where there is nothing new."""
+        if self.done is None:
+            return None
+        first = self.waiting.first_held()
+        offset = self.done if first is None else min(first, self.done)
+        return offset if self.acked is None or offset > self.acked else None
+
+
+@dataclass(kw_only=True, eq=False)
+class Engine:
+    """Enriches batches. For one event loop; `_turn` serializes what awaits a confirmation.
+
+    `lines_id` is the id of the lines' topic, which all offsets belong to.
+    """
+
+    wiring: Wiring
+    catalog: Catalog
+    decoding: Decoding
+    serialize: Callable[[Change], bytes]
+    outlet: Outlet
+    dead_letters: DeadLetters
+    lines_id: str
+    bounds: Bounds = field(default_factory=Bounds)
+    generation: int = 0
+    partitions: dict[int, Partition] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        table = self.wiring.table
+        self._canonical = table.captured_topics[0]
+        self._enrich = enricher(table)
+        self._status = [column.name for column in table.all_columns].index("enrichment_status")
+        self._turn = asyncio.Lock()
+        self._loaded = asyncio.Event()
+        self._sent: Counter[str] = Counter()
+        self._refused = False
+
+    def assign(self, generation: int, numbers: Iterable[int]) -> None:
+        """Starts afresh with these partitions: what was held is read again, as it was not acked. `load` must follow."""
+        self.generation = generation
+        self._loaded.clear()
+        self.partitions = {number: Partition(number=number) for number in numbers}
+
+    async def load(self) -> None:
+        """Reads what waits for the assigned partitions.
+
+        Raises Unavailable when it cannot be read to its end, TopicReplaced when it waits for lines of another topic,
+        OffsetGone when records were deleted.
+        """
+        async with self._turn:
+            generation = self.generation
+            for partition in self.partitions.values():
+                await self._read_pending(partition)
+            if generation == self.generation:
+                self._loaded.set()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the assigned partitions may be taken from."""
+        return self._loaded.is_set()
+
+    async def revoke(self) -> dict[int, int]:
+        """Lets go of all partitions once the batch in hand is confirmed. Returns what is to be committed."""
+        async with self._turn:
+            offsets = self.committable()
+            self.partitions = {}
+            return offsets
+
+    def committable(self) -> dict[int, int]:
+        """The offsets to commit by partition; `committed` says that they have been."""
+        found = {number: partition.committable() for number, partition in self.partitions.items()}
+        return {number: offset for number, offset in found.items() if offset is not None}
+
+    def committed(self, offsets: dict[int, int]) -> None:
+        """These offsets have been committed."""
+        for number, offset in offsets.items():
+            if number in self.partitions:
+                self.partitions[number].acked = offset
+
+    async def take(self, generation: int, number: int, records: Sequence[Record]) -> None:
+        """One batch of one partition, in its order. Raises Unavailable when a step could not be finished.
+
+        One of an earlier assignment is dropped: the present one has begun at what was committed.
+        """
+        if generation == self.generation:
+            await self._loaded.wait()
+        async with self._turn:
+            partition = self.partitions.get(number)
+            if generation != self.generation or partition is None or not records:
+                return
+            now = time.monotonic()
+            for record in records:
+                # A consumer that was sought back delivers again what is done or held already.
+                if partition.done is None or record.offset >= partition.done:
+                    self._take(partition, record, now)
+            await self._confirmed()
+            partition.done = max(partition.done or 0, records[-1].offset + 1)
+            await self._write_down(partition)
+
+    async def look_again(self) -> None:
+        """Decides what the catalog has passed meanwhile, and writes down what has been held too long."""
+        async with self._turn:
+            arrived = [self.catalog.arrived.popleft() for _ in range(len(self.catalog.arrived))]
+            watermark = self.catalog.watermark
+            for partition in self.partitions.values():
+                lines = partition.waiting.ripe(watermark, arrived)
+                decided = [line for line in lines if self._decide(line)]
+                if decided:
+                    await self._confirmed()
+                    for line in decided:
+                        partition.waiting.decide(line)
+                        self._end(line)
+                    await self._confirmed()
+                for line in lines:
+                    if not line.done:
+                        partition.waiting.again(line, line.wait)
+                await self._write_down(partition)
+
+    def _take(self, partition: Partition, record: Record, now: float) -> None:
+        try:
+            change = self._change(record)
+        except BadRecord as error:
+            self._refuse(record, error)
+            return
+        if change is None:
+            # Retention's tombstone: a rebuild that reads the line before compaction takes it would keep it for ever.
+            self.outlet.send(self.wiring.enriched, record.partition, record.key, None, record.headers)
+            return
+        enriched = self._enrich(change, self.catalog)
+        self._emit(record, enriched)
+        key = record.key or b""
+        if enriched.wait is None:
+            earlier = partition.waiting.supersede(key, change.position)
+        else:
+            line = Line(record=record, key=key, position=change.position, wait=enriched.wait, taken_at=now)
+            earlier = partition.waiting.track(line)
+        if earlier is not None:
+            self._end(earlier)
+
+    def _decide(self, line: Line) -> bool:
+        change = self._change(line.record)
+        assert change is not None  # noqa: S101  # a tombstone is never tracked
+        enriched = self._enrich(change, self.catalog)
+        if enriched.wait is not None:
+            line.wait = enriched.wait
+            return False
+        self._emit(line.record, enriched)
+        return True
+
+    def _change(self, record: Record) -> Change | None:
+        return self.decoding.change(self._canonical, record.key, record.value, record.headers, record.offset)
+
+    def _emit(self, record: Record, enriched: Enriched) -> None:
+        row = enriched.change.row
+        self._sent["delete" if row is None else str(row[self._status])] += 1
+        value = self.serialize(enriched.change)
+        self.outlet.send(self.wiring.enriched, record.partition, record.key, value, record.headers)
+
+    def _refuse(self, record: Record, error: BadRecord) -> None:
+        self.dead_letters.send(record, error)
+        self._refused = True
+
+    def _end(self, line: Line) -> None:
+        """Send the tombstone of a line that was written down."""
+        if line.written is not None:
+            self._bury(line.record, line.written)
+
+    def _bury(self, line: Record, key: bytes) -> None:
+        self.outlet.send(self.wiring.pending, line.partition, key, None, pending_topic.headers(line))
+
+    async def _write_down(self, partition: Partition) -> None:
+        bounds = self.bounds
+        lines = partition.waiting.overdue(time.monotonic(), count=bounds.held, age=bounds.seconds)
+        if not lines:
+            return
+        keys = [pending_topic.key(line.record) for line in lines]
+        for line, key in zip(lines, keys, strict=True):
+            record = line.record
+            headers = pending_topic.headers(record)
+            self.outlet.send(self.wiring.pending, record.partition, key, record.value, headers)
+        await self._confirmed()
+        for line, key in zip(lines, keys, strict=True):
+            partition.waiting.wrote(line, key)
+
+    async def _read_pending(self, partition: Partition) -> None:
+        wiring = self.wiring
+        found = await asyncio.to_thread(
+            pending_topic.read, wiring.bootstrap, wiring.pending, partition.number, wiring.lines
+        )
+        check_id(wiring.lines, found.lines_id, self.lines_id)
+        if found.lines_id is None:
+            self.outlet.send(wiring.pending, partition.number, pending_topic.LINES_ID, self.lines_id.encode(), [])
+        self._recall(partition, found)
+        await self._confirmed()
+
+    def _recall(self, partition: Partition, found: pending_topic.Found) -> None:
+        for record, written in found.waiting:
+            try:
+                self._wait_again(partition, record, written)
+            except BadRecord as error:
+                self._refuse(record, error)
+        for record, key in found.obsolete:
+            self._bury(record, key)
+
+    def _wait_again(self, partition: Partition, record: Record, written: bytes | None) -> None:
+        change = self._change(record)
+        if change is None:
+            return
+        wait = self._enrich(change, self.catalog).wait or _AT_ONCE
+        key = record.key or b""
+        line = Line(record=record, key=key, position=change.position, wait=wait, taken_at=0.0, written=written)
+        partition.waiting.track(line)
+
+    async def _confirmed(self) -> None:
+        await self.outlet.confirmed()
+        if self._refused:
+            await asyncio.to_thread(self.dead_letters.confirm)
+            self._refused = False
+        for status, count in self._sent.items():
+            metrics.LINES.labels(status).inc(count)
+        self._sent.clear()

@@ -1,0 +1,159 @@
+"""What one partition still owes: undecided lines, what each waits for, and which of them hold back the ack. Pure.
+
+A line is held (in memory only: its offset is not acked, so a crash reads it again) or written (in the pending
+topic, acked). It is kept as the bytes that were captured: deciding it is enriching it once more.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from messaging.dead_letters import Record
+from schemas.position import Position
+from streams.asof import Product
+from streams.enrich import Wait
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Line:
+    """One undecided line. `taken_at` in seconds of a monotonic clock.
+
+    `written`: the key of its record in the pending topic, which needs a tombstone once the line is finished; None
+    while it is held. `done`: decided, or no longer the newest of its key.
+    """
+
+    record: Record
+    key: bytes
+    position: Position
+    wait: Wait
+    taken_at: float
+    written: bytes | None = None
+    done: bool = False
+
+
+class Waiting:
+    """The undecided lines of one partition, at most one a key."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[bytes, Line] = {}
+        self._due: list[tuple[int, int, Line]] = []
+        self._unknown: dict[Product, dict[bytes, Line]] = {}
+        self._held: deque[Line] = deque()
+        self._pushed = 0
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    @property
+    def held(self) -> int:
+        """How many lines hold back the ack."""
+        self._drop_finished()
+        return len(self._held)
+
+    def first_held(self) -> int | None:
+        """The offset that may not be acked yet, the lowest of them; None when all may."""
+        self._drop_finished()
+        return self._held[0].record.offset if self._held else None
+
+    def track(self, line: Line) -> Line | None:
+        """Takes an undecided line in the order of its partition. Returns the line of its key that it replaces.
+
+        A repeat from before the line that waits under its key never lands, so it is not waited for; nor is the same
+        record again, which was written down and is delivered once more as its ack was not committed.
+        """
+        earlier = self._by_key.get(line.key)
+        if earlier is not None:
+            if _same(line.position, earlier.position) or not _covers(line.position, earlier.position):
+                return None
+            self._finish(earlier)
+            line.position = line.position.replacing(earlier.position)
+        self._by_key[line.key] = line
+        if line.written is None:
+            self._held.append(line)
+        self._await(line)
+        return earlier
+
+    def supersede(self, key: bytes, position: Position) -> Line | None:
+        """A final change of `key` has been emitted: the line that waited under it, where this one replaces it."""
+        earlier = self._by_key.get(key)
+        if earlier is None or not _covers(position, earlier.position):
+            return None
+        self.decide(earlier)
+        return earlier
+
+    def decide(self, line: Line) -> None:
+        """The line is final and its emission confirmed: it holds nothing back any more."""
+        if not line.done:
+            del self._by_key[line.key]
+            self._finish(line)
+
+    def again(self, line: Line, wait: Wait) -> None:
+        """The line was looked at and is still undecided: it waits for `wait`."""
+        line.wait = wait
+        self._await(line)
+
+    def ripe(self, watermark: int, arrived: Iterable[Product]) -> list[Line]:
+        """The lines to look at again: those due by `watermark`, and those whose product has an entry now.
+
+        Each is handed out once: `decide` it or let it wait `again`.
+        """
+        found: list[Line] = []
+        for product in arrived:
+            found += self._unknown.pop(product, {}).values()
+        while self._due and self._due[0][0] <= watermark:
+            line = heappop(self._due)[2]
+            if not line.done:
+                found.append(line)
+        return found
+
+    def overdue(self, now: float, *, count: int, age: float) -> list[Line]:
+        """The held lines, oldest first, beyond `count` or taken more than `age` seconds ago: to be written down."""
+        surplus = self.held - count
+        found: list[Line] = []
+        for line in self._held:
+            if surplus <= len(found) and now - line.taken_at < age:
+                break
+            if not line.done:
+                found.append(line)
+        return found
+
+    def wrote(self, line: Line, key: bytes) -> None:
+        """The line's pending record, of this key, is confirmed."""
+        line.written = key
+
+    def _await(self, line: Line) -> None:
+        if line.wait.due is None:
+            self._unknown.setdefault(line.wait.product, {})[line.key] = line
+        else:
+            self._pushed += 1
+            heappush(self._due, (line.wait.due, self._pushed, line))
+
+    def _finish(self, line: Line) -> None:
+        line.done = True
+        same = self._unknown.get(line.wait.product)
+        if same is not None and same.get(line.key) is line:
+            del same[line.key]
+            if not same:
+                del self._unknown[line.wait.product]
+        # A finished line holds its captured bytes: the heap must not outgrow the keys that wait.
+        if len(self._due) > 2 * len(self._by_key):
+            self._due = [each for each in self._due if not each[2].done]
+            heapify(self._due)
+
+    def _drop_finished(self) -> None:
+        while self._held and (self._held[0].done or self._held[0].written is not None):
+            self._held.popleft()
+
+
+def _same(position: Position, other: Position) -> bool:
+    return (position.epoch, position.offset) == (other.epoch, other.offset)
+
+
+def _covers(position: Position, earlier: Position) -> bool:
+    """Whether a line at `position` stands for the one at `earlier`: it is the same, or newer.
+
+    A repeat of that very change counts: if its enrichment was a later one it has landed, with the repeat's offset,
+    and a decision at the earlier offset would lose against it.
+    """
+    return position._replace(version=1).wins_over(earlier._replace(version=0))

@@ -1,0 +1,139 @@
+"""What turning the readers' views must do on every database: tests/integration runs it on Postgres and SQL Server."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from operations import connections
+from operations.generations import State
+from operations.migrate import begin_generation, migrate_reporting
+from operations.replay.cutover import Reporting, opened
+from operations.settings import Settings
+from schemas import failpoints
+from schemas.errors import Unavailable
+from schemas.failpoints import KillPoint
+from sinks.reporting.port import Batch
+from tests.support.eventually import eventually
+from tests.support.trade import Tenant
+
+COUNTS = "SELECT (SELECT COUNT(*) FROM report.orders), (SELECT COUNT(*) FROM report.payments)"
+FIRST, SECOND = (2, 1), (5, 3)  # orders and payments in each generation
+SHOW_S = 20.0
+
+
+class Turning:
+    """A database with two generations of different content; readers see the first."""
+
+    def __init__(self, settings: Settings, reporting: Reporting) -> None:
+        self.settings, self.reporting = settings, reporting
+
+    def counts(self) -> tuple[int, int]:
+        with reading(self.settings) as counts:
+            return counts()
+
+    def states(self) -> dict[int, State]:
+        return {each.number: each.state for each in self.reporting.generations()}
+
+    def show(self, number: int, settle: Callable[[], None] = lambda: None, deadline_s: float = SHOW_S) -> None:
+        self.reporting.show(number, 3 - number, settle, deadline_s)
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Callable[[], tuple[int, int]]]:
+    """A reader, asked for orders and payments in one statement."""
+    with closing(connections.report(settings, "reader", generation=1)) as reader:
+        yield lambda: tuple(*reader.query(COUNTS))
+
+
+@contextmanager
+def turning(settings: Settings) -> Iterator[Turning]:
+    """A Turning in an empty database."""
+    migrate_reporting(settings)
+    assert begin_generation(settings).number == 2
+    tenant = Tenant()
+    for generation, (orders, payments) in enumerate((FIRST, SECOND), start=1):
+        changes = [tenant.order(f"o-{number}", number + 1) for number in range(orders)]
+        changes += [tenant.payment(f"p-{number}", number + 1) for number in range(payments)]
+        landing = connections.landing(settings.of_generation(generation))
+        assert landing.land(Batch(changes=changes, checkpoints={})).written == orders + payments
+        landing.close()
+    with opened(settings) as reporting:
+        yield Turning(settings, reporting)
+
+
+def turned_and_back(at: Turning) -> None:
+    """Readers see the other generation, and then the first again; the states say so."""
+    assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.BUILDING})
+    at.show(2)
+    assert (at.counts(), at.states()) == (SECOND, {1: State.PREVIOUS, 2: State.LIVE})
+    at.show(1)
+    assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.PREVIOUS})
+
+
+def all_or_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends before the commit, or a generation that stays behind, leaves views and states as they were."""
+    before = at.counts(), at.states()
+
+    def die(point: KillPoint) -> None:
+        if point is KillPoint.VIEWS_TURNED:
+            raise KeyboardInterrupt
+
+    def behind() -> None:
+        raise Unavailable("7 records behind")
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(failpoints, "on_reach", die)
+        at.show(2)
+    assert (at.counts(), at.states()) == before
+    with pytest.raises(Unavailable, match=r"still see generation 1: 7 records behind.*views-not-turned"):
+        at.show(2, behind, deadline_s=0)
+    assert (at.counts(), at.states()) == before
+
+
+def never_a_mix(at: Turning, times: int) -> None:
+    """A reader that asks without a pause sees one generation or the other in each statement, and no error."""
+    seen: list[tuple[int, int]] = []
+    failed: list[BaseException] = []
+    done = threading.Event()
+
+    def read() -> None:
+        try:
+            with reading(at.settings) as counts:
+                while not done.is_set():
+                    seen.append(counts())
+        except BaseException as error:
+            failed.append(error)
+
+    def sees(expected: tuple[int, int]) -> bool:
+        return bool(failed) or seen[-1:] == [expected]
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        for number, expected in (*((1, FIRST), (2, SECOND)) * times, (1, FIRST)):
+            if seen:
+                at.show(number)
+            eventually(lambda expected=expected: sees(expected))  # type: ignore[misc]
+    finally:
+        done.set()
+        thread.join(30)
+    assert not failed, failed
+    assert set(seen) == {FIRST, SECOND}, f"of {len(seen)} readings: {set(seen)}"
+
+
+def one_at_a_time(at: Turning) -> None:
+    """A second replay is refused while one is at work."""
+    with pytest.raises(Unavailable, match="another `headrace replay`"), opened(at.settings):
+        pass
+
+
+def dropped(at: Turning) -> None:
+    """The other generation's tables go, and its number isn't given to the next one."""
+    at.reporting.note(2, State.DROPPED)
+    assert at.reporting.has_schema(2)
+    at.reporting.drop(2)
+    assert not at.reporting.has_schema(2)
+    assert at.counts() == FIRST
+    assert begin_generation(at.settings).number == 3

@@ -1,0 +1,13 @@
+"""A `headrace` command that dies at a named moment: `python -m tests.support.dying POINT TIMES retention apply`."""
+
+import sys
+
+from operations.cli import main
+from schemas.failpoints import KillPoint
+from tests.support import failpoints
+
+if __name__ == "__main__":
+    point, times = KillPoint[sys.argv[1]], int(sys.argv[2])
+    failpoints.at(point, times)
+    sys.argv[1:] = sys.argv[3:]
+    main()

@@ -1,0 +1,113 @@
+"""A whole line that the chaos tests run through the `headrace` command alone, as its users have it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import psycopg
+
+from messaging import clients, ranges
+from schemas.failpoints import KillPoint
+
+ROOT = Path(__file__).parents[2]
+COMMAND_S = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A line of our own in `folder`: a copy of the project's packages, and a stack."""
+
+    folder: Path
+
+    @property
+    def stack(self) -> Path:
+        return self.folder / ".headrace"
+
+    def start(self, *arguments: str, module: str = "operations", **environment: str) -> "subprocess.Popen[str]":
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=self.folder,
+            env=mine | {"HEADRACE_STACK_DIR": str(self.stack), "PYTHONPATH": str(self.folder)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def dies(self, point: KillPoint, times: int, *arguments: str) -> None:
+        """Runs a command that kills itself when it reaches `point` for the `times`-th time."""
+        ours = f"{self.folder}{os.pathsep}{ROOT}"
+        process = self.start(point.name, str(times), *arguments, module="tests.support.dying", PYTHONPATH=ours)
+        out, err = process.communicate(timeout=COMMAND_S)
+        assert process.returncode == -signal.SIGKILL, f"not at {point.name}: {process.returncode}\n{out}\n{err}"
+
+    def run(self, *arguments: str, expect: int = 0, **environment: str) -> str:
+        process = self.start(*arguments, **environment)
+        try:
+            out, err = process.communicate(timeout=COMMAND_S)
+        finally:
+            process.kill()
+        assert process.returncode == expect, f"headrace {' '.join(arguments)} → {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in out + err
+        return out + err
+
+    @contextmanager
+    def busy(self, *arguments: str) -> Iterator[None]:
+        """A command that runs meanwhile, and is ended."""
+        process = self.start(*arguments)
+        try:
+            yield
+            assert process.poll() is None, process.communicate()
+        finally:
+            process.terminate()
+            process.communicate(timeout=COMMAND_S)
+
+    def verify(self, expect: int = 0) -> dict:
+        out = self.run("verify", "--json", expect=expect)
+        return orjson.loads(out[out.index("{") :])
+
+    def worker(self, name: str) -> psutil.Process:
+        return psutil.Process(orjson.loads((self.stack / "run" / f"{name}.json").read_bytes())["pid"])
+
+    @property
+    def bootstrap(self) -> str:
+        return self.settings()["HEADRACE_KAFKA__BOOTSTRAP"]
+
+    def ends(self, topic: str) -> dict[tuple[str, int], int]:
+        return clients.end_offsets(self.bootstrap, [topic])
+
+    def sent_again(self, topic: str) -> bytes:
+        """Sends the first record of the key with the most records once more, as a paused task does that goes on; the
+        key. Of the last two, one may be a repeat of the other."""
+        found: dict[bytes | None, list[Any]] = {}
+        for message in ranges.everything(self.bootstrap, topic):
+            if message.value() is not None:
+                found.setdefault(message.key(), []).append(message)
+        key, messages = max(found.items(), key=lambda each: len(each[1]))
+        assert key is not None and len(messages) > 1, topic
+        producer, older = clients.producer(self.bootstrap), messages[0]
+        producer.produce(topic, key=key, value=older.value(), headers=older.headers(), partition=older.partition())
+        assert producer.flush(30) == 0
+        return key
+
+    def settings(self) -> dict[str, str]:
+        return dict(line.split("=", 1) for line in (self.stack / "headrace.env").read_text().splitlines())
+
+    def psql(self, database: str, role: str, password: str) -> psycopg.Connection[Any]:
+        known = self.settings()
+        return psycopg.connect(
+            host="127.0.0.1",
+            port=known["HEADRACE_OLTP__PORT"],
+            dbname=database,
+            user=role,
+            password=known[password],
+            autocommit=True,
+        )
