@@ -33,7 +33,7 @@ from operations.settings import load
 from schemas.decoders import outbox
 from schemas.tables import EVENTS, Table
 from schemas.wire import EPOCH_HEADER
-from sinks.archive.batch import Batch, spooling
+from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.files import BLOCK_BYTES, ORIGIN, schema
 from sinks.archive.log import Log
 from sinks.archive.manifest import Kind
@@ -98,7 +98,7 @@ def archived(records: list[Event]) -> tuple[float, int]:
         log = Log(store, "bench")
         with spooling(store) as spool:
             began = time.perf_counter()
-            batch = Batch(spool)
+            batch = ArchiveBatch(spool)
             for key, datum, at in records:
                 file = batch.file(EVENTS, key[0], datum["event_day"])
                 file.write(key, datum, at)

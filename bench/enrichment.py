@@ -30,7 +30,7 @@ from messaging.registry import Registry
 from operations.settings import load
 from schemas.decoders.values import microseconds
 from schemas.tables import ORDER_LINES
-from streams.asof import Entry, as_of
+from streams.asof import CatalogEntry, as_of
 from streams.catalog import Catalog
 from streams.delivery import Outlet, serializer
 from streams.enrich import decided, enricher
@@ -69,7 +69,7 @@ def prepare(world: World, lines: int, skus: int) -> Catalog:
         for day in sorted(chance.sample(range(100), 3)):
             at, price = T0 + timedelta(days=day), Decimal(chance.randint(1, 99_999)).scaleb(-2)
             world.price(product, at, str(price), name=f"product {product[1]}")
-            known.add(product, Entry(microseconds(at), f"product {product[1]}", "home", price))
+            known.add(product, CatalogEntry(microseconds(at), f"product {product[1]}", "home", price))
     world.beat(T0 + timedelta(days=400))
     for number in range(lines):
         at = T0 + timedelta(days=chance.random() * 120)

@@ -37,7 +37,7 @@ from operations.settings import Settings, load
 from schemas.tables import ORDERS, Table
 from schemas.wire import EPOCH_HEADER
 from sinks.reporting.postgres.driver import PostgresReporting
-from sinks.reporting.worker import Pace, SinkWorker
+from sinks.reporting.worker import SinkLimits, SinkWorker
 from stack import supervisor
 from tests.support.envelopes import Envelopes
 from tests.support.orders import Row, history
@@ -191,7 +191,7 @@ def drain_with_worker(settings: Settings, topic: str) -> dict[str, Any]:
         decoding=Decoding(Registry(settings.registry.url), [table]),
         dead_letters=DeadLetters(clients.producer(bootstrap), "bench"),
         tables=[table],
-        pace=Pace(linger=0.05),
+        pace=SinkLimits(linger=0.05),
     )
     total = sum(clients.end_offsets(bootstrap, [topic]).values())
     meters: list[Meter] = []

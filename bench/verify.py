@@ -128,8 +128,8 @@ def prepare(settings: Settings, orders: int) -> None:
         for statement in WRITTEN:
             connection.execute(statement.encode(), values)
     until(lambda: (captured(settings), 4 * orders), "captured")
-    hops = connections.hops(settings)
-    until(lambda: totals(hops), "landed")
+    probe = connections.probe(settings)
+    until(lambda: totals(probe), "landed")
 
 
 def captured(settings: Settings) -> int:
@@ -137,10 +137,10 @@ def captured(settings: Settings) -> int:
     return sum(clients.end_offsets(settings.kafka.bootstrap, TOPICS).values())
 
 
-def totals(hops: Any) -> tuple[int, int]:
+def totals(probe: Any) -> tuple[int, int]:
     """How many records of the three topics, and of what enrichment makes of them, are done, and how many there are."""
-    mine = {*TOPICS, *(topic for table in hops.line.tables for topic in table.landed_topics if table.enrichment)}
-    topics = [each for each in sample(hops) if each.topic in mine]
+    mine = {*TOPICS, *(topic for table in probe.pipeline.tables for topic in table.landed_topics if table.enrichment)}
+    topics = [each for each in sample(probe) if each.topic in mine]
     return sum(each.done for each in topics), sum(each.total for each in topics)
 
 
@@ -187,9 +187,9 @@ def rebuilt(settings: Settings, stack: Path) -> float:
     try:
         capture.make_topics(settings)
         local.start_generation(stack, new.number, 0)
-        hops = connections.hops(settings, new.number)
-        records = until(lambda: totals(hops), "rebuilt")
-        _, total = totals(hops)
+        probe = connections.probe(settings, new.number)
+        records = until(lambda: totals(probe), "rebuilt")
+        _, total = totals(probe)
         assert verify(settings, deadline_s=DEADLINE_S, generation=new.number).equal, "the rebuild differs"
         return records * captured(settings) / total  # a line counts once, though it is enriched and landed
     finally:
@@ -199,7 +199,7 @@ def rebuilt(settings: Settings, stack: Path) -> float:
 def sunk(settings: Settings, folder: Path) -> float:
     """Captured rows a second that the JDBC sink lands, in tables with the columns, types and keys of the source's."""
     bootstrap = settings.kafka.bootstrap
-    live = connections.hops(settings).report
+    live = connections.probe(settings).report
     with psycopg.connect(connections.reporting_conninfo(settings, "migrator"), autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {SCRATCH} CASCADE".encode())
         connection.execute(f"CREATE SCHEMA {SCRATCH}".encode())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from connectors import kafka_topics
 from connectors.connect import Connect
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from connectors.plan import (
     AlterPublication,
     AlterTopic,
@@ -15,7 +15,7 @@ from connectors.plan import (
     CreateTopic,
     Note,
     Plan,
-    Refusal,
+    PlanRefusal,
     Restart,
     Resume,
     Seen,
@@ -51,7 +51,7 @@ class Servers:
 Beats = Mapping[str, int]
 
 
-def plan(line: Line, servers: Servers) -> Plan:
+def plan(line: Pipeline, servers: Servers) -> Plan:
     """What `apply` would do. Changes nothing; raises Unavailable, naming the server that does not answer."""
     connect = Connect(servers.connect_url)
     connectors = {name: connect.seen(name) for name in map(line.connector, line.sources)}
@@ -112,11 +112,11 @@ def _carry_out(step: Step, servers: Servers, connect: Connect, connection: kafka
             connect.resume(name)
         case Restart(name=name):
             connect.restart(name)
-        case Unchanged() | Note() | Refusal() | CreateTopic():
+        case Unchanged() | Note() | PlanRefusal() | CreateTopic():
             pass  # topics were made all at once
 
 
-def ready(line: Line, servers: Servers, beats: Beats) -> str | None:
+def ready(line: Pipeline, servers: Servers, beats: Beats) -> str | None:
     """None when every connector is RUNNING and has sent a heartbeat since `beats`; else what is still lacking.
 
     Connect says RUNNING before a task streams; a heartbeat is sent by the streaming loop itself. Raises CaptureFailed.
@@ -134,7 +134,7 @@ def ready(line: Line, servers: Servers, beats: Beats) -> str | None:
 
 
 def wait_ready(
-    line: Line, servers: Servers, beats: Beats, *, deadline_s: float = 60.0, on_wait: OnWait = lambda _: None
+    line: Pipeline, servers: Servers, beats: Beats, *, deadline_s: float = 60.0, on_wait: OnWait = lambda _: None
 ) -> None:
     """Return when `ready`; `on_wait` hears now and then how far a first snapshot is.
 
@@ -155,7 +155,7 @@ def wait_ready(
         time.sleep(_POLL_S)
 
 
-def _snapshot_records(line: Line, servers: Servers) -> int:
+def _snapshot_records(line: Pipeline, servers: Servers) -> int:
     """How many records the topics hold of those connectors that are within their first snapshot; 0 for none."""
     connect = Connect(servers.connect_url)
     try:
@@ -170,7 +170,7 @@ def _snapshot_records(line: Line, servers: Servers) -> int:
         return 0
 
 
-def _lacking(line: Line, servers: Servers, beats: Beats) -> str | None:
+def _lacking(line: Pipeline, servers: Servers, beats: Beats) -> str | None:
     try:
         return ready(line, servers, beats)
     except Unavailable as error:
@@ -178,7 +178,7 @@ def _lacking(line: Line, servers: Servers, beats: Beats) -> str | None:
 
 
 def remove(
-    line: Line, servers: Servers, *, topics: bool = False, on_step: Callable[[str], None] = lambda _: None
+    line: Pipeline, servers: Servers, *, topics: bool = False, on_step: Callable[[str], None] = lambda _: None
 ) -> None:
     """Remove the connectors with their offsets, the slot and the publication; with `topics` what they wrote, too.
 
@@ -202,6 +202,6 @@ def remove(
         )
 
 
-def _beats(line: Line, servers: Servers, besides: Container[str] = ()) -> Beats:
+def _beats(line: Pipeline, servers: Servers, besides: Container[str] = ()) -> Beats:
     topics = [topic for topic in map(line.heartbeat_topic, line.sources) if topic not in besides]
     return {topic: end for (topic, _), end in end_offsets(servers.bootstrap, topics).items()}

@@ -25,7 +25,7 @@ class ConfigRefused(HeadraceError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class ConnectorStatus:
     """A connector's state and its tasks'; `failure` is the first line of a trace, where there is one."""
 
     state: str
@@ -84,14 +84,14 @@ class Connect:
             config=config, state=status.overall, failure=status.failure, offsets=bool(self.offsets(name))
         )
 
-    def status(self, name: str) -> Status:
+    def status(self, name: str) -> ConnectorStatus:
         """The connector's state. A connector that was made a moment ago may have none yet: then it is UNASSIGNED."""
         answer = self._ask("GET", f"/connectors/{name}/status", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
-            return Status(state=UNASSIGNED, tasks=())
+            return ConnectorStatus(state=UNASSIGNED, tasks=())
         said = self._fields(answer, "connector", "tasks")
         traces = [each["trace"] for each in (said["connector"], *said["tasks"]) if each.get("trace")]
-        return Status(
+        return ConnectorStatus(
             state=said["connector"]["state"],
             tasks=tuple(task["state"] for task in said["tasks"]),
             failure=_reason(traces[0]) if traces else None,

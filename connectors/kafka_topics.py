@@ -19,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # exported, n
 )
 from psycopg import sql
 
-from connectors.pipeline import SIGNALS, Line
+from connectors.pipeline import SIGNALS, Pipeline
 from connectors.plan import AlterPublication, CreatePublication, SeenTopic
 from messaging.clients import TIMEOUT, admin
 from schemas.errors import HeadraceError, Unavailable
@@ -180,7 +180,7 @@ def _signal(connection: Connection, wanted: Mapping[str, Any]) -> None:
     )
 
 
-def drop_capture(connection: Connection, line: Line) -> None:
+def drop_capture(connection: Connection, line: Pipeline) -> None:
     """Drop slot and publication, where they exist. Waits for a stopped connector's connection to go.
 
     Raises Unavailable when somebody still reads from the slot after that.

@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(r"(?<!\$)\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Pipeline:
     """What one line captures, and under which names.
 
     Values that start with `${env:` are read by Connect from its own environment: no secret is in a configuration.

@@ -12,7 +12,7 @@ The order of the steps is part of the promise:
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from connectors.pipeline import SIGNALS, Config, Line
+from connectors.pipeline import SIGNALS, Config, Pipeline
 from schemas.errors import HeadraceError
 from schemas.sizes import LARGEST_RECORD, largest_record
 from schemas.tables import Source
@@ -61,7 +61,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class PlanRefusal:
     """Something that no step can put right."""
 
     about: str
@@ -215,7 +215,7 @@ class Restart:
 
 
 Step = (
-    Refusal
+    PlanRefusal
     | Unchanged
     | Note
     | CreateTopic
@@ -234,13 +234,13 @@ Step = (
 class Plan:
     """What applying would do, in its order."""
 
-    line: Line
+    line: Pipeline
     steps: tuple[Step, ...]
 
     @property
     def changes(self) -> tuple[Step, ...]:
         """The steps that change something; none when all is as it should be."""
-        return tuple(step for step in self.steps if not isinstance(step, (Unchanged, Note, Refusal)))
+        return tuple(step for step in self.steps if not isinstance(step, (Unchanged, Note, PlanRefusal)))
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -248,9 +248,9 @@ class Plan:
         return tuple(step for step in self.steps if isinstance(step, Note))
 
     @property
-    def refusals(self) -> tuple[Refusal, ...]:
+    def refusals(self) -> tuple[PlanRefusal, ...]:
         """What stands in the way."""
-        return tuple(step for step in self.steps if isinstance(step, Refusal))
+        return tuple(step for step in self.steps if isinstance(step, PlanRefusal))
 
     def describe(self) -> list[str]:
         """A line for each thing looked at."""
@@ -262,7 +262,7 @@ class Plan:
             raise PlanRefused("\n".join(refusal.describe() for refusal in self.refusals))
 
 
-def plan(line: Line, seen: Seen) -> Plan:
+def plan(line: Pipeline, seen: Seen) -> Plan:
     """The steps that make what was seen what `line` wants."""
     steps: list[Step] = [*_obstacles(line, seen)]
     steps += [step for topic in line.topics() for step in _topic(topic, seen.topics.get(topic.name))]
@@ -279,13 +279,13 @@ def plan(line: Line, seen: Seen) -> Plan:
     return Plan(line=line, steps=tuple(steps))
 
 
-def _obstacles(line: Line, seen: Seen) -> Iterable[Refusal]:
+def _obstacles(line: Pipeline, seen: Seen) -> Iterable[PlanRefusal]:
     for relation in line.relations:
         if relation not in seen.relations:
-            yield Refusal(about=f"table {relation}", reason="it does not exist; run `headrace migrate` first")
+            yield PlanRefusal(about=f"table {relation}", reason="it does not exist; run `headrace migrate` first")
     for table in line.tables:
         if (size := largest_record(table)) > LARGEST_RECORD:
-            yield Refusal(
+            yield PlanRefusal(
                 about=f"table {table.name}",
                 reason=f"a record of it may take {size} bytes, more than the {LARGEST_RECORD} that Kafka carries; "
                 "declare a length for its texts (docs/runbook.md#record-too-large)",
@@ -293,7 +293,7 @@ def _obstacles(line: Line, seen: Seen) -> Iterable[Refusal]:
     capture = seen.connectors.get(line.connector(Source.POSTGRES))
     if seen.slot == "lost" or (seen.slot is None and capture is not None and capture.offsets):
         found = "is lost: it fell too far behind" if seen.slot else "is gone, but capture had begun"
-        yield Refusal(
+        yield PlanRefusal(
             about=f"replication slot {line.slot}",
             reason=f"it {found}, so changes are missing; see docs/runbook.md#slot-missing",
         )
@@ -305,7 +305,7 @@ def _topic(wanted: Topic, seen: SeenTopic | None) -> Iterable[Step]:
         yield CreateTopic(topic=wanted)
         return
     if seen.partitions != wanted.partitions:
-        yield Refusal(
+        yield PlanRefusal(
             about=about,
             reason=f"it has {seen.partitions} partitions where schemas/tables.py says {wanted.partitions}; a key must "
             "keep its partition, so the number can't change (docs/runbook.md#wrong-partition-count)",
@@ -324,7 +324,7 @@ def _topic(wanted: Topic, seen: SeenTopic | None) -> Iterable[Step]:
     yield AlterTopic(name=wanted.name, config=drifted) if drifted else Unchanged(about=about)
 
 
-def _publication(line: Line, seen: Seen) -> Step:
+def _publication(line: Pipeline, seen: Seen) -> Step:
     begun = seen.slot is not None
     if seen.publication is None:
         backfill = _read_again(line.relations) if begun else ()
@@ -341,7 +341,7 @@ def _read_again(relations: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in relations if name != SIGNALS)
 
 
-def _connector(line: Line, source: Source, seen: Seen) -> Iterable[Step]:
+def _connector(line: Pipeline, source: Source, seen: Seen) -> Iterable[Step]:
     name, config = line.connector(source), line.config(source)
     found = seen.connectors.get(name)
     if found is None:

@@ -12,7 +12,7 @@ from schemas.errors import HeadraceError
 Check = Callable[[], str | None]
 
 
-class Serving:
+class HealthServer:
     """Serves a worker's health on `host:port`; port 0 takes a free one, which `port` then tells.
 
     `alive` and `ready` return None when all is well, else the reason, which becomes the body of a 503.

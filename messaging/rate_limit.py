@@ -1,7 +1,7 @@
 """A limit on how many records a second a worker takes, so that a rebuild leaves room for the live line."""
 
 
-class Throttle:
+class RateLimit:
     """At most `rate` records a second on average; 0 is no limit."""
 
     def __init__(self, rate: float) -> None:

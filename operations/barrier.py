@@ -9,7 +9,7 @@ It asks the slot, Connect, Kafka and the checkpoints, never a counter of ours. O
 4. It is passed when reporting's checkpoints have reached them; where enrichment stands between, its group's committed
    offsets must have reached them first, and the end offsets of its topic are taken after that.
 
-A `Sighting` is asked for in this order, so one look may bring a barrier over several hops. `advance` opens nothing.
+`PipelineOffsets` are asked for in this order, so one look may bring a barrier over several hops. `advance` is pure.
 """
 
 import time
@@ -23,7 +23,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from pymongo.database import Database
 
 from connectors.connect import Connect
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from messaging import clients
 from operations.verify.sides import Report
 from schemas.errors import Unavailable
@@ -36,10 +36,10 @@ POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hops:
+class PipelineProbe:
     """What a record passes, and whom to ask. `oltp` may be any role, `enrich_group` is a consumer group."""
 
-    line: Line
+    pipeline: Pipeline
     oltp: psycopg.Connection[Any]
     catalog: Database[dict[str, Any]]
     connect: Connect
@@ -55,7 +55,7 @@ class Hops:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
+class SourcePosition:
     """Where a source stands: `at` by its own clock, read before `position`, where its log ends; and up to where its log
     is in Kafka (`captured`; None where nobody knows, and `unknown` says why). `unit` is that of a position."""
 
@@ -72,11 +72,11 @@ class Stand:
         return None if self.captured >= position else f"capture is {position - self.captured} {self.unit}"
 
 
-Stands = Mapping[Source, Stand]
+Stands = Mapping[Source, SourcePosition]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class PipelineOffsets:
     """What one look along the line has found, in the order in which it was asked: where the sources stand, the end
     offsets of the captured topics, what enrichment has committed of them, the end offsets of its own topics, and the
     checkpoints. A source that did not answer has no stand."""
@@ -105,12 +105,12 @@ def log_of(table: Table) -> Source:
     return Source.MONGODB if table.source is Source.MONGODB else Source.POSTGRES
 
 
-def begin(table: Table, stand: Stand) -> Barrier:
+def begin(table: Table, stand: SourcePosition) -> Barrier:
     """A barrier where the source of `table` stands now."""
     return Barrier(table=table, at=stand.at, position=stand.position)
 
 
-def advance(barrier: Barrier, seen: Sighting) -> tuple[Barrier, str | None]:
+def advance(barrier: Barrier, seen: PipelineOffsets) -> tuple[Barrier, str | None]:
     """The barrier as far as this look brings it, and what it still lacks: None when it is passed."""
     table = barrier.table
     if barrier.captured is None:
@@ -142,33 +142,33 @@ def _within(offsets: Offsets, topics: Iterable[str]) -> Offsets:
     return {at: offset for at, offset in offsets.items() if at[0] in wanted}
 
 
-def cross(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> Stands:
+def wait_for_barrier(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> Stands:
     """Return when everything committed before the call has landed, whatever its table; and where the sources stood.
 
     Raises Unavailable, naming the hop that is behind, when that has not happened after `deadline_s` seconds.
     """
-    begun = sources(hops)
-    barriers = [begin(table, begun[log_of(table)]) for table in reported(hops.line.tables)]
-    _pass(hops, barriers, lambda: sources(hops), deadline_s, on_wait)
+    begun = sources(probe)
+    barriers = [begin(table, begun[log_of(table)]) for table in reported(probe.pipeline.tables)]
+    _pass(probe, barriers, lambda: sources(probe), deadline_s, on_wait)
     return begun
 
 
-def land(hops: Hops, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
+def wait_until_landed(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
     """Return when everything that was in Kafka at the call has landed, whatever its table. Raises as `cross` does."""
-    seen, now = look(hops, {}), datetime.now(UTC)
+    seen, now = look(probe, {}), datetime.now(UTC)
     barriers = [
         Barrier(table=table, at=now, position=0, captured=_within(seen.captured, table.captured_topics))
-        for table in reported(hops.line.tables)
+        for table in reported(probe.pipeline.tables)
     ]
-    _pass(hops, barriers, dict, deadline_s, on_wait)
+    _pass(probe, barriers, dict, deadline_s, on_wait)
 
 
 def _pass(
-    hops: Hops, barriers: Sequence[Barrier], stands: Callable[[], Stands], deadline_s: float, on_wait: OnWait
+    probe: PipelineProbe, barriers: Sequence[Barrier], stands: Callable[[], Stands], deadline_s: float, on_wait: OnWait
 ) -> None:
     end = time.monotonic() + deadline_s
     while True:
-        seen = look(hops, stands())
+        seen = look(probe, stands())
         steps = [advance(barrier, seen) for barrier in barriers]
         lack = next((lack for _, lack in steps if lack is not None), None)
         if lack is None:
@@ -180,56 +180,56 @@ def _pass(
         barriers = [barrier for barrier, _ in steps]
 
 
-def look(hops: Hops, stands: Stands) -> Sighting:
+def look(probe: PipelineProbe, stands: Stands) -> PipelineOffsets:
     """One look along the line, from `stands`, which were asked for just before, to the checkpoints.
 
     Raises Unavailable when Kafka does not answer, the driver's error when reporting does not.
     """
-    tables = reported(hops.line.tables)
+    tables = reported(probe.pipeline.tables)
     enriched = [table for table in tables if table.enrichment]
-    captured = clients.end_offsets(hops.bootstrap, [topic for table in tables for topic in table.captured_topics])
+    captured = clients.end_offsets(probe.bootstrap, [topic for table in tables for topic in table.captured_topics])
     lines = _within(captured, (topic for table in enriched for topic in table.captured_topics))
-    return Sighting(
+    return PipelineOffsets(
         stands=stands,
         captured=captured,
-        taken=committed(hops.bootstrap, hops.enrich_group, lines),
-        emitted=clients.end_offsets(hops.bootstrap, [topic for table in enriched for topic in table.landed_topics]),
-        landed=hops.report.offsets(),
+        taken=committed(probe.bootstrap, probe.enrich_group, lines),
+        emitted=clients.end_offsets(probe.bootstrap, [topic for table in enriched for topic in table.landed_topics]),
+        landed=probe.report.offsets(),
     )
 
 
-def sources(hops: Hops) -> Stands:
+def sources(probe: PipelineProbe) -> Stands:
     """Where both sources stand. Raises Unavailable when Connect does not answer, the driver's error when a source
     does not."""
-    return {Source.POSTGRES: postgres(hops), Source.MONGODB: catalog(hops)}
+    return {Source.POSTGRES: postgres(probe), Source.MONGODB: catalog(probe)}
 
 
-def postgres(hops: Hops) -> Stand:
+def postgres(probe: PipelineProbe) -> SourcePosition:
     """Where Postgres stands. What anybody could see at `at` was logged before `position`, also by a transaction that
     did not wait for the disk."""
-    found = hops.oltp.execute(
+    found = probe.oltp.execute(
         "SELECT clock_timestamp(), pg_current_wal_insert_lsn() - '0/0'::pg_lsn, "
         "(SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = %s)",
-        [hops.line.slot],
+        [probe.pipeline.slot],
     ).fetchall()
     ((at, position, captured),) = found
-    return Stand(
+    return SourcePosition(
         at=at,
         position=int(position),
         captured=None if captured is None else int(captured),
         unit="bytes of log behind Postgres",
-        unknown=f"replication slot {hops.line.slot} does not exist; see docs/runbook.md#slot-missing",
+        unknown=f"replication slot {probe.pipeline.slot} does not exist; see docs/runbook.md#slot-missing",
     )
 
 
-def catalog(hops: Hops) -> Stand:
+def catalog(probe: PipelineProbe) -> SourcePosition:
     """Where MongoDB stands, in seconds of its cluster time. Connect commits a source offset only when the records
     before it are in Kafka. One of a later second is past everything in the seconds before; heartbeats see to it that
     there will be one."""
-    hello = hops.catalog.command("hello")
-    offsets = hops.connect.offsets(hops.line.connector(Source.MONGODB))
+    hello = probe.catalog.command("hello")
+    offsets = probe.connect.offsets(probe.pipeline.connector(Source.MONGODB))
     reached = [int(each["offset"]["sec"]) for each in offsets if "sec" in each["offset"]]
-    return Stand(
+    return SourcePosition(
         at=hello["localTime"].replace(tzinfo=UTC),
         position=hello["operationTime"].time,
         captured=min(reached) - 1 if reached else None,
@@ -238,9 +238,9 @@ def catalog(hops: Hops) -> Stand:
     )
 
 
-def catalog_time(hops: Hops) -> datetime:
+def catalog_time(probe: PipelineProbe) -> datetime:
     """MongoDB's time now."""
-    now: datetime = hops.catalog.command("hello")["localTime"]
+    now: datetime = probe.catalog.command("hello")["localTime"]
     return now.replace(tzinfo=UTC)
 
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from connectors import apply as capture
 from connectors import kafka_topics
 from connectors.apply import Servers
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from messaging import clients
 from operations import barrier, connections
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.epoch import guard, store
 from operations.epoch.history import identify
 from operations.epoch.store import Epoch
@@ -27,11 +27,11 @@ Say = Callable[[str], None]
 
 def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
     """Print what `apply` would do; raises PlanRefused, or SourceRestarted, when something stands in its way."""
-    with connections.open_hops(settings) as hops:
-        epoch = guard.look(hops, barrier.postgres(hops), connections.oltp_conninfo(settings, "cdc_reader"))
+    with connections.open_probe(settings) as probe:
+        epoch = guard.look(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
         if epoch is not None:
-            guard.require_raised(hops, epoch)
-        line = replace(hops.line, epoch=epoch.number) if epoch else hops.line
+            guard.require_raised(probe, epoch)
+        line = replace(probe.pipeline, epoch=epoch.number) if epoch else probe.pipeline
     found = capture.plan(line, servers(settings))
     if json:
         changes = [step.describe() for step in found.changes]
@@ -52,10 +52,10 @@ def apply(settings: Settings, say: Say) -> int:
     The first time ever, epoch 1 begins. Raises SourceRestarted when the source isn't the one that was captured.
     """
     replication = connections.oltp_conninfo(settings, "cdc_reader")
-    with connections.open_hops(settings) as hops:
-        epoch = guard.guard(hops, barrier.postgres(hops), replication) or begin(settings, hops)
-        guard.require_raised(hops, epoch)
-        line = replace(hops.line, epoch=epoch.number)
+    with connections.open_probe(settings) as probe:
+        epoch = guard.guard(probe, barrier.postgres(probe), replication) or begin(settings, probe)
+        guard.require_raised(probe, epoch)
+        line = replace(probe.pipeline, epoch=epoch.number)
     found = capture.plan(line, servers(settings))
     beats = capture.apply(found, servers(settings), lambda step: say(step.describe()))
     capture.wait_ready(line, servers(settings), beats, on_wait=say)
@@ -64,13 +64,13 @@ def apply(settings: Settings, say: Say) -> int:
     return len(found.changes)
 
 
-def begin(settings: Settings, hops: Hops) -> Epoch:
+def begin(settings: Settings, probe: PipelineProbe) -> Epoch:
     """Epoch 1: the history that the source has now. As the migrator, who alone begins epochs."""
     with closing(connections.report(settings, "migrator")) as report:
         store.record(
-            report, 1, identify(hops.oltp), reason="capture begins", by=f"connectors apply on {socket.gethostname()}"
+            report, 1, identify(probe.oltp), reason="capture begins", by=f"connectors apply on {socket.gethostname()}"
         )
-    (epoch,) = store.epochs(hops.report)
+    (epoch,) = store.epochs(probe.report)
     return epoch
 
 
@@ -87,7 +87,7 @@ def make_topics(settings: Settings) -> None:
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:
     """Remove connectors, slot and publication; when asked, what they wrote as well, but never a dead letter."""
-    capture.remove(Line(), servers(settings), topics=topics, on_step=say)
+    capture.remove(Pipeline(), servers(settings), topics=topics, on_step=say)
 
 
 def servers(settings: Settings) -> Servers:

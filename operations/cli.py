@@ -41,7 +41,7 @@ app.add_typer(retention_app, name="retention")
 app.command()(replay)
 
 
-class Worker(StrEnum):
+class WorkerName(StrEnum):
     """What `headrace run` can run."""
 
     ENRICH = "enrich"
@@ -119,7 +119,7 @@ def connectors_remove(
 
 @app.command()
 def run(
-    worker: Worker,
+    worker: WorkerName,
     generation: Annotated[
         int | None,
         typer.Option(help="Which one to feed; by default HEADRACE_REPORTING__GENERATION.", min=1),

@@ -14,9 +14,9 @@ from psycopg.conninfo import make_conninfo
 from pymongo.database import Database
 
 from connectors.connect import Connect
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from operations import generations
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.odbc import connection_string
 from operations.settings import PREFIX, ReportingRole, Settings
 from operations.verify.sides import PostgresReport, Report, SqlServerReport
@@ -25,7 +25,7 @@ from schemas.generations import FIRST, group
 from schemas.tables import of_generation
 from sinks.reporting.port import Reporting
 from sinks.reporting.postgres import errors as postgres_errors
-from sinks.reporting.retention import Retiring
+from sinks.reporting.retention import RetentionStore
 from sinks.reporting.sqlserver import errors as sqlserver_errors
 
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
@@ -99,27 +99,27 @@ def archive(settings: Settings, by: str) -> "Log":
     return Log(open_store(str(at.url), at.endpoint), f"{by} on {socket.gethostname()}")
 
 
-def retirings(settings: Settings) -> list[Retiring]:
+def retention_stores(settings: Settings) -> list[RetentionStore]:
     """Every generation of reporting that there is, in order: what ages must leave them all. They connect when they are
     first used; the login is tried now. Raises HeadraceError when one that is fed isn't among them."""
     if settings.reporting.adapter == "postgres":
         from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
-        from sinks.reporting.postgres.retention import PostgresRetiring
+        from sinks.reporting.postgres.retention import PostgresRetention
 
         with reporting(settings, "retention") as connection:
             schemas = connection.execute(postgres_retiring_sql.generations()).fetchall()
             known = generations.read(lambda sql: connection.execute(sql.encode()).fetchall())
         conninfo = reporting_conninfo(settings, "retention")
-        return [PostgresRetiring(conninfo, number) for number in _open(known, schemas)]
+        return [PostgresRetention(conninfo, number) for number in _open(known, schemas)]
     from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
-    from sinks.reporting.sqlserver.retention import SqlServerRetiring
+    from sinks.reporting.sqlserver.retention import SqlServerRetention
 
     session = _odbc(settings, "retention")
     schemas = session.execute(sqlserver_retiring_sql.generations()).fetchall()
     known = generations.read(lambda sql: session.execute(sql).fetchall())
     session.close()
     odbc = odbc_string(settings, "retention")
-    return [SqlServerRetiring(odbc, number) for number in _open(known, schemas)]
+    return [SqlServerRetention(odbc, number) for number in _open(known, schemas)]
 
 
 def _open(known: Sequence[generations.Generation], schemas: Iterable[tuple[str]]) -> list[int]:
@@ -235,7 +235,7 @@ def fed_generation(settings: Settings) -> generations.Generation:
     )
 
 
-def hops(settings: Settings, generation: int | None = None) -> Hops:
+def probe(settings: Settings, generation: int | None = None) -> PipelineProbe:
     """The running line up to a generation of reporting, by default the live one, to be asked how far it is.
 
     Raises HeadraceError for a generation that was dropped: its tables and topics do not come back.
@@ -246,8 +246,8 @@ def hops(settings: Settings, generation: int | None = None) -> Hops:
     except HeadraceError:
         found.close()
         raise
-    return Hops(
-        line=Line(tables=of_generation(found.generation), replication=settings.kafka.replication),
+    return PipelineProbe(
+        pipeline=Pipeline(tables=of_generation(found.generation), replication=settings.kafka.replication),
         oltp=oltp(settings, "reporter_reader"),
         catalog=catalog(settings),
         connect=Connect(settings.connect.url),
@@ -258,9 +258,9 @@ def hops(settings: Settings, generation: int | None = None) -> Hops:
 
 
 @contextmanager
-def open_hops(settings: Settings, generation: int | None = None) -> Iterator[Hops]:
-    """As `hops`, its connections closed at the end."""
-    found = hops(settings, generation)
+def open_probe(settings: Settings, generation: int | None = None) -> Iterator[PipelineProbe]:
+    """As `probe`, its connections closed at the end."""
+    found = probe(settings, generation)
     try:
         yield found
     finally:

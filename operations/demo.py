@@ -19,7 +19,7 @@ from operations.board import Board
 from operations.invoked import command
 from operations.retention import policy
 from operations.retention import run as retention
-from operations.retention.item import Outcome
+from operations.retention.item import RetentionOutcome
 from operations.retention.policy import Age
 from operations.settings import Settings
 from operations.stages import Stages
@@ -29,7 +29,7 @@ from schemas.errors import HeadraceError
 from schemas.tables import EVENTS
 from shop import actions
 from shop.model import History
-from sinks.archive.reader import Selection
+from sinks.archive.reader import ArchiveSelection
 from stack import supervisor
 
 Check = Callable[[], None]
@@ -73,7 +73,7 @@ def run_on(settings: Settings, out: Console, *, orders: int, olist: Path | None)
     began = time.monotonic()
     at = settings.reporting
     _step(out, "[1/5] servers", f"running already; reporting is {at.database} ({at.adapter}) at {at.host}:{at.port}")
-    barrier.cross(connections.hops(settings), deadline_s=CATCH_UP_S)
+    barrier.wait_for_barrier(connections.probe(settings), deadline_s=CATCH_UP_S)
     _step(out, "[2/5] line", f"captures, enriches and lands; {time.monotonic() - began:.1f} s")
     return _tour(settings, past, out, began, lambda: None)
 
@@ -117,8 +117,8 @@ def _start(folder: Path, out: Console) -> Settings:
 def _trade(settings: Settings, past: History, out: Console, began: float, check: Check) -> float:
     """Play the orders beside a live table until all have landed; returns when the first one had (s)."""
     _step(out, "[3/5] orders", f"{past.orders:,} orders of {past.first_day} to {past.last_day}")
-    hops, reader = connections.hops(settings), connections.report(settings, "reader")
-    stages, shop = Stages(hops), load.Player(settings, past)
+    probe, reader = connections.probe(settings), connections.report(settings, "reader")
+    stages, shop = Stages(probe), load.Player(settings, past)
     first: float | None = None
 
     def look(*, last: bool = False) -> None:
@@ -132,7 +132,7 @@ def _trade(settings: Settings, past: History, out: Console, began: float, check:
         while shop.running():
             look()
             time.sleep(SAMPLE_S)
-        barrier.cross(hops, deadline_s=CATCH_UP_S, on_wait=lambda _: look())
+        barrier.wait_for_barrier(probe, deadline_s=CATCH_UP_S, on_wait=lambda _: look())
         look(last=True)
     if first is None:
         raise HeadraceError("everything has landed, but report.orders shows its readers no order")
@@ -200,14 +200,14 @@ def _age(settings: Settings, first_day: date, out: Console, check: Check) -> boo
     visible = f"SELECT 1 FROM report.orders WHERE {_is(order)}"
     _seconds_until(reader, check, visible)
     _step(out, "[5/5] archive", f"an order of {at:%Y-%m-%d}; policy: events {rules.events}, orders {rules.orders}")
-    log, of_that_day = connections.archive(settings, "demo"), Selection(since=at.date(), until=at.date())
+    log, of_that_day = connections.archive(settings, "demo"), ArchiveSelection(since=at.date(), until=at.date())
     _until(check, lambda: any(lines(log, EVENTS, of_that_day)), "the event is not in the archive")
     items = retention.collect(settings, rules)
     for item in items:
         _step(out, "", f"{item.outcome:6}{item.store:14}{item.what:30}{item.count:>7,}")
     (event,) = map(orjson.loads, lines(log, EVENTS, of_that_day))
     _step(out, "", f"read back from there: {event['event_type']} {event['payload'][:60]}…")
-    return not reader.query(visible) and all(item.outcome is not Outcome.KEPT for item in items)
+    return not reader.query(visible) and all(item.outcome is not RetentionOutcome.KEPT for item in items)
 
 
 ANY_ORDER = "SELECT tenant_id FROM report.orders ORDER BY tenant_id OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY"

@@ -25,7 +25,7 @@ from operations import generations
 from operations.generations import Generation, State
 from operations.months import month, months
 from operations.odbc import connection_string
-from operations.settings import Catalog, Reporting, Settings
+from operations.settings import CatalogSettings, ReportingSettings, Settings
 from schemas.generations import schema as schema_of
 from schemas.tables import reported
 from sinks.reporting.postgres import landing_sql as postgres_sql
@@ -215,7 +215,7 @@ def reporting_server(settings: Settings) -> Server:
     )
 
 
-def _catalog(catalog: Catalog) -> MongoClient[dict[str, Any]]:
+def _catalog(catalog: CatalogSettings) -> MongoClient[dict[str, Any]]:
     milliseconds = CONNECT_SECONDS * 1000
     if catalog.user is None or catalog.password is None:
         return MongoClient(catalog.uri, serverSelectionTimeoutMS=milliseconds)
@@ -227,7 +227,7 @@ def _catalog(catalog: Catalog) -> MongoClient[dict[str, Any]]:
     )
 
 
-def _prepare_sqlserver(at: Reporting, server: Server, passwords: Mapping[str, SecretStr]) -> None:
+def _prepare_sqlserver(at: ReportingSettings, server: Server, passwords: Mapping[str, SecretStr]) -> None:
     from migrations import sqlserver  # lazy: only SQL Server needs ODBC
 
     logins = {

@@ -4,13 +4,13 @@ import platform
 from importlib.util import find_spec
 from pathlib import Path
 
-from operations.settings import Reporting
+from operations.settings import ReportingSettings
 from schemas.errors import HeadraceError
 
 _FAMILIES = {"debian": "debian_ubuntu", "ubuntu": "debian_ubuntu", "rhel": "rhel", "fedora": "rhel", "suse": "suse"}
 
 
-def connection_string(reporting: Reporting, user: str, password: str, *, database: str | None = None) -> str:
+def connection_string(reporting: ReportingSettings, user: str, password: str, *, database: str | None = None) -> str:
     """An ODBC connection string; `database` may be "" for the login's own. A DRIVER among the settings' attributes
     is taken instead of the package's. Raises HeadraceError if there is no driver."""
     attributes = {

@@ -25,7 +25,7 @@ def report(settings: Settings) -> None:
     from messaging.dead_letters import DeadLetters
     from messaging.decoding import Decoding
     from messaging.registry import Registry
-    from sinks.reporting.worker import Pace, SinkWorker
+    from sinks.reporting.worker import SinkLimits, SinkWorker
 
     bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
     fed, tables = connections.fed_generation(settings), of_generation(generation)
@@ -37,7 +37,9 @@ def report(settings: Settings) -> None:
         dead_letters=DeadLetters(clients.producer(bootstrap), "report"),
         tables=reported(tables),
         epoch=fed.epoch,
-        pace=Pace(batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate),
+        pace=SinkLimits(
+            batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate
+        ),
     )
     _stop_on_signals(sink.stop)
     sink.run(settings.sink.http_port, settings.sink.http_host)
@@ -72,7 +74,7 @@ def enrich(settings: Settings) -> None:
     """The Faust app."""
     from streams import app
     from streams.wiring import Wiring
-    from streams.worker import Pace
+    from streams.worker import EnrichmentLimits
 
     generation = settings.reporting.generation
     app.run(
@@ -83,21 +85,21 @@ def enrich(settings: Settings) -> None:
         http_host=settings.enrich.http_host,
         http_port=settings.enrich.http_port,
         state_dir=settings.enrich.state_dir,
-        pace=Pace(rate=settings.reporting.max_rate),
+        pace=EnrichmentLimits(rate=settings.reporting.max_rate),
     )
 
 
 def watch(settings: Settings) -> None:
     """What looks after the line: freshness for readers, the source's history, and how many dead letters are open."""
     from connectors.connect import Connect
-    from connectors.pipeline import Line
+    from connectors.pipeline import Pipeline
     from operations.dlq.metrics import telling
     from operations.watch.connectors import Connectors
-    from operations.watch.worker import Watch
+    from operations.watch.worker import WatchWorker
 
-    line = Line()
-    worker = Watch(
-        connect=lambda: connections.hops(settings, settings.reporting.generation),
+    line = Pipeline()
+    worker = WatchWorker(
+        connect=lambda: connections.probe(settings, settings.reporting.generation),
         connectors=Connectors(Connect(settings.connect.url), [line.connector(source) for source in line.sources]),
         generation=connections.fed_generation(settings),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),

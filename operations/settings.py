@@ -24,7 +24,7 @@ _EXPECTED = {"archive.url": "expected a folder or a bucket, such as s3://bucket/
 ReportingRole = Literal["migrator", "writer", "reader", "retention"]
 
 
-class Oltp(BaseModel):
+class OltpSettings(BaseModel):
     """Postgres, the source. Each role has its own password. `max_value_bytes` is the longest value that the source
     accepts where a value may be long (an event's payload); `headrace migrate` applies it."""
 
@@ -39,7 +39,7 @@ class Oltp(BaseModel):
     max_value_bytes: int = Field(default=1 << 20, ge=1 << 10, le=LONGEST_VALUE)
 
 
-class Reporting(BaseModel):
+class ReportingSettings(BaseModel):
     """The reporting database: SQL Server, or Postgres where there is none. `odbc` are further ODBC attributes,
     such as `Encrypt=yes;TrustServerCertificate=no`. The migrations make the other roles; the migrator is yours.
 
@@ -65,7 +65,7 @@ class Reporting(BaseModel):
         return self.migrator_user if role == "migrator" else f"reporting_{role}"
 
 
-class Catalog(BaseModel):
+class CatalogSettings(BaseModel):
     """MongoDB. `uri` carries no password; user and password stand beside it, and are absent where there is no
     authentication (the stand-in). `database` is in the names of the captured topics: it stays what it is."""
 
@@ -75,7 +75,7 @@ class Catalog(BaseModel):
     password: SecretStr | None = None
 
 
-class Kafka(BaseModel):
+class KafkaSettings(BaseModel):
     """Kafka's brokers. Topics are made with `replication_factor` replicas, `min_insync_replicas` of which must have
     stored a record before it counts as written: with the defaults a lost broker loses nothing and stops nothing."""
 
@@ -84,7 +84,7 @@ class Kafka(BaseModel):
     min_insync_replicas: int = Field(default=2, ge=1)
 
     @model_validator(mode="after")
-    def _can_be_written(self) -> "Kafka":
+    def _can_be_written(self) -> "KafkaSettings":
         if self.min_insync_replicas > self.replication_factor:
             raise ValueError("min_insync_replicas is larger than replication_factor: no record could be written")
         return self
@@ -95,19 +95,19 @@ class Kafka(BaseModel):
         return Replication(factor=self.replication_factor, in_sync=self.min_insync_replicas)
 
 
-class Registry(BaseModel):
+class RegistrySettings(BaseModel):
     """The schema registry; `url` speaks Confluent's API (for Apicurio .../apis/ccompat/v7)."""
 
     url: str = ""
 
 
-class Connect(BaseModel):
+class ConnectSettings(BaseModel):
     """Kafka Connect's REST API."""
 
     url: str = ""
 
 
-class Enrich(BaseModel):
+class EnrichSettings(BaseModel):
     """The enrichment worker. `group` is what its consumer group is called for generation 1. Health and metrics are
     served on `http_host:http_port`; port 0 is a free one."""
 
@@ -117,7 +117,7 @@ class Enrich(BaseModel):
     state_dir: Path | None = None
 
 
-class Sink(BaseModel):
+class SinkSettings(BaseModel):
     """The reporting sink worker. `group` as above. `batch` is a number of records, `linger_ms` how long one may wait
     for more."""
 
@@ -128,14 +128,14 @@ class Sink(BaseModel):
     linger_ms: int = Field(default=100, ge=0)
 
 
-class Verify(BaseModel):
+class VerifySettings(BaseModel):
     """`headrace verify --follow`. Metrics are served on `http_host:http_port`; port 0 is a free one."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 0
 
 
-class Archive(BaseModel):
+class ArchiveSettings(BaseModel):
     """The archive and its worker. `url` is a folder, or a bucket such as `s3://bucket/headrace` (fsspec's own settings,
     AWS_ACCESS_KEY_ID for one, say how it is reached; `endpoint` is for an S3 that isn't Amazon's). Open files are
     published when all of them together have `roll_bytes` or the first event has waited `roll_seconds`. They lie in
@@ -152,7 +152,7 @@ class Archive(BaseModel):
     spool: Path | None = None
 
 
-class Watch(BaseModel):
+class WatchSettings(BaseModel):
     """The worker that crosses barriers and looks whether the source's history goes on, every `seconds`."""
 
     http_host: str = "127.0.0.1"
@@ -160,7 +160,7 @@ class Watch(BaseModel):
     seconds: float = Field(default=1.0, gt=0)
 
 
-class Retention(BaseModel):
+class RetentionSettings(BaseModel):
     """Retention. `policy` is a TOML file; without one it is operations/retention/policy.toml."""
 
     policy: Path | None = None
@@ -171,18 +171,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
 
-    oltp: Oltp = Oltp()
-    reporting: Reporting = Reporting()
-    catalog: Catalog = Catalog()
-    kafka: Kafka = Kafka()
-    registry: Registry = Registry()
-    connect: Connect = Connect()
-    enrich: Enrich = Enrich()
-    sink: Sink = Sink()
-    archive: Archive = Archive()
-    watch: Watch = Watch()
-    retention: Retention = Retention()
-    verify: Verify = Verify()
+    oltp: OltpSettings = OltpSettings()
+    reporting: ReportingSettings = ReportingSettings()
+    catalog: CatalogSettings = CatalogSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    connect: ConnectSettings = ConnectSettings()
+    enrich: EnrichSettings = EnrichSettings()
+    sink: SinkSettings = SinkSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    watch: WatchSettings = WatchSettings()
+    retention: RetentionSettings = RetentionSettings()
+    verify: VerifySettings = VerifySettings()
 
     def require(self, *names: str) -> None:
         """Raises HeadraceError that names each of these (`oltp.host`) that is not set."""

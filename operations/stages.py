@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from operations import barrier
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from schemas.tables import Source
 
 
@@ -42,9 +42,9 @@ class Curve:
 class Stages:
     """Samples the line; the first sample begins the curves."""
 
-    def __init__(self, hops: Hops) -> None:
-        self._hops = hops
-        self._lines = {topic for table in hops.line.tables if table.enrichment for topic in table.captured_topics}
+    def __init__(self, probe: PipelineProbe) -> None:
+        self._hops = probe
+        self._lines = {topic for table in probe.pipeline.tables if table.enrichment for topic in table.captured_topics}
         self._curves = {name: Curve() for name in ("captured", "enriched", "landed")}
 
     def sample(self) -> list[Stage]:

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from connectors.connect import Connect, Status
-from connectors.pipeline import Line
+from connectors.connect import Connect, ConnectorStatus
+from connectors.pipeline import Pipeline
 from connectors.plan import FAILED
 from messaging import clients
 from operations import barrier, connections
@@ -125,7 +125,7 @@ def _workers(folder: Path) -> Part:
 
 
 def _connectors(settings: Settings) -> Part:
-    connect, line = Connect(settings.connect.url), Line()
+    connect, line = Connect(settings.connect.url), Pipeline()
     found = {name: connect.status(name) for name in map(line.connector, line.sources)}
     rows = [(name, each.overall.lower(), _why(each)) for name, each in found.items()]
     wrong = [" ".join(cells).strip() for cells in rows if not found[cells[0]].running]
@@ -136,7 +136,7 @@ def _connectors(settings: Settings) -> Part:
     )
 
 
-def _why(status: Status) -> str:
+def _why(status: ConnectorStatus) -> str:
     """What is known of a connector that does not run: its own reason, and where the runbook goes on from that."""
     if status.overall != FAILED:
         return status.failure or ""
@@ -150,8 +150,8 @@ def _generations(settings: Settings) -> Part:
 
 
 def _stages(settings: Settings) -> Part:
-    with connections.open_hops(settings) as hops:
-        stages = Stages(hops).sample()
+    with connections.open_probe(settings) as probe:
+        stages = Stages(probe).sample()
     return Part(
         found=[{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
         rows=[(each.name, f"{each.records:,} records", f"{each.behind:,} {each.unit} behind") for each in stages],
@@ -160,8 +160,8 @@ def _stages(settings: Settings) -> Part:
 
 def _source(settings: Settings) -> Part:
     try:
-        with connections.open_hops(settings) as hops:
-            epoch = guard.look(hops, barrier.postgres(hops), connections.oltp_conninfo(settings, "cdc_reader"))
+        with connections.open_probe(settings) as probe:
+            epoch = guard.look(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
     except SourceRestarted as error:
         return Part(found=None, rows=[("", "restarted", str(error))], wrong=str(error))
     if epoch is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 
-class KillPoint(StrEnum):
+class FailPoint(StrEnum):
     """What has just been done."""
 
     # the archive worker, compaction, erasure
@@ -55,13 +55,13 @@ class KillPoint(StrEnum):
     SCHEMA_GONE = "its tables are gone"
 
 
-def _nothing(_point: KillPoint) -> None:
+def _nothing(_point: FailPoint) -> None:
     return None
 
 
-on_reach: Callable[[KillPoint], None] = _nothing
+on_reach: Callable[[FailPoint], None] = _nothing
 
 
-def reached(point: KillPoint) -> None:
+def reached(point: FailPoint) -> None:
     """Called when `point` has been reached."""
     on_reach(point)

@@ -17,7 +17,7 @@ from pymongo.database import Database
 from schemas.errors import HeadraceError
 from shop.catalog import Document, write_listings
 from shop.events import event
-from shop.model import Line, ListProduct, MarkOrder, OrderKey, OrderStep, PlaceOrder, Status
+from shop.model import ListProduct, MarkOrder, OrderKey, OrderLine, OrderStatus, OrderStep, PlaceOrder
 from shop.statements import statement
 
 # A price is announced before it holds: no line can be priced at an instant whose price is still on its way.
@@ -74,7 +74,7 @@ def cancel_order(sales: psycopg.Connection[Any]) -> Row:
     if found is None:
         raise HeadraceError("no order is open that could be cancelled; load a shop first")
     order, at = OrderKey(*found), _clock(sales)
-    _do(sales, MarkOrder(at=at, order=order, status=Status.CANCELLED, moment=at))
+    _do(sales, MarkOrder(at=at, order=order, status=OrderStatus.CANCELLED, moment=at))
     return Row(key=_key(order))
 
 
@@ -88,7 +88,9 @@ def sell_unlisted(sales: psycopg.Connection[Any]) -> SoldRow:
         raise HeadraceError("no tenant has ever sold anything; load a shop first")
     (tenant_id, currency), at, id_ = found, _clock(sales), uuid4().hex
     order = OrderKey(tenant_id, at.date().replace(day=1), id_)
-    line = Line(line_no=1, sku=f"late-{id_[:12]}", quantity=1, unit_price=Decimal("19.90"), freight=Decimal("4.90"))
+    line = OrderLine(
+        line_no=1, sku=f"late-{id_[:12]}", quantity=1, unit_price=Decimal("19.90"), freight=Decimal("4.90")
+    )
     _do(sales, PlaceOrder(at=at, order=order, customer_id="customer-late", currency=currency, lines=(line,)))
     return SoldRow(key=_key(order) | {"line_no": line.line_no}, sku=line.sku, price=line.unit_price, currency=currency)
 
@@ -118,7 +120,7 @@ def sell_long_ago(sales: psycopg.Connection[Any], catalog: Database[Document], a
     if product is None:
         raise HeadraceError("the catalog holds no product that could be sold; load a shop first")
     order = OrderKey(product["tenant_id"], at.date().replace(day=1), uuid4().hex)
-    line = Line(line_no=1, sku=product["sku"], quantity=1, unit_price=Decimal("9.90"), freight=Decimal("1.90"))
+    line = OrderLine(line_no=1, sku=product["sku"], quantity=1, unit_price=Decimal("9.90"), freight=Decimal("1.90"))
     step = PlaceOrder(at=at, order=order, customer_id="customer-old", currency=product["currency"], lines=(line,))
     _do(sales, step)
     return Row(key=_key(order))

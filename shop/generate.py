@@ -12,7 +12,7 @@ from decimal import Decimal
 from schemas.errors import HeadraceError
 from shop.assortment import CURRENCY, MILLISECOND, Assortment, Product, listing, milliseconds
 from shop.life import life
-from shop.model import History, Line, OrderKey, PlaceOrder, Step
+from shop.model import History, OrderKey, OrderLine, PlaceOrder, Step
 from shop.naming import letters
 from shop.timeline import Timeline
 
@@ -96,11 +96,11 @@ class _Shop:
         yield from life(placed, self._hurry, rng)
 
 
-def _line(line_no: int, product: Product, rng: random.Random) -> Line:
+def _line(line_no: int, product: Product, rng: random.Random) -> OrderLine:
     price = product.price
     if rng.random() < DISCOUNT:
         price = (price * Decimal("0.9")).quantize(Decimal("0.01"))
-    return Line(
+    return OrderLine(
         line_no=line_no,
         sku=product.sku,
         quantity=rng.choice((1, 1, 1, 2, 3)),

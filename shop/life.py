@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from shop.model import MarkOrder, MovePayment, PaymentStatus, PlaceOrder, Status, Step, TakePayment, WithdrawOrder
+from shop.model import MarkOrder, MovePayment, OrderStatus, PaymentStatus, PlaceOrder, Step, TakePayment, WithdrawOrder
 from shop.payments import CENT, PROVIDERS, method_token, split
 
 METHODS = ("credit_card", "credit_card", "credit_card", "boleto", "debit_card")
@@ -22,22 +22,22 @@ def life(placed: PlaceOrder, hurry: float, rng: random.Random) -> Iterator[Step]
         captured.append(payment)
     if captured[0].status is PaymentStatus.FAILED:
         if rng.random() >= RETRIED:
-            yield _mark(placed, Status.CANCELLED, clock.after(hours=1))
+            yield _mark(placed, OrderStatus.CANCELLED, clock.after(hours=1))
             return
         yield _moved(captured[0], PaymentStatus.CAPTURED, clock.after(minutes=30))
     if rng.random() < WITHDRAWN:
         yield WithdrawOrder(at=clock.after(hours=2), order=placed.order)
         return
-    yield _mark(placed, Status.APPROVED, clock.after(hours=1))
+    yield _mark(placed, OrderStatus.APPROVED, clock.after(hours=1))
     if rng.random() < CANCELLED:
-        yield _mark(placed, Status.CANCELLED, clock.after(hours=12))
+        yield _mark(placed, OrderStatus.CANCELLED, clock.after(hours=12))
         refunded_at = clock.after(hours=6)
         for payment in captured:
             yield _moved(payment, PaymentStatus.REFUNDED, refunded_at)
     elif rng.random() < SHIPPED:
-        yield _mark(placed, Status.SHIPPED, clock.after(hours=72))
+        yield _mark(placed, OrderStatus.SHIPPED, clock.after(hours=72))
         if rng.random() < DELIVERED:
-            yield _mark(placed, Status.DELIVERED, clock.after(hours=120))
+            yield _mark(placed, OrderStatus.DELIVERED, clock.after(hours=120))
 
 
 class _Clock:
@@ -86,5 +86,5 @@ def _moved(payment: TakePayment, status: PaymentStatus, at: datetime) -> MovePay
     return MovePayment(at=at, order=payment.order, payment_id=payment.payment_id, status=status)
 
 
-def _mark(placed: PlaceOrder, status: Status, at: datetime) -> MarkOrder:
+def _mark(placed: PlaceOrder, status: OrderStatus, at: datetime) -> MarkOrder:
     return MarkOrder(at=at, order=placed.order, status=status, moment=at)

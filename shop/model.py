@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 
-class Status(StrEnum):
+class OrderStatus(StrEnum):
     """An order's status. Each but the first has a column `<status>_at` of its own."""
 
     PLACED = "placed"
@@ -39,7 +39,7 @@ class OrderKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class OrderLine:
     """One line of an order. Prices are of one piece; `freight` is the line's whole freight."""
 
     line_no: int
@@ -62,7 +62,7 @@ class PlaceOrder:
     order: OrderKey
     customer_id: str
     currency: str
-    lines: tuple[Line, ...]
+    lines: tuple[OrderLine, ...]
 
     @property
     def total(self) -> Decimal:
@@ -79,7 +79,7 @@ class MarkOrder:
 
     at: datetime
     order: OrderKey
-    status: Status
+    status: OrderStatus
     moment: datetime
 
 

@@ -21,18 +21,18 @@ from pathlib import Path
 
 from shop.model import (
     History,
-    Line,
     ListProduct,
     MarkOrder,
     OrderKey,
+    OrderLine,
+    OrderStatus,
     PaymentStatus,
     PlaceOrder,
-    Status,
     Step,
     TakePayment,
     WithdrawOrder,
 )
-from shop.olist_files import Item, Olist, Order, Payment, read
+from shop.olist_files import Olist, OlistItem, Order, Payment, read
 from shop.payments import PROVIDERS, method_token, split
 from shop.timeline import Timeline
 
@@ -72,10 +72,10 @@ def _steps(data: Olist, orders: list[Order]) -> Iterator[Step]:
     yield from timeline.rest()
 
 
-def _order_steps(order: Order, items: list[Item], payments: list[Payment], prices: "_Prices") -> Iterator[Step]:
+def _order_steps(order: Order, items: list[OlistItem], payments: list[Payment], prices: "_Prices") -> Iterator[Step]:
     for item in items:
         yield from prices.sold(item, order.purchased_at)
-    by_seller: dict[str, list[Item]] = defaultdict(list)
+    by_seller: dict[str, list[OlistItem]] = defaultdict(list)
     for item in items:
         by_seller[item.seller_id].append(item)
     placed = [_placed(order, seller, sold) for seller, sold in sorted(by_seller.items())]
@@ -87,14 +87,14 @@ def _order_steps(order: Order, items: list[Item], payments: list[Payment], price
         yield from _life(order, step.order)
 
 
-def _placed(order: Order, seller_id: str, items: list[Item]) -> PlaceOrder:
+def _placed(order: Order, seller_id: str, items: list[OlistItem]) -> PlaceOrder:
     return PlaceOrder(
         at=order.purchased_at,
         order=OrderKey(seller_id, _month(order.purchased_at), order.order_id),
         customer_id=order.customer_id,
         currency=CURRENCY,
         lines=tuple(
-            Line(line_no=item.number, sku=item.product_id, quantity=1, unit_price=item.price, freight=item.freight)
+            OrderLine(line_no=item.number, sku=item.product_id, quantity=1, unit_price=item.price, freight=item.freight)
             for item in items
         ),
     )
@@ -123,9 +123,9 @@ def _paid(order: Order, key: OrderKey, owed: list[tuple[Payment, Decimal]], *, a
 def _life(order: Order, key: OrderKey) -> Iterator[Step]:
     at = order.purchased_at
     marks = (
-        (Status.APPROVED, order.approved_at),
-        (Status.SHIPPED, order.shipped_at),
-        (Status.DELIVERED, order.delivered_at),
+        (OrderStatus.APPROVED, order.approved_at),
+        (OrderStatus.SHIPPED, order.shipped_at),
+        (OrderStatus.DELIVERED, order.delivered_at),
     )
     for status, moment in marks:
         if moment is not None:
@@ -133,7 +133,7 @@ def _life(order: Order, key: OrderKey) -> Iterator[Step]:
             yield MarkOrder(at=at, order=key, status=status, moment=moment)
     at += AFTERMATH
     if order.status == CANCELLED:
-        yield MarkOrder(at=at, order=key, status=Status.CANCELLED, moment=at)
+        yield MarkOrder(at=at, order=key, status=OrderStatus.CANCELLED, moment=at)
     elif order.status == WITHDRAWN:
         yield WithdrawOrder(at=at, order=key)
 
@@ -151,7 +151,7 @@ class _Prices:
         self._categories = data.categories
         self._listed: dict[tuple[str, str], _Listed] = {}
 
-    def sold(self, item: Item, at: datetime) -> Iterator[ListProduct]:
+    def sold(self, item: OlistItem, at: datetime) -> Iterator[ListProduct]:
         """The catalog entry that selling `item` at `at` tells of, if it tells anything new."""
         valid_from = at - MILLISECOND
         listed = self._listed.get((item.seller_id, item.product_id))

@@ -48,7 +48,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class OlistItem:
     """One row of order_items.csv: one piece."""
 
     number: int
@@ -73,7 +73,7 @@ class Olist:
     """The data set: items and payments by order_id in the order of their numbers, categories by product_id."""
 
     orders: list[Order]
-    items: dict[str, list[Item]]
+    items: dict[str, list[OlistItem]]
     payments: dict[str, list[Payment]]
     categories: dict[str, str]
 
@@ -168,11 +168,11 @@ def _orders(path: Path) -> dict[str, Order]:
     return orders
 
 
-def _items(path: Path, orders: Container[str], products: Container[str]) -> dict[str, list[Item]]:
-    items: dict[str, dict[int, Item]] = defaultdict(dict)
+def _items(path: Path, orders: Container[str], products: Container[str]) -> dict[str, list[OlistItem]]:
+    items: dict[str, dict[int, OlistItem]] = defaultdict(dict)
     columns = ("order_id", "order_item_id", "product_id", "seller_id", "price", "freight_value")
     for row in _rows(path, columns):
-        item = Item(
+        item = OlistItem(
             number=row.number("order_item_id"),
             product_id=row.found_in("product_id", products, "products.csv"),
             seller_id=row.text("seller_id"),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, assert_never
 import orjson
 
 from shop.events import SCHEMA_VERSION, Event
-from shop.model import MarkOrder, MovePayment, OrderKey, OrderStep, PlaceOrder, Status, TakePayment, WithdrawOrder
+from shop.model import MarkOrder, MovePayment, OrderKey, OrderStatus, OrderStep, PlaceOrder, TakePayment, WithdrawOrder
 
 ACTOR = "shop"
 
@@ -50,7 +50,7 @@ WITH step AS (
 {_EVENT}"""
 
 # A cancelled order goes no further, and what has happened once does not happen again.
-MARK: dict[Status, str] = {
+MARK: dict[OrderStatus, str] = {
     status: f"""
 WITH step AS (
     UPDATE sales.orders SET status = '{status.value}', {status.value}_at = %(moment)s, {_TOUCHED}
@@ -58,8 +58,8 @@ WITH step AS (
     RETURNING 1
 )
 {_EVENT}"""
-    for status in Status
-    if status is not Status.PLACED
+    for status in OrderStatus
+    if status is not OrderStatus.PLACED
 }
 
 WITHDRAW = f"""

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from messaging import clients
-from messaging.health import Serving
+from messaging.health import HealthServer
 from schemas.errors import HeadraceError
 from streams.heartbeat import HeartbeatWriter
 from streams.log_filter import quiet
 from streams.wiring import Wiring
-from streams.worker import Pace, Worker, faust_app
+from streams.worker import EnrichmentLimits, EnrichmentWorker, faust_app
 
 _LOG = logging.getLogger("headrace.enrich")
 
@@ -27,7 +27,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     http_host: str = "127.0.0.1",
     http_port: int = 0,
     state_dir: Path | None = None,
-    pace: Pace | None = None,
+    pace: EnrichmentLimits | None = None,
 ) -> None:
     """Enriches until SIGTERM or SIGINT, which finish the batch in hand. Call it in the process's main thread.
 
@@ -35,7 +35,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     Faust keeps nothing in `state_dir` that could not be lost. Raises HeadraceError when the worker cannot go on:
     nothing unfinished is acked then.
     """
-    pace = pace or Pace()
+    pace = pace or EnrichmentLimits()
     quiet()
     _check_topics(wiring)
     with tempfile.TemporaryDirectory(prefix="headrace-enrich-") as folder:
@@ -43,7 +43,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)  # Faust's services take the loop that is set when they are made
         try:
-            worker = Worker(wiring, faust_app(wiring, group, pace, state_dir or Path(folder)), pace, loop)
+            worker = EnrichmentWorker(wiring, faust_app(wiring, group, pace, state_dir or Path(folder)), pace, loop)
             with _served(worker, http_host, http_port), _running(heartbeat):
                 loop.run_until_complete(worker.run())
         finally:
@@ -64,8 +64,8 @@ def _check_topics(wiring: Wiring) -> None:
 
 
 @contextmanager
-def _served(worker: Worker, host: str, port: int) -> Iterator[None]:
-    serving = Serving(port, alive=worker.alive, ready=worker.ready, host=host)
+def _served(worker: EnrichmentWorker, host: str, port: int) -> Iterator[None]:
+    serving = HealthServer(port, alive=worker.alive, ready=worker.ready, host=host)
     _LOG.info("health and metrics on port %d", serving.port)
     try:
         yield

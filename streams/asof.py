@@ -8,7 +8,7 @@ from typing import NamedTuple
 Product = tuple[str, str]
 
 
-class Entry(NamedTuple):
+class CatalogEntry(NamedTuple):
     """What a product was from `valid_from` (µs since 1970, UTC) on: one document of price_history."""
 
     valid_from: int
@@ -17,10 +17,10 @@ class Entry(NamedTuple):
     price: Decimal
 
 
-History = tuple[Entry, ...]
+History = tuple[CatalogEntry, ...]
 
 
-def as_of(history: Sequence[Entry], at: int) -> Entry | None:
+def as_of(history: Sequence[CatalogEntry], at: int) -> CatalogEntry | None:
     """The latest entry with `valid_from <= at`; for a product that reached the catalog later, its earliest entry.
 
     `history` is in the order of valid_from. None only where there is no entry at all. History is append-only and
@@ -34,7 +34,7 @@ def as_of(history: Sequence[Entry], at: int) -> Entry | None:
     return history[index - 1] if index else history[0]
 
 
-def with_entry(history: History, entry: Entry) -> History:
+def with_entry(history: History, entry: CatalogEntry) -> History:
     """The history with `entry` at its place; one with the same valid_from is the same entry, read again."""
     index = bisect_right(history, entry.valid_from, key=_valid_from)
     if index and history[index - 1].valid_from == entry.valid_from:
@@ -42,5 +42,5 @@ def with_entry(history: History, entry: Entry) -> History:
     return (*history[:index], entry, *history[index:])
 
 
-def _valid_from(entry: Entry) -> int:
+def _valid_from(entry: CatalogEntry) -> int:
     return entry.valid_from

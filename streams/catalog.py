@@ -4,7 +4,7 @@ from collections import deque
 from datetime import datetime, timedelta
 
 from schemas.decoders.values import microseconds
-from streams.asof import Entry, History, Product, with_entry
+from streams.asof import CatalogEntry, History, Product, with_entry
 
 # An entry's valid_from is the server's time when its write began; the write reaches the log a moment later, perhaps
 # behind a heartbeat with a later time.
@@ -27,7 +27,7 @@ class Catalog:
         """The product's entries in the order of valid_from; empty for an unknown one."""
         return self._histories.get(product, ())
 
-    def add(self, product: Product, entry: Entry) -> bool:
+    def add(self, product: Product, entry: CatalogEntry) -> bool:
         """Takes one entry; the same one again changes nothing.
 
         Returns whether it is late: it lies below the watermark, so lines for which it is valid may have been decided.

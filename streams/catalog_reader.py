@@ -22,15 +22,15 @@ from schemas.decoders.values import microseconds
 from schemas.errors import BadRecord, HeadraceError
 from schemas.tables import Table
 from streams import clocks, metrics
-from streams.asof import Entry, Product
+from streams.asof import CatalogEntry, Product
 from streams.catalog import Catalog
-from streams.log_filter import Seldom
+from streams.log_filter import RateLimitedFilter
 from streams.start_offsets import check_whole
 from streams.topic_reader import read_some
 from streams.wiring import Wiring
 
 _LOG = logging.getLogger("headrace.enrich.catalog")
-_LOG.addFilter(Seldom())
+_LOG.addFilter(RateLimitedFilter())
 
 BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be understood (also dead letters).")
 
@@ -183,18 +183,18 @@ class CatalogReader:
         self._dead_letters.confirm()
 
 
-def entry_reader(table: Table) -> Callable[[Any], tuple[Product, Entry]]:
+def entry_reader(table: Table) -> Callable[[Any], tuple[Product, CatalogEntry]]:
     """A function from a change of the catalog's table to the entry that it enters; it raises BadRecord for a delete."""
     names = [column.name for column in table.columns]
     indexes = [names.index(name) for name in ("tenant_id", "sku", "valid_from", "name", "category", "price")]
 
-    def read(change: Any) -> tuple[Product, Entry]:
+    def read(change: Any) -> tuple[Product, CatalogEntry]:
         if change.row is None:
             raise BadRecord(
                 f"{table.name} is append-only: expected an entry, got a delete (a correction is a new entry)"
             )
         tenant, sku, valid_from, name, category, price = (change.row[index] for index in indexes)
-        return (tenant, sku), Entry(microseconds(valid_from), name, category, price)
+        return (tenant, sku), CatalogEntry(microseconds(valid_from), name, category, price)
 
     return read
 

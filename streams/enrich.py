@@ -14,10 +14,10 @@ from schemas.change import Change, Row
 from schemas.decoders.values import microseconds
 from schemas.position import enrichment_version
 from schemas.tables import Table
-from streams.asof import Entry, History, Product, as_of
+from streams.asof import CatalogEntry, History, Product, as_of
 
 
-class Status(StrEnum):
+class EnrichmentStatus(StrEnum):
     """ENRICHED is final. PROVISIONAL has an entry, but a later one may still be on its way. PENDING has none."""
 
     ENRICHED = "enriched"
@@ -25,7 +25,7 @@ class Status(StrEnum):
     PENDING = "pending"
 
 
-class Catalog(Protocol):
+class CatalogLookup(Protocol):
     """What enrichment asks of the catalog. `watermark`: every entry that is valid from this µs or before is known."""
 
     @property
@@ -49,12 +49,12 @@ class Enriched(NamedTuple):
     wait: Wait | None
 
 
-Enrich = Callable[[Change, Catalog], Enriched]
+Enrich = Callable[[Change, CatalogLookup], Enriched]
 
 NEEDED = ("tenant_id", "sku", "priced_at")
 """The columns that name a line's product and its instant: all that its enrichment depends on."""
 
-_NOTHING_KNOWN: Row = (None, None, None, 0, Status.PENDING.value)
+_NOTHING_KNOWN: Row = (None, None, None, 0, EnrichmentStatus.PENDING.value)
 
 
 def enricher(table: Table) -> Enrich:
@@ -62,7 +62,7 @@ def enricher(table: Table) -> Enrich:
     names = [column.name for column in table.columns]
     tenant, sku, priced = (names.index(name) for name in NEEDED)
 
-    def enrich(change: Change, catalog: Catalog) -> Enriched:
+    def enrich(change: Change, catalog: CatalogLookup) -> Enriched:
         row = change.row
         if row is None:
             return Enriched(change, None)
@@ -80,12 +80,12 @@ def enricher(table: Table) -> Enrich:
             # An even earlier entry may follow, and versions must not go down.
             return _emit(change, row + _NOTHING_KNOWN, 0, Wait(product, due))
         version = enrichment_version(entry.valid_from, decided=False)
-        return _emit(change, row + _columns(entry, Status.PROVISIONAL), version, Wait(product, due))
+        return _emit(change, row + _columns(entry, EnrichmentStatus.PROVISIONAL), version, Wait(product, due))
 
     return enrich
 
 
-def due_at(entry: Entry, priced_at: int, source_time: int) -> int:
+def due_at(entry: CatalogEntry, priced_at: int, source_time: int) -> int:
     """The watermark (µs) at which `entry`, chosen for `priced_at`, cannot change any more.
 
     The line's own commit counts too: a catalog loaded with valid_from in the past is known as far as it was
@@ -94,12 +94,12 @@ def due_at(entry: Entry, priced_at: int, source_time: int) -> int:
     return max(priced_at, source_time, entry.valid_from)
 
 
-def decided(entry: Entry) -> Row:
+def decided(entry: CatalogEntry) -> Row:
     """The enrichment's columns of a decided line; `verify` compares reporting with these."""
-    return _columns(entry, Status.ENRICHED)
+    return _columns(entry, EnrichmentStatus.ENRICHED)
 
 
-def _columns(entry: Entry, status: Status) -> Row:
+def _columns(entry: CatalogEntry, status: EnrichmentStatus) -> Row:
     return (entry.name, entry.category, entry.price, entry.valid_from, status.value)
 
 

@@ -35,7 +35,7 @@ from streams.start_offsets import Committed
 _FULL = 0.005  # seconds between looks at a full queue: less than a batch takes
 
 
-class Batch(NamedTuple):
+class RecordBatch(NamedTuple):
     """Records of one partition, in order, fetched under the assignment numbered `assignment`."""
 
     assignment: int
@@ -140,7 +140,7 @@ class BatchConsumer(Consumer):
                 if self.app.assignment != assignment or not self.flow_active or self.should_stop:
                     return False
                 await asyncio.sleep(_FULL)
-            event = faust.Event(self.app, None, Batch(assignment, tp.partition, records), None, message)
+            event = faust.Event(self.app, None, RecordBatch(assignment, tp.partition, records), None, message)
             channel.queue.put_nowait(event)
         return True
 

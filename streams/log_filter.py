@@ -7,7 +7,7 @@ _LOGGERS = ("aiokafka", "aiokafka.conn", "aiokafka.cluster", "aiokafka.consumer.
 _SECONDS = 30.0
 
 
-class Seldom(logging.Filter):
+class RateLimitedFilter(logging.Filter):
     """Lets each kind of message through once in `seconds`."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
@@ -28,5 +28,5 @@ def quiet() -> None:
     """Applies it to aiokafka's loggers; a second call changes nothing."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
-        if not any(isinstance(each, Seldom) for each in logger.filters):
-            logger.addFilter(Seldom())
+        if not any(isinstance(each, RateLimitedFilter) for each in logger.filters):
+            logger.addFilter(RateLimitedFilter())

@@ -32,7 +32,7 @@ Written = tuple[Record, bytes]
 """A line as it was captured, and the key of its pending record."""
 
 
-class Found(NamedTuple):
+class PendingLines(NamedTuple):
     """What a partition of the pending topic holds.
 
     waiting    the newest line of each key, oldest first, and the key of its record; None: it has to be written again.
@@ -55,7 +55,7 @@ def headers(line: Record) -> Headers:
     return [*line.headers, (ORIGIN_OFFSET, str(line.offset).encode())]
 
 
-def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> Found:
+def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> PendingLines:
     """What one partition holds, its lines as they were in `lines_topic`.
 
     Raises Unavailable when Kafka does not deliver the partition to its end, OffsetGone when it lacks its beginning.
@@ -65,7 +65,7 @@ def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> Found:
     return remaining(_all(bootstrap, topic, partition), lines_topic)
 
 
-def remaining(records: Iterator[Record], lines_topic: str) -> Found:
+def remaining(records: Iterator[Record], lines_topic: str) -> PendingLines:
     """What pending records, in their order, leave: the newest line of a key counts, whichever was written last."""
     newest: dict[bytes, tuple[_At, Written]] = {}
     lines_id: str | None = None
@@ -93,14 +93,14 @@ def remaining(records: Iterator[Record], lines_topic: str) -> Found:
 
 def _found(
     newest: dict[bytes, tuple[_At, Written]], kept: dict[bytes, tuple[_At, Record]], lines_id: str | None
-) -> Found:
+) -> PendingLines:
     waiting: list[tuple[Record, bytes | None]] = []
     for at, (line, written) in sorted(newest.values(), key=lambda each: each[0]):
         safe = written in kept and kept[written][0] == at
         waiting.append((line, written if safe else None))
     safely = {written for _, written in waiting}
     obsolete = [(line, written) for written, (_, line) in kept.items() if written not in safely]
-    return Found(waiting, obsolete, lines_id)
+    return PendingLines(waiting, obsolete, lines_id)
 
 
 def _line(written: Record, topic: str, epoch: int, offset: int) -> Record:

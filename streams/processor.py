@@ -26,7 +26,7 @@ from streams.catalog import Catalog
 from streams.delivery import Outlet
 from streams.enrich import Enriched, Wait, enricher
 from streams.start_offsets import check_id
-from streams.undecided import Line, Waiting
+from streams.undecided import UndecidedLine, Waiting
 from streams.wiring import Wiring
 
 _AT_ONCE = Wait(product=("", ""), due=0)
@@ -41,7 +41,7 @@ class Bounds:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Partition:
+class PartitionState:
     """One assigned partition. `done` is the offset behind the last record that is confirmed, None before the first;
     `acked` what has been committed."""
 
@@ -60,7 +60,7 @@ class Partition:
 
 
 @dataclass(kw_only=True, eq=False)
-class Engine:
+class Processor:
     """Enriches batches. For one event loop; `_turn` serializes what awaits a confirmation.
 
     `lines_id` is the id of the lines' topic, which all offsets belong to.
@@ -75,7 +75,7 @@ class Engine:
     lines_id: str
     bounds: Bounds = field(default_factory=Bounds)
     generation: int = 0
-    partitions: dict[int, Partition] = field(default_factory=dict)
+    partitions: dict[int, PartitionState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         table = self.wiring.table
@@ -91,7 +91,7 @@ class Engine:
         """Starts afresh with these partitions: what was held is read again, as it was not acked. `load` must follow."""
         self.generation = generation
         self._loaded.clear()
-        self.partitions = {number: Partition(number=number) for number in numbers}
+        self.partitions = {number: PartitionState(number=number) for number in numbers}
 
     async def load(self) -> None:
         """Reads what waits for the assigned partitions.
@@ -168,7 +168,7 @@ class Engine:
                         partition.waiting.again(line, line.wait)
                 await self._write_down(partition)
 
-    def _take(self, partition: Partition, record: Record, now: float) -> None:
+    def _take(self, partition: PartitionState, record: Record, now: float) -> None:
         try:
             change = self._change(record)
         except BadRecord as error:
@@ -184,12 +184,12 @@ class Engine:
         if enriched.wait is None:
             earlier = partition.waiting.supersede(key, change.position)
         else:
-            line = Line(record=record, key=key, position=change.position, wait=enriched.wait, taken_at=now)
+            line = UndecidedLine(record=record, key=key, position=change.position, wait=enriched.wait, taken_at=now)
             earlier = partition.waiting.track(line)
         if earlier is not None:
             self._end(earlier)
 
-    def _decide(self, line: Line) -> bool:
+    def _decide(self, line: UndecidedLine) -> bool:
         change = self._change(line.record)
         assert change is not None  # noqa: S101  # a tombstone is never tracked
         enriched = self._enrich(change, self.catalog)
@@ -212,7 +212,7 @@ class Engine:
         self.dead_letters.send(record, error)
         self._refused = True
 
-    def _end(self, line: Line) -> None:
+    def _end(self, line: UndecidedLine) -> None:
         """Send the tombstone of a line that was written down."""
         if line.written is not None:
             self._bury(line.record, line.written)
@@ -220,7 +220,7 @@ class Engine:
     def _bury(self, line: Record, key: bytes) -> None:
         self.outlet.send(self.wiring.pending, line.partition, key, None, pending_topic.headers(line))
 
-    async def _write_down(self, partition: Partition) -> None:
+    async def _write_down(self, partition: PartitionState) -> None:
         bounds = self.bounds
         lines = partition.waiting.overdue(time.monotonic(), count=bounds.held, age=bounds.seconds)
         if not lines:
@@ -234,7 +234,7 @@ class Engine:
         for line, key in zip(lines, keys, strict=True):
             partition.waiting.wrote(line, key)
 
-    async def _read_pending(self, partition: Partition) -> None:
+    async def _read_pending(self, partition: PartitionState) -> None:
         wiring = self.wiring
         found = await asyncio.to_thread(
             pending_topic.read, wiring.bootstrap, wiring.pending, partition.number, wiring.lines
@@ -245,7 +245,7 @@ class Engine:
         self._recall(partition, found)
         await self._confirmed()
 
-    def _recall(self, partition: Partition, found: pending_topic.Found) -> None:
+    def _recall(self, partition: PartitionState, found: pending_topic.PendingLines) -> None:
         for record, written in found.waiting:
             try:
                 self._wait_again(partition, record, written)
@@ -254,13 +254,13 @@ class Engine:
         for record, key in found.obsolete:
             self._bury(record, key)
 
-    def _wait_again(self, partition: Partition, record: Record, written: bytes | None) -> None:
+    def _wait_again(self, partition: PartitionState, record: Record, written: bytes | None) -> None:
         change = self._change(record)
         if change is None:
             return
         wait = self._enrich(change, self.catalog).wait or _AT_ONCE
         key = record.key or b""
-        line = Line(record=record, key=key, position=change.position, wait=wait, taken_at=0.0, written=written)
+        line = UndecidedLine(record=record, key=key, position=change.position, wait=wait, taken_at=0.0, written=written)
         partition.waiting.track(line)
 
     async def _confirmed(self) -> None:

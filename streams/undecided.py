@@ -16,7 +16,7 @@ from streams.enrich import Wait
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Line:
+class UndecidedLine:
     """One undecided line. `taken_at` in seconds of a monotonic clock.
 
     `written`: the key of its record in the pending topic, which needs a tombstone once the line is finished; None
@@ -36,10 +36,10 @@ class Waiting:
     """The undecided lines of one partition, at most one a key."""
 
     def __init__(self) -> None:
-        self._by_key: dict[bytes, Line] = {}
-        self._due: list[tuple[int, int, Line]] = []
-        self._unknown: dict[Product, dict[bytes, Line]] = {}
-        self._held: deque[Line] = deque()
+        self._by_key: dict[bytes, UndecidedLine] = {}
+        self._due: list[tuple[int, int, UndecidedLine]] = []
+        self._unknown: dict[Product, dict[bytes, UndecidedLine]] = {}
+        self._held: deque[UndecidedLine] = deque()
         self._pushed = 0
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Waiting:
         self._drop_finished()
         return self._held[0].record.offset if self._held else None
 
-    def track(self, line: Line) -> Line | None:
+    def track(self, line: UndecidedLine) -> UndecidedLine | None:
         """Takes an undecided line in the order of its partition. Returns the line of its key that it replaces.
 
         A repeat from before the line that waits under its key never lands, so it is not waited for; nor is the same
@@ -74,7 +74,7 @@ class Waiting:
         self._await(line)
         return earlier
 
-    def supersede(self, key: bytes, position: Position) -> Line | None:
+    def supersede(self, key: bytes, position: Position) -> UndecidedLine | None:
         """A final change of `key` has been emitted: the line that waited under it, where this one replaces it."""
         earlier = self._by_key.get(key)
         if earlier is None or not _covers(position, earlier.position):
@@ -82,23 +82,23 @@ class Waiting:
         self.decide(earlier)
         return earlier
 
-    def decide(self, line: Line) -> None:
+    def decide(self, line: UndecidedLine) -> None:
         """The line is final and its emission confirmed: it holds nothing back any more."""
         if not line.done:
             del self._by_key[line.key]
             self._finish(line)
 
-    def again(self, line: Line, wait: Wait) -> None:
+    def again(self, line: UndecidedLine, wait: Wait) -> None:
         """The line was looked at and is still undecided: it waits for `wait`."""
         line.wait = wait
         self._await(line)
 
-    def ripe(self, watermark: int, arrived: Iterable[Product]) -> list[Line]:
+    def ripe(self, watermark: int, arrived: Iterable[Product]) -> list[UndecidedLine]:
         """The lines to look at again: those due by `watermark`, and those whose product has an entry now.
 
         Each is handed out once: `decide` it or let it wait `again`.
         """
-        found: list[Line] = []
+        found: list[UndecidedLine] = []
         for product in arrived:
             found += self._unknown.pop(product, {}).values()
         while self._due and self._due[0][0] <= watermark:
@@ -107,10 +107,10 @@ class Waiting:
                 found.append(line)
         return found
 
-    def overdue(self, now: float, *, count: int, age: float) -> list[Line]:
+    def overdue(self, now: float, *, count: int, age: float) -> list[UndecidedLine]:
         """The held lines, oldest first, beyond `count` or taken more than `age` seconds ago: to be written down."""
         surplus = self.held - count
-        found: list[Line] = []
+        found: list[UndecidedLine] = []
         for line in self._held:
             if surplus <= len(found) and now - line.taken_at < age:
                 break
@@ -118,18 +118,18 @@ class Waiting:
                 found.append(line)
         return found
 
-    def wrote(self, line: Line, key: bytes) -> None:
+    def wrote(self, line: UndecidedLine, key: bytes) -> None:
         """The line's pending record, of this key, is confirmed."""
         line.written = key
 
-    def _await(self, line: Line) -> None:
+    def _await(self, line: UndecidedLine) -> None:
         if line.wait.due is None:
             self._unknown.setdefault(line.wait.product, {})[line.key] = line
         else:
             self._pushed += 1
             heappush(self._due, (line.wait.due, self._pushed, line))
 
-    def _finish(self, line: Line) -> None:
+    def _finish(self, line: UndecidedLine) -> None:
         line.done = True
         same = self._unknown.get(line.wait.product)
         if same is not None and same.get(line.key) is line:

@@ -14,15 +14,15 @@ from messaging import clients
 from messaging.dead_letters import DeadLetters
 from messaging.decoding import Decoding
 from messaging.offsets import OffsetGone
-from messaging.rate_limit import Throttle
+from messaging.rate_limit import RateLimit
 from messaging.registry import Registry
 from schemas.errors import HeadraceError, Unavailable
 from streams import metrics
 from streams.catalog import Catalog
 from streams.catalog_reader import CatalogReader
 from streams.delivery import PATIENCE, Outlet, serializer
-from streams.faust_consumer import Batch, BatchApp, NoTables
-from streams.processor import Bounds, Engine
+from streams.faust_consumer import BatchApp, NoTables, RecordBatch
+from streams.processor import Bounds, Processor
 from streams.start_offsets import Topics
 from streams.wiring import Wiring
 
@@ -32,7 +32,7 @@ _SEE = "see docs/runbook.md#enrichment-stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class EnrichmentLimits:
     """Times in seconds. `start`: how long until the worker must have read the catalog and hold an assignment;
     `stuck`: how long its loop may stand still; `session`: how soon Kafka gives a dead worker's partitions away;
     `patience`: how long the schema registry is asked again; `compare`: how often the topics' ids are compared.
@@ -51,10 +51,10 @@ class Pace:
     bounds: Bounds = field(default_factory=Bounds)
 
 
-class Worker:
+class EnrichmentWorker:
     """One enrichment worker, for one event loop."""
 
-    def __init__(self, wiring: Wiring, app: BatchApp, pace: Pace, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, wiring: Wiring, app: BatchApp, pace: EnrichmentLimits, loop: asyncio.AbstractEventLoop) -> None:
         self._wiring = wiring
         self._app = app
         self._pace = pace
@@ -70,7 +70,7 @@ class Worker:
             lambda: DeadLetters(clients.producer(wiring.bootstrap), _NAME, topic=wiring.dead_letters),
         )
         registry = Registry(wiring.registry_url, patience=pace.patience)
-        self.engine = Engine(
+        self.engine = Processor(
             wiring=wiring,
             catalog=self.catalog,
             decoding=Decoding(registry, [wiring.table]),
@@ -126,12 +126,12 @@ class Worker:
         self.catalog.arrived.clear()
 
     def _wire(self) -> None:
-        app, engine, throttle = self._app, self.engine, Throttle(self._pace.rate)
+        app, engine, throttle = self._app, self.engine, RateLimit(self._pace.rate)
 
         async def enrich(stream: Any) -> None:
             # noack: nothing is acked by Faust, whatever happens here.
             async for event in stream.noack().events():
-                batch: Batch = event.value
+                batch: RecordBatch = event.value
                 try:
                     await engine.take(batch.assignment, batch.partition, batch.records)
                     await asyncio.sleep(throttle.pause(len(batch.records), time.monotonic()))
@@ -267,7 +267,7 @@ class Worker:
             await asyncio.to_thread(self._reader.stop)
 
 
-def faust_app(wiring: Wiring, group: str, pace: Pace, folder: Path) -> BatchApp:
+def faust_app(wiring: Wiring, group: str, pace: EnrichmentLimits, folder: Path) -> BatchApp:
     """Faust without what loses data or writes files of its own: nothing is acked, declared or elected by it."""
     return BatchApp(
         group,
@@ -281,7 +281,7 @@ def faust_app(wiring: Wiring, group: str, pace: Pace, folder: Path) -> BatchApp:
         agent_supervisor="mode.CrashingSupervisor",
         TableManager=NoTables,
         consumer_auto_offset_reset="none",
-        broker_max_poll_records=Throttle(pace.rate).most(pace.batch),
+        broker_max_poll_records=RateLimit(pace.rate).most(pace.batch),
         broker_session_timeout=pace.session,
         broker_heartbeat_interval=pace.session / 3,
         stream_buffer_maxsize=4,

@@ -12,10 +12,10 @@ import orjson
 
 from schemas.tables import Table
 from sinks.archive.log import Log
-from sinks.archive.reader import Selection, records
+from sinks.archive.reader import ArchiveSelection, records
 
 
-def lines(log: Log, table: Table, selection: Selection) -> Iterator[str]:
+def lines(log: Log, table: Table, selection: ArchiveSelection) -> Iterator[str]:
     """The selected records, one JSON object a line: decimals as text, instants in UTC with microseconds, JSON as the
     text that is stored. Raises what `records` does."""
     for datum in records(log, table, selection):

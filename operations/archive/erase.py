@@ -15,27 +15,27 @@ from rich.console import Console
 
 from operations import connections
 from operations.archive.repair_copies import Kept, repairs_of
-from operations.archive.source_personal_data import Hot
+from operations.archive.source_personal_data import SourcePersonalData
 from operations.retention.errors import Protected
 from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
 from sinks.archive.batch import spooling
-from sinks.archive.erasure import Eraser, Found, Ids, merged
+from sinks.archive.erasure import Eraser, FoundRecords, Ids, merged
 from sinks.archive.log import Superseded
 from sinks.archive.subject import Subject, personal
-from sinks.reporting.retention import Retiring
+from sinks.reporting.retention import RetentionStore
 
 TRIES = 20  # of an entry: each one that is refused had another writer's come first
 
 
 @dataclass(frozen=True, slots=True)
-class Theirs:
+class SubjectRecords:
     """What there is of a person: in the archive, the events in Postgres, all ids ever found, rows in Postgres, and what
     repairs have kept."""
 
-    archived: Found
+    archived: FoundRecords
     hot: Ids
     ids: Ids
     rows: dict[str, int]
@@ -58,13 +58,18 @@ class Erasing:
     """The erasure of one person from everywhere."""
 
     def __init__(
-        self, eraser: Eraser, hot: Hot, oltp: OltpRetention, reporting: Sequence[Retiring], tables: Sequence[Table]
+        self,
+        eraser: Eraser,
+        hot: SourcePersonalData,
+        oltp: OltpRetention,
+        reporting: Sequence[RetentionStore],
+        tables: Sequence[Table],
     ) -> None:
         self._eraser, self._hot, self._oltp, self._reporting = eraser, hot, oltp, reporting
         self._tables = tables
         self._events = [table for table in tables if table.mode is Mode.EVENT]
 
-    def look(self) -> Theirs:
+    def look(self) -> SubjectRecords:
         """Finds everything of the person, and changes nothing."""
         known = self._eraser.known()
         groups = self._eraser.groups() | self._hot.groups()
@@ -72,7 +77,7 @@ class Erasing:
         archived = self._eraser.find(groups, known)
         ids = merged([archived.ids, hot, known])
         repaired = repairs_of(self._reporting[0], self._tables, self._eraser.subject, groups, ids)
-        return Theirs(archived, hot, ids, self._hot.rows(groups), repaired)
+        return SubjectRecords(archived, hot, ids, self._hot.rows(groups), repaired)
 
     def erase(self) -> Erased:
         """Erases it, and what comes into the archive meanwhile. May be repeated at any time."""
@@ -116,12 +121,12 @@ def erase(
     log, tables = connections.archive(settings, by or "headrace archive erase"), personal()
     with ExitStack() as closing:
         connection = closing.enter_context(connections.oltp(settings, "retention"))
-        reporting = connections.retirings(settings)
+        reporting = connections.retention_stores(settings)
         for each in reporting:
             closing.callback(each.close)
         spool = closing.enter_context(spooling(log.store, settings.archive.spool))
         eraser = Eraser(log, subject, spool, codec=settings.archive.codec)
-        hot, oltp = Hot(connection, subject), OltpRetention(connection)
+        hot, oltp = SourcePersonalData(connection, subject), OltpRetention(connection)
         if subject.tenant in oltp.legal_holds():  # before the archive lets go of what the source would keep
             raise Protected(f"tenant {subject.tenant} is under a legal hold in sales.legal_hold")
         erasing = Erasing(eraser, hot, oltp, reporting, tables)
@@ -135,7 +140,7 @@ def erase(
         out.print(f"still in Postgres: {rows}; these rows are the shop's to anonymise", soft_wrap=True)
 
 
-def _say_found(out: Console, theirs: Theirs) -> None:
+def _say_found(out: Console, theirs: SubjectRecords) -> None:
     hot = sum(map(len, theirs.hot.values()))
     found = theirs.archived
     known = sum(map(len, theirs.ids.values()))

@@ -33,7 +33,7 @@ def erase_event(  # noqa: PLR0913
     events = [table for table in personal() if table.mode is Mode.EVENT]
     with ExitStack() as closing:
         oltp = OltpRetention(closing.enter_context(connections.oltp(settings, "retention")))
-        reporting = connections.retirings(settings)
+        reporting = connections.retention_stores(settings)
         for each in reporting:
             closing.callback(each.close)
         spool = closing.enter_context(spooling(log.store, settings.archive.spool))

@@ -14,7 +14,7 @@ from operations.settings import Settings
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.backfill import Backfilled
 from sinks.archive.backfill import backfill as archive_missing
-from sinks.archive.batch import Batch, spooling
+from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.files import Datum
 from sinks.archive.gaps import gaps
 from sinks.archive.gaps import skip as move_on
@@ -49,7 +49,7 @@ def backfill(settings: Settings, out: Console, day: date) -> bool:
         spooling(log.store, settings.archive.spool) as spool,
     ):
         for table in EVENT_TABLES:
-            batch = Batch(spool, settings.archive.codec)
+            batch = ArchiveBatch(spool, settings.archive.codec)
             done = archive_missing(log, table, day, outbox(connection, table, day), batch)
             for line in lines(day, done):
                 out.print(line, markup=False, soft_wrap=True)

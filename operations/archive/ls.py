@@ -8,9 +8,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table as Grid
 
-from sinks.archive.layout import Folder
+from sinks.archive.layout import ArchiveFolder
 from sinks.archive.manifest import ArchivedFile, Manifest
-from sinks.archive.reader import Selection
+from sinks.archive.reader import ArchiveSelection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,9 @@ def held(files: Iterable[ArchivedFile]) -> Held:
     )
 
 
-def folders(manifest: Manifest, tables: Iterable[str], selection: Selection) -> dict[Folder, list[ArchivedFile]]:
+def folders(
+    manifest: Manifest, tables: Iterable[str], selection: ArchiveSelection
+) -> dict[ArchiveFolder, list[ArchivedFile]]:
     """The files of the folders that may hold what is selected."""
     return {
         folder: files
@@ -46,7 +48,7 @@ def folders(manifest: Manifest, tables: Iterable[str], selection: Selection) -> 
     }
 
 
-def show(manifest: Manifest, tables: Iterable[str], selection: Selection, out: Console, *, json: bool) -> None:
+def show(manifest: Manifest, tables: Iterable[str], selection: ArchiveSelection, out: Console, *, json: bool) -> None:
     """Prints the folders and their total."""
     found = folders(manifest, tables, selection)
     total = held(file for files in found.values() for file in files)

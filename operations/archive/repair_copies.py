@@ -7,12 +7,14 @@ import orjson
 from schemas.tables import Table
 from sinks.archive.erasure import Ids
 from sinks.archive.subject import Subject, group_of, is_of
-from sinks.reporting.retention import Retiring
+from sinks.reporting.retention import RetentionStore
 
 Kept = dict[Table, list[str]]  # rows by their table, each as it is stored
 
 
-def repairs_of(reporting: Retiring, tables: Iterable[Table], subject: Subject, groups: Set[str], ids: Ids) -> Kept:
+def repairs_of(
+    reporting: RetentionStore, tables: Iterable[Table], subject: Subject, groups: Set[str], ids: Ids
+) -> Kept:
     """What is the person's of it: a row that names the person, belongs to one of their `groups`, those that such a row
     shows included, or is one of `ids`."""
     kept = {table: [(text, orjson.loads(text)) for text in reporting.repaired(table)] for table in tables}

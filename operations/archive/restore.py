@@ -12,11 +12,11 @@ from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, Table
 from schemas.topics import Replication, topics
-from sinks.archive.reader import Selection, records
+from sinks.archive.reader import ArchiveSelection, records
 from sinks.archive.restore import restore as send
 
 
-def restore(settings: Settings, out: Console, selection: Selection, topic: str, table: Table = EVENTS) -> int:
+def restore(settings: Settings, out: Console, selection: ArchiveSelection, topic: str, table: Table = EVENTS) -> int:
     """Send the selected events, and return how many. Raises HeadraceError, Unavailable; what was sent by then
     stays in the topic, and sending it again is harmless to who counts an event once.
 

@@ -10,7 +10,7 @@ from sinks.archive.erasure import Ids
 from sinks.archive.subject import Subject, personal
 
 
-class Hot:
+class SourcePersonalData:
     """The source's personal tables. `connection` is role `retention`'s, in autocommit."""
 
     def __init__(self, connection: psycopg.Connection[Any], subject: Subject, tables: Iterable[Table] = TABLES) -> None:

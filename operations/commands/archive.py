@@ -13,7 +13,7 @@ from schemas.errors import HeadraceError, Unavailable
 from schemas.tables import EVENTS, TABLES, Table
 
 if TYPE_CHECKING:  # its libraries are imported where an archive is used
-    from sinks.archive.reader import Selection
+    from sinks.archive.reader import ArchiveSelection
 
 app = typer.Typer(no_args_is_help=True, help="The archive: looked through, checked, read back and cared for.")
 
@@ -194,7 +194,7 @@ def _confirm(yes: bool) -> Callable[[str], object]:
 
 def _selection(
     tenant: str | None, since: date | None, until: date | None, event_type: str | None = None
-) -> "Selection":
-    from sinks.archive.reader import Selection
+) -> "ArchiveSelection":
+    from sinks.archive.reader import ArchiveSelection
 
-    return Selection(tenant=tenant, event_type=event_type, since=since, until=until)
+    return ArchiveSelection(tenant=tenant, event_type=event_type, since=since, until=until)

@@ -11,7 +11,7 @@ from operations.terminal import WRONG, Json, out
 
 if TYPE_CHECKING:  # its libraries are imported where dead letters are used
     from operations.dlq.decisions import Journal
-    from operations.dlq.letters import Letter, Selection
+    from operations.dlq.letters import Letter, LetterSelection
 
 app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be understood or stored.")
 
@@ -68,7 +68,7 @@ def redrive(  # noqa: PLR0913, PLR0917  # its options
 
     settings = configuration.of("dlq redrive")
     found = _found(_selection(target, error, key, topic, since, until, every))
-    outcomes: list[tuple[Letter, sending.Outcome]] = []
+    outcomes: list[tuple[Letter, sending.RedriveOutcome]] = []
     try:
         if found:
             with targets.ways(settings) as open_ways:
@@ -95,14 +95,14 @@ def discard(  # noqa: PLR0913, PLR0917  # its options
     """Close open dead letters without sending them. Until retention deletes them, `redrive --all` still sends them."""
     from operations.dlq import shown
     from operations.dlq.decisions import Verdict
-    from operations.dlq.redrive import Outcome, decision
+    from operations.dlq.redrive import RedriveOutcome, decision
 
     selection = _selection(target, error, key, topic, since, until)
     if selection == _selection():
         raise typer.BadParameter("say which: a group, an origin, or an option that selects", param_hint="GROUP|ORIGIN")
     if not reason.strip():
         raise typer.BadParameter("expected a reason", param_hint="--reason")
-    outcome, journal = Outcome(verdict=Verdict.DISCARDED, detail=reason), _journal()
+    outcome, journal = RedriveOutcome(verdict=Verdict.DISCARDED, detail=reason), _journal()
     found = _found(selection)
     for letter in found:
         journal.write(decision(letter, outcome, by=by or who()))
@@ -117,14 +117,14 @@ def _selection(  # noqa: PLR0913, PLR0917  # the options
     since: datetime | None = None,
     until: datetime | None = None,
     settled: bool = False,
-) -> "Selection":
-    from operations.dlq.letters import Selection
+) -> "LetterSelection":
+    from operations.dlq.letters import LetterSelection
 
     begin, end = (at and at.replace(tzinfo=UTC) for at in (since, until))
-    return Selection(target=target, error=error, key=key, topic=topic, since=begin, until=end, settled=settled)
+    return LetterSelection(target=target, error=error, key=key, topic=topic, since=begin, until=end, settled=settled)
 
 
-def _found(selection: "Selection") -> "list[Letter]":
+def _found(selection: "LetterSelection") -> "list[Letter]":
     from messaging.dead_letters import stored
     from operations.dlq.letters import letters
 

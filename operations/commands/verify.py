@@ -14,7 +14,7 @@ from schemas.errors import HeadraceError, Unavailable
 
 if TYPE_CHECKING:
     from operations.settings import Settings
-    from operations.verify.run import Selection
+    from operations.verify.run import VerifySelection
     from schemas.tables import Table
 
 
@@ -132,7 +132,7 @@ def _topics(  # noqa: PLR0913
 
 def _follow(  # noqa: PLR0913
     settings: "Settings",
-    selection: "Selection",
+    selection: "VerifySelection",
     *,
     generation: int | None,
     max_load: float,
@@ -142,7 +142,7 @@ def _follow(  # noqa: PLR0913
     import signal
     import threading
 
-    from messaging.health import Serving
+    from messaging.health import HealthServer
     from operations.verify import follow as following
     from operations.verify import output
 
@@ -150,7 +150,9 @@ def _follow(  # noqa: PLR0913
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    serving = Serving(settings.verify.http_port, alive=lambda: None, ready=lambda: None, host=settings.verify.http_host)
+    serving = HealthServer(
+        settings.verify.http_port, alive=lambda: None, ready=lambda: None, host=settings.verify.http_host
+    )
     err.print(f"metrics are served on port {serving.port}")
     try:
         following.follow(

@@ -87,7 +87,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class LetterSelection:
     """Which letters. None is all of them; `since` and `until` (excluded) are when a letter was last refused."""
 
     target: str | None = None

@@ -22,7 +22,7 @@ from operations.dlq.decisions import Decision, Journal, Verdict
 from operations.dlq.letters import Letter
 from schemas.change import Change
 from schemas.errors import BadRecord
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.position import Position
 from schemas.tables import Mode, Table
 from sinks.reporting.port import Batch, Poison, Reporting
@@ -32,7 +32,7 @@ ARCHIVE = "archive"  # the worker whose refusals are the archive's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RedriveOutcome:
     """What became of a record, and a sentence on it."""
 
     verdict: Verdict
@@ -54,7 +54,7 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class RedriveTargets:
     """Where records can go; `decoding` knows the topics of all destinations. The functions connect when they are first
     called: `enrich` is the enrichment with the catalog as it is now, `archive` archives an event, `enter` puts a
     catalog entry into its topic again."""
@@ -62,21 +62,23 @@ class Ways:
     decoding: Decoding
     destinations: Sequence[Destination]
     enrich: Callable[[Change], Enriched]
-    archive: Callable[[Change], Outcome]
-    enter: Callable[[Record], Outcome]
+    archive: Callable[[Change], RedriveOutcome]
+    enter: Callable[[Record], RedriveOutcome]
 
 
-def redrive(letters: Iterable[Letter], ways: Ways, journal: Journal, *, by: str) -> Iterator[tuple[Letter, Outcome]]:
+def redrive(
+    letters: Iterable[Letter], ways: RedriveTargets, journal: Journal, *, by: str
+) -> Iterator[tuple[Letter, RedriveOutcome]]:
     """Each letter, and what became of it, which is in the journal by then. Raises Unavailable, Fatal; what has been
     yielded stays done."""
     for letter in letters:
         outcome = send(letter, ways)
-        reached(KillPoint.REDRIVEN)
+        reached(FailPoint.REDRIVEN)
         journal.write(decision(letter, outcome, by=by))
         yield letter, outcome
 
 
-def decision(letter: Letter, outcome: Outcome, *, by: str) -> Decision:
+def decision(letter: Letter, outcome: RedriveOutcome, *, by: str) -> Decision:
     """What is written down about a letter."""
     record = letter.record
     return Decision(
@@ -92,7 +94,7 @@ def decision(letter: Letter, outcome: Outcome, *, by: str) -> Decision:
     )
 
 
-def send(letter: Letter, ways: Ways) -> Outcome:
+def send(letter: Letter, ways: RedriveTargets) -> RedriveOutcome:
     """Sends a letter all the ways on which it was refused."""
     workers = {refusal.worker for refusal in letter.unsettled or letter.refusals}
     sent = [_archive(letter.record, ways)] if ARCHIVE in workers else []
@@ -101,7 +103,7 @@ def send(letter: Letter, ways: Ways) -> Outcome:
     return overall(sent)
 
 
-def overall(outcomes: Sequence[Outcome]) -> Outcome:
+def overall(outcomes: Sequence[RedriveOutcome]) -> RedriveOutcome:
     """One outcome of several: what still needs somebody before what landed, before what nobody needs."""
     return min(outcomes, key=lambda each: _ORDER.index(each.verdict))
 
@@ -109,26 +111,26 @@ def overall(outcomes: Sequence[Outcome]) -> Outcome:
 _ORDER = (Verdict.DEAD_AGAIN, Verdict.UNDECIDED, Verdict.LANDED, Verdict.OUTDATED, Verdict.AGED_OUT)
 
 
-def _archive(record: Record, ways: Ways) -> Outcome:
+def _archive(record: Record, ways: RedriveTargets) -> RedriveOutcome:
     try:
         change = _change(record, ways)
     except BadRecord as error:
-        return Outcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
+        return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
     return ways.archive(change) if change else _NOTHING
 
 
-def _land(record: Record, ways: Ways) -> Outcome:
+def _land(record: Record, ways: RedriveTargets) -> RedriveOutcome:
     concerned = [each for each in ways.destinations if each.reads(record.topic)]
     if not concerned:
         detail = "nobody reads its topic: no table declares it, or its generation was dropped; discard it"
-        return Outcome(verdict=Verdict.DEAD_AGAIN, detail=detail)
+        return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=detail)
     captured = next((table for table in concerned[0].tables if record.topic in table.captured_topics), None)
     try:
         if captured is not None and not captured.reported:
             return ways.enter(record)
         change = _change(record, ways)
     except BadRecord as error:
-        return Outcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
+        return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
     if change is None:
         return _NOTHING
     waits = False
@@ -138,34 +140,34 @@ def _land(record: Record, ways: Ways) -> Outcome:
     return overall([_land_in(each, change, waits=waits) for each in concerned])
 
 
-def _land_in(destination: Destination, change: Change, *, waits: bool) -> Outcome:
+def _land_in(destination: Destination, change: Change, *, waits: bool) -> RedriveOutcome:
     if change.position.epoch < destination.epoch:
         detail = f"generation {destination.number} holds nothing from before epoch {destination.epoch}"
-        return Outcome(verdict=Verdict.OUTDATED, detail=detail)
+        return RedriveOutcome(verdict=Verdict.OUTDATED, detail=detail)
     try:
         destination.reporting.land(Batch(changes=[change], checkpoints={}))
     except Poison as error:
-        return Outcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
+        return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
     return stands(change, destination.reporting.standing(change.table, change.key), waits=waits)
 
 
-def stands(change: Change, standing: Position | None, *, waits: bool = False) -> Outcome:
+def stands(change: Change, standing: Position | None, *, waits: bool = False) -> RedriveOutcome:
     """What became of a change whose row now stands at `standing`; `waits` says that its product is not decided."""
     if standing is None:
-        return Outcome(verdict=Verdict.AGED_OUT, detail="it has aged out, or belongs to an erased person")
+        return RedriveOutcome(verdict=Verdict.AGED_OUT, detail="it has aged out, or belongs to an erased person")
     at = change.position
     if change.table.mode is Mode.EVENT:
-        return Outcome(verdict=Verdict.LANDED)
+        return RedriveOutcome(verdict=Verdict.LANDED)
     if (standing.epoch, standing.offset) != (at.epoch, at.offset):
         where = f"epoch {standing.epoch}, offset {standing.offset}"
-        return Outcome(verdict=Verdict.OUTDATED, detail=f"the row stands at {where}")
+        return RedriveOutcome(verdict=Verdict.OUTDATED, detail=f"the row stands at {where}")
     if waits and standing.version == at.version:
-        return Outcome(verdict=Verdict.UNDECIDED, detail="it landed; redrive it again when its product is known")
-    return Outcome(verdict=Verdict.LANDED)
+        return RedriveOutcome(verdict=Verdict.UNDECIDED, detail="it landed; redrive it again when its product is known")
+    return RedriveOutcome(verdict=Verdict.LANDED)
 
 
-_NOTHING = Outcome(verdict=Verdict.OUTDATED, detail="a tombstone says nothing about a row")
+_NOTHING = RedriveOutcome(verdict=Verdict.OUTDATED, detail="a tombstone says nothing about a row")
 
 
-def _change(record: Record, ways: Ways) -> Change | None:
+def _change(record: Record, ways: RedriveTargets) -> Change | None:
     return ways.decoding.change(record.topic, record.key, record.value, record.headers, record.offset)

@@ -12,7 +12,7 @@ from messaging.registry import Registry
 from operations.dlq import decoded
 from operations.dlq.decisions import Verdict
 from operations.dlq.letters import Group, Letter, seen_at
-from operations.dlq.redrive import Outcome
+from operations.dlq.redrive import RedriveOutcome
 from operations.dlq.remedies import remedy
 
 MOST = 20  # letters of a group that `show` prints whole
@@ -80,7 +80,7 @@ def _said(letter: Letter) -> str:
     return f"{decision.verdict} on {decision.at:%Y-%m-%d %H:%M:%S} UTC by {decision.by}{detail}{reopened}"
 
 
-def show_outcomes(outcomes: Sequence[tuple[Letter, Outcome]], out: Console, *, json: bool) -> None:
+def show_outcomes(outcomes: Sequence[tuple[Letter, RedriveOutcome]], out: Console, *, json: bool) -> None:
     """How many came to what, and each one that needs somebody."""
     counts = {verdict: sum(outcome.verdict is verdict for _, outcome in outcomes) for verdict in Verdict}
     if json:

@@ -11,16 +11,16 @@ from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections
 from operations.dlq.decisions import Verdict
-from operations.dlq.redrive import Destination, Outcome, Ways
+from operations.dlq.redrive import Destination, RedriveOutcome, RedriveTargets
 from operations.settings import Settings
 from schemas.change import Change
 from schemas.decoders import mongo
 from schemas.errors import Unavailable
 from schemas.tables import PRICE_HISTORY, of_generation
 from sinks.archive.backfill import add
-from sinks.archive.batch import Batch, spooling
+from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.log import Log, Superseded
-from sinks.reporting.retrying import PersistentReporting
+from sinks.reporting.retrying import RetryingReporting
 from streams.catalog import Catalog
 from streams.catalog_reader import CatalogReader, entry_reader
 from streams.enrich import Enrich, Enriched, enricher
@@ -32,7 +32,7 @@ TRIES = 20  # of an archive's entry: each one that is refused had another writer
 
 
 @contextmanager
-def ways(settings: Settings) -> Iterator[Ways]:
+def ways(settings: Settings) -> Iterator[RedriveTargets]:
     """All ways, for one thread. Raises what opening them does: HeadraceError for a refused login, Unavailable."""
     with ExitStack() as closing:
         registry = Registry(settings.registry.url)
@@ -52,18 +52,18 @@ def ways(settings: Settings) -> Iterator[Ways]:
             return enrich(change, known)
 
         @cache
-        def archiving() -> tuple[Log, Batch]:
+        def archiving() -> tuple[Log, ArchiveBatch]:
             log = connections.archive(settings, "dlq redrive")
             spool = closing.enter_context(spooling(log.store, settings.archive.spool))
-            return log, Batch(spool, settings.archive.codec)
+            return log, ArchiveBatch(spool, settings.archive.codec)
 
-        def archive(change: Change) -> Outcome:
+        def archive(change: Change) -> RedriveOutcome:
             return archive_event(*archiving(), change)
 
-        def enter(record: Record) -> Outcome:
+        def enter(record: Record) -> RedriveOutcome:
             return enter_again(settings.kafka.bootstrap, decoding, record)
 
-        yield Ways(decoding=decoding, destinations=found, enrich=enrich, archive=archive, enter=enter)
+        yield RedriveTargets(decoding=decoding, destinations=found, enrich=enrich, archive=archive, enter=enter)
 
 
 def destinations(settings: Settings) -> list[Destination]:
@@ -73,7 +73,7 @@ def destinations(settings: Settings) -> list[Destination]:
             number=each.number,
             epoch=each.epoch,
             tables=of_generation(each.number),
-            reporting=PersistentReporting(connections.landing(settings.of_generation(each.number)), PATIENCE_S),
+            reporting=RetryingReporting(connections.landing(settings.of_generation(each.number)), PATIENCE_S),
         )
         for each in connections.fed(settings)
     ]
@@ -100,7 +100,7 @@ def catalog(wiring: Wiring) -> Iterator[Catalog]:
         reader.stop()
 
 
-def archive_event(log: Log, batch: Batch, change: Change) -> Outcome:
+def archive_event(log: Log, batch: ArchiveBatch, change: Change) -> RedriveOutcome:
     """Archives an event, unless the archive has it."""
     names = [column.name for column in change.table.columns]
     row = dict(zip(names, change.row or (), strict=True))
@@ -110,22 +110,22 @@ def archive_event(log: Log, batch: Batch, change: Change) -> Outcome:
         except Superseded:
             continue
         if held:
-            return Outcome(verdict=Verdict.LANDED, detail="it is in the archive")
-        return Outcome(verdict=Verdict.AGED_OUT, detail="the archive has erased it")
+            return RedriveOutcome(verdict=Verdict.LANDED, detail="it is in the archive")
+        return RedriveOutcome(verdict=Verdict.AGED_OUT, detail="the archive has erased it")
     raise Unavailable(f"the archive changes too often: {TRIES} entries in a row were refused; run it again")
 
 
-def enter_again(bootstrap: str, decoding: Decoding, record: Record) -> Outcome:
+def enter_again(bootstrap: str, decoding: Decoding, record: Record) -> RedriveOutcome:
     """Sends a catalog entry to its topic once more, confirmed: it is the same at any offset, as entries never change.
 
     Raises BadRecord for a record that holds none.
     """
     if mongo.document_id(record.key) == mongo.HEARTBEAT_ID:
-        return Outcome(verdict=Verdict.OUTDATED, detail="the catalog's heart has beaten since")
+        return RedriveOutcome(verdict=Verdict.OUTDATED, detail="the catalog's heart has beaten since")
     change = decoding.change(record.topic, record.key, record.value, record.headers, record.offset)
     if change is not None:
         entry_reader(PRICE_HISTORY)(change)
     clients.deliver(
         clients.producer(bootstrap), record.topic, record.value, record.key, record.partition, record.headers
     )
-    return Outcome(verdict=Verdict.LANDED, detail="it is in its topic once more; enrichment reads it there")
+    return RedriveOutcome(verdict=Verdict.LANDED, detail="it is in its topic once more; enrichment reads it there")

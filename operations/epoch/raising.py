@@ -17,14 +17,14 @@ from pathlib import Path
 from rich.console import Console
 
 from operations import capture, connections, generations
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.epoch import guard, store
 from operations.epoch.history import identify, stamped
 from operations.epoch.store import Epoch
 from operations.replay.run import replay
 from operations.settings import Settings
 from schemas.errors import HeadraceError
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import Source
 
 
@@ -37,33 +37,33 @@ def raise_epoch(settings: Settings, folder: Path, out: Console, reason: str, *, 
     def say(what: str) -> None:
         out.print(what, markup=False, soft_wrap=True)
 
-    with connections.open_hops(settings) as hops:
-        epoch = _begun(hops) or _begin(settings, hops, reason)
-        reached(KillPoint.EPOCH_BEGUN)
+    with connections.open_probe(settings) as probe:
+        epoch = _begun(probe) or _begin(settings, probe, reason)
+        reached(FailPoint.EPOCH_BEGUN)
         say(f"epoch {epoch.number}: {epoch.reason}")
-        connector = hops.line.connector(Source.POSTGRES)
-        if stamped(hops.connect, connector) != epoch.number:
+        connector = probe.pipeline.connector(Source.POSTGRES)
+        if stamped(probe.connect, connector) != epoch.number:
             capture.remove(settings, say, topics=False)
-            reached(KillPoint.CAPTURE_REMOVED)
+            reached(FailPoint.CAPTURE_REMOVED)
     capture.apply(settings, say)
-    reached(KillPoint.CAPTURED_ANEW)
+    reached(FailPoint.CAPTURED_ANEW)
     replay(settings, folder, out, max_rate=max_rate, epoch=epoch.number)
 
 
-def _begun(hops: Hops) -> Epoch | None:
+def _begun(probe: PipelineProbe) -> Epoch | None:
     """The epoch that an earlier run has begun to raise."""
-    newest = store.newest(hops.report)
+    newest = store.newest(probe.report)
     if newest is None:
         raise HeadraceError("nothing was ever captured: `headrace connectors apply` begins the first epoch")
-    shown = generations.live(generations.read(hops.report.query))
+    shown = generations.live(generations.read(probe.report.query))
     return newest if newest.ended is None and newest.number > shown.epoch else None
 
 
-def _begin(settings: Settings, hops: Hops, reason: str) -> Epoch:
-    guard.stop_capture(hops)
+def _begin(settings: Settings, probe: PipelineProbe, reason: str) -> Epoch:
+    guard.stop_capture(probe)
     with closing(connections.report(settings, "migrator")) as report:
         before = store.epochs(report)[-1].number
         by = f"epoch raise on {socket.gethostname()}"
-        store.record(report, before + 1, identify(hops.oltp), reason=reason, by=by)
+        store.record(report, before + 1, identify(probe.oltp), reason=reason, by=by)
         store.end(report, before, f"epoch {before + 1} was raised: {reason}", datetime.now(UTC))
         return store.epochs(report)[-1]

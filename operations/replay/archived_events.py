@@ -17,10 +17,10 @@ from schemas.change import Change, Op
 from schemas.position import Position
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.files import Datum
-from sinks.archive.reader import Selection, records
+from sinks.archive.reader import ArchiveSelection, records
 from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.port import Batch
-from sinks.reporting.retrying import PersistentReporting
+from sinks.reporting.retrying import RetryingReporting
 
 AT_ONCE = 5_000  # events in one transaction
 PATIENCE_S = 60.0
@@ -35,7 +35,7 @@ def land(settings: Settings, generation: Generation, tables: Iterable[Table] = E
     log = connections.archive(settings, "replay")
     with closing(connections.report(settings, generation=generation.number)) as report:
         cutoffs = report.cutoffs()
-    reporting = PersistentReporting(connections.landing(settings.of_generation(generation.number)), PATIENCE_S)
+    reporting = RetryingReporting(connections.landing(settings.of_generation(generation.number)), PATIENCE_S)
     new = 0
     try:
         for table in tables:
@@ -50,9 +50,9 @@ def land(settings: Settings, generation: Generation, tables: Iterable[Table] = E
     return new
 
 
-def hot(cutoff: Cutoff | None) -> Selection:
+def hot(cutoff: Cutoff | None) -> ArchiveSelection:
     """What has not aged out. Where a tenant is held, any day may be of that tenant."""
-    return Selection(since=None if cutoff is None or cutoff.held else cutoff.before)
+    return ArchiveSelection(since=None if cutoff is None or cutoff.held else cutoff.before)
 
 
 def lacking(starts: Offsets) -> Callable[[Datum], bool]:

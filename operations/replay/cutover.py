@@ -27,7 +27,7 @@ from operations.migrate import reporting_server
 from operations.replay import dialects
 from operations.settings import Settings
 from schemas.errors import Unavailable
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.generations import schema
 from sinks.reporting.port import Transient
 
@@ -38,10 +38,10 @@ VIEW_MS = 100
 PAUSE_S = (0.2, 1.0)
 
 
-class Reporting:
+class ReportingMigrator:
     """One connection, which holds the lock against a second replay until it is closed."""
 
-    def __init__(self, connection: Connection, dialect: dialects.Dialect) -> None:
+    def __init__(self, connection: Connection, dialect: dialects.CutoverDialect) -> None:
         self._connection, self._dialect = connection, dialect
 
     def lock(self) -> None:
@@ -97,7 +97,7 @@ class Reporting:
         now = datetime.now(UTC)  # 4
         run(generations.become(instead_of, State.PREVIOUS, now))
         run(generations.become(number, State.LIVE, now))
-        reached(KillPoint.VIEWS_TURNED)
+        reached(FailPoint.VIEWS_TURNED)
 
     def has_schema(self, number: int) -> bool:
         """Whether a generation has tables, or once had."""
@@ -124,10 +124,10 @@ class Reporting:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Reporting]:
+def opened(settings: Settings) -> Iterator[ReportingMigrator]:
     """The database, locked against a second replay. Raises Unavailable, MigrationFailed."""
     dialect = dialects.POSTGRES if settings.reporting.adapter == "postgres" else dialects.SQLSERVER
     with connected(reporting_server(settings)) as connection:
-        reporting = Reporting(connection, dialect)
+        reporting = ReportingMigrator(connection, dialect)
         reporting.lock()
         yield reporting

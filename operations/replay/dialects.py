@@ -15,7 +15,7 @@ from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class CutoverDialect:
     """`take_lock` gives 1 where this session now is the only one to replay. `patience` is how many milliseconds the
     statements after it wait for a lock. `hold` keeps everybody from landing in a generation until the transaction ends;
     `turn` are the statements that make readers see one. `classify` tells what a driver's error means."""
@@ -55,14 +55,14 @@ def _turn(sql: ModuleType, generation: int) -> list[str]:
     return [*statements, sql.drop_freshness_view(), sql.create_freshness_view(generation)]
 
 
-POSTGRES = Dialect(
+POSTGRES = CutoverDialect(
     take_lock="SELECT CAST(pg_try_advisory_lock(hashtextextended('headrace replay', 0)) AS int)",
     patience=lambda milliseconds: f"SET LOCAL lock_timeout = {milliseconds}",
     hold=lambda generation: f"LOCK TABLE {schema(generation)}.checkpoint IN EXCLUSIVE MODE",
     turn=partial(_turn, postgres_sql),
     classify=postgres_errors.classify,  # type: ignore[arg-type]  # psycopg's own
 )
-SQLSERVER = Dialect(
+SQLSERVER = CutoverDialect(
     take_lock="""\
 SET NOCOUNT ON;
 DECLARE @taken INT;

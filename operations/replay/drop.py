@@ -15,11 +15,11 @@ from rich.console import Console
 from connectors import kafka_topics
 from messaging import clients
 from operations.generations import Generation, State, live
-from operations.replay.cutover import Reporting, opened
+from operations.replay.cutover import ReportingMigrator, opened
 from operations.replay.workers import workers_of
 from operations.settings import Settings
 from schemas.errors import HeadraceError, Unavailable
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.generations import group
 from schemas.topics import own_topics
 
@@ -46,7 +46,7 @@ def drop_old(settings: Settings, folder: Path, out: Console) -> None:
         _drop(settings, folder, reporting, out, mine, f"no generation before {shown}, the live one, is fed")
 
 
-def finish(settings: Settings, folder: Path, reporting: Reporting, out: Console) -> int:
+def finish(settings: Settings, folder: Path, reporting: ReportingMigrator, out: Console) -> int:
     """Remove what is left of dropped generations; returns how many there were. Raises Unavailable while workers of one
     still run, and HeadraceError for what a server refuses."""
     left = [
@@ -64,26 +64,26 @@ def _rolled_back(each: Generation, shown: int) -> bool:
 
 
 def _drop(  # noqa: PLR0913, PLR0917
-    settings: Settings, folder: Path, reporting: Reporting, out: Console, mine: list[Generation], otherwise: str
+    settings: Settings, folder: Path, reporting: ReportingMigrator, out: Console, mine: list[Generation], otherwise: str
 ) -> None:
     for each in mine:
         reporting.note(each.number, State.DROPPED)  # 1
-        reached(KillPoint.GENERATION_GIVEN_UP)
+        reached(FailPoint.GENERATION_GIVEN_UP)
     if not finish(settings, folder, reporting, out):
         raise HeadraceError(otherwise)
 
 
-def _remove(settings: Settings, folder: Path, reporting: Reporting, number: int, out: Console) -> None:
+def _remove(settings: Settings, folder: Path, reporting: ReportingMigrator, number: int, out: Console) -> None:
     bootstrap = settings.kafka.bootstrap
     workers_of(settings, folder, number, out).stop()  # 2
     for name in (settings.enrich.group, settings.sink.group):
         _delete_group(bootstrap, group(name, number))
-    reached(KillPoint.WORKERS_GONE)
+    reached(FailPoint.WORKERS_GONE)
     names = [topic.name for topic in own_topics(number)]
     kafka_topics.delete_topics(bootstrap, clients.present(bootstrap, names))  # 3
-    reached(KillPoint.TOPICS_GONE)
+    reached(FailPoint.TOPICS_GONE)
     reporting.drop(number)  # 4
-    reached(KillPoint.SCHEMA_GONE)
+    reached(FailPoint.SCHEMA_GONE)
     out.print(f"generation {number} is gone", markup=False)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 
 from messaging import clients
 from operations import barrier
-from operations.barrier import Hops, Offsets
+from operations.barrier import Offsets, PipelineProbe
 from operations.console import Pane
 from schemas.tables import reported
 
@@ -33,7 +33,7 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class BuildRate:
     """A topic's rate since it was first looked at (records/s), and the seconds that are left at this rate; None where
     nothing has moved."""
 
@@ -41,11 +41,11 @@ class Pace:
     left_s: float | None
 
 
-def pace(first: Passed, now: Passed, seconds: float) -> Pace:
+def pace(first: Passed, now: Passed, seconds: float) -> BuildRate:
     """How fast a topic went from `first` to `now`, and how long it still takes."""
     rate = (now.done - first.done) / seconds if seconds > 0 else 0.0
     left = 0.0 if now.behind <= 0 else now.behind / rate if rate > 0 else None
-    return Pace(rate=rate, left_s=left)
+    return BuildRate(rate=rate, left_s=left)
 
 
 def passed(topic: str, starts: Offsets, ends: Offsets, reached: Offsets) -> Passed:
@@ -55,19 +55,19 @@ def passed(topic: str, starts: Offsets, ends: Offsets, reached: Offsets) -> Pass
     return Passed(topic=topic, done=done, total=sum(ends[at] - starts[at] for at in of_topic))
 
 
-def sample(hops: Hops) -> list[Passed]:
+def sample(probe: PipelineProbe) -> list[Passed]:
     """Each topic that the line reads, in the order of the tables. Raises Unavailable."""
-    tables = reported(hops.line.tables)
+    tables = reported(probe.pipeline.tables)
     lines = [topic for table in tables if table.enrichment for topic in table.captured_topics]
     landing = [topic for table in tables for topic in table.landed_topics]
     topics = [*lines, *landing]
-    starts, ends = clients.start_offsets(hops.bootstrap, topics), clients.end_offsets(hops.bootstrap, topics)
+    starts, ends = clients.start_offsets(probe.bootstrap, topics), clients.end_offsets(probe.bootstrap, topics)
     wanted = {at: end for at, end in ends.items() if at[0] in lines}
-    reached = hops.report.offsets() | barrier.committed(hops.bootstrap, hops.enrich_group, wanted)
+    reached = probe.report.offsets() | barrier.committed(probe.bootstrap, probe.enrich_group, wanted)
     return [passed(topic, starts, ends, reached) for topic in topics]
 
 
-class Board(Pane):
+class ProgressBoard(Pane):
     """Shows the topics: in place on a terminal, else a line every few seconds."""
 
     def __init__(self, out: Console) -> None:
@@ -84,12 +84,12 @@ class Board(Pane):
         self.update(now, _grid(topics, paces), lines, last=last)
 
 
-def _cells(passed: Passed, pace: Pace) -> tuple[str, str, str]:
+def _cells(passed: Passed, pace: BuildRate) -> tuple[str, str, str]:
     left = "waiting" if pace.left_s is None else "done" if not passed.behind else f"{pace.left_s:,.0f} s left"
     return f"{passed.done:>12,} of {passed.total:,}", f"{pace.rate:>10,.0f}/s", left
 
 
-def _grid(topics: Sequence[Passed], paces: Sequence[Pace]) -> Grid:
+def _grid(topics: Sequence[Passed], paces: Sequence[BuildRate]) -> Grid:
     grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 0))
     for each, its in zip(topics, paces, strict=True):
         records, rate, left = _cells(each, its)

@@ -22,19 +22,19 @@ from rich.console import Console
 
 from messaging import clients
 from operations import barrier, capture, connections, migrate
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.freshness import Stamp, stamp
 from operations.generations import Generation, State, live
 from operations.invoked import command
 from operations.replay import archived_events, drop
-from operations.replay.cutover import Reporting, opened
-from operations.replay.progress import Board, Passed, sample
+from operations.replay.cutover import ReportingMigrator, opened
+from operations.replay.progress import Passed, ProgressBoard, sample
 from operations.replay.workers import Workers, workers_of
 from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from operations.verify import run
 from schemas.errors import HeadraceError, Unavailable
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 
 POLL_S = 0.5
 CLOSE = 1_000  # records behind, all topics together: from here on a barrier is a matter of seconds
@@ -65,17 +65,17 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
         before = live(reporting.generations())
         new = _begin(settings, reporting, epoch)
         capture.make_topics(settings)
-        reached(KillPoint.TOPICS_MADE)
+        reached(FailPoint.TOPICS_MADE)
         workers = workers_of(settings, folder, new.number, out)
         workers.start(max_rate)
-        reached(KillPoint.WORKERS_STARTED)
+        reached(FailPoint.WORKERS_STARTED)
         out.print(f"generation {new.number} is being built beside {before.number}, which readers see", markup=False)
-        with connections.open_hops(settings, new.number) as hops:
-            _fill(settings, new, hops, workers, out)
-            _prove(settings, new, hops, workers, out)
+        with connections.open_probe(settings, new.number) as probe:
+            _fill(settings, new, probe, workers, out)
+            _prove(settings, new, probe, workers, out)
             workers.unlimit()
-            show(reporting, hops, new, before, SHOW_S)
-        reached(KillPoint.GENERATION_SHOWN)
+            show(reporting, probe, new, before, SHOW_S)
+        reached(FailPoint.GENERATION_SHOWN)
         _say_shown(new, before, out)
 
 
@@ -99,8 +99,8 @@ def rollback(settings: Settings, out: Console) -> None:
                 f"the source is in epoch {shown.epoch}. See docs/runbook.md#rollback-refused"
             )
         try:
-            with connections.open_hops(settings, previous.number) as hops:
-                show(reporting, hops, previous, shown, ROLLBACK_S)
+            with connections.open_probe(settings, previous.number) as probe:
+                show(reporting, probe, previous, shown, ROLLBACK_S)
         except Unavailable as error:
             raise RollbackRefused(
                 f"generation {previous.number}: {error}. See docs/runbook.md#rollback-refused"
@@ -112,13 +112,15 @@ def rollback(settings: Settings, out: Console) -> None:
         )
 
 
-def show(reporting: Reporting, hops: Hops, new: Generation, before: Generation, deadline_s: float) -> None:
-    """Have readers see `new`, whose line is `hops`, once it is not behind `before`. Raises Unavailable."""
-    settle = partial(barrier.land, hops, deadline_s=min(SETTLE_S, deadline_s))
+def show(
+    reporting: ReportingMigrator, probe: PipelineProbe, new: Generation, before: Generation, deadline_s: float
+) -> None:
+    """Have readers see `new`, whose pipeline is `probe`, once it is not behind `before`. Raises Unavailable."""
+    settle = partial(barrier.wait_until_landed, probe, deadline_s=min(SETTLE_S, deadline_s))
     reporting.show(new.number, before.number, settle, deadline_s)
 
 
-def _begin(settings: Settings, reporting: Reporting, epoch: int | None) -> Generation:
+def _begin(settings: Settings, reporting: ReportingMigrator, epoch: int | None) -> Generation:
     """The generation to build. Retention stands aside while it is made: it deletes from the generations that it found
     when it began."""
     found = reporting.generations()
@@ -137,7 +139,7 @@ def _begin(settings: Settings, reporting: Reporting, epoch: int | None) -> Gener
         )
     with OltpRetention(connections.oltp(settings, "retention")).lock():
         begun = migrate.begin_generation(settings, epoch)
-    reached(KillPoint.GENERATION_BEGUN)
+    reached(FailPoint.GENERATION_BEGUN)
     return begun
 
 
@@ -145,17 +147,17 @@ def _previous(found: Sequence[Generation]) -> Generation | None:
     return next((each for each in found if each.state is State.PREVIOUS), None)
 
 
-def _fill(settings: Settings, new: Generation, hops: Hops, workers: Workers, out: Console) -> None:
+def _fill(settings: Settings, new: Generation, probe: PipelineProbe, workers: Workers, out: Console) -> None:
     """Show how far it is until it is close; meanwhile, once its workers hold the event topics, so that retention keeps
     what they have still to read, land what the archive alone has."""
     whole = False
-    with Board(out) as board:
+    with ProgressBoard(out) as board:
         while True:
             workers.check()
-            topics = sample(hops)
-            if not whole and _claimed(hops):
+            topics = sample(probe)
+            if not whole and _claimed(probe):
                 events = archived_events.land(settings, new)
-                reached(KillPoint.ARCHIVE_LANDED)
+                reached(FailPoint.ARCHIVE_LANDED)
                 whole = True
                 if events:
                     out.print(f"      {events:,} events from the archive", markup=False)
@@ -164,13 +166,15 @@ def _fill(settings: Settings, new: Generation, hops: Hops, workers: Workers, out
                 break
             board.show(topics)
             time.sleep(POLL_S)
-    reached(KillPoint.CAUGHT_UP)
+    reached(FailPoint.CAUGHT_UP)
 
 
-def _claimed(hops: Hops) -> bool:
+def _claimed(probe: PipelineProbe) -> bool:
     """Whether a sink holds every partition that it lands from."""
-    wanted = clients.partitions(hops.bootstrap, [topic for table in hops.line.tables for topic in table.landed_topics])
-    held = hops.report.offsets()
+    wanted = clients.partitions(
+        probe.bootstrap, [topic for table in probe.pipeline.tables for topic in table.landed_topics]
+    )
+    held = probe.report.offsets()
     return all((each.topic, each.partition) in held for each in wanted)
 
 
@@ -178,7 +182,7 @@ def _behind(topics: Sequence[Passed]) -> int:
     return sum(each.behind for each in topics)
 
 
-def _prove(settings: Settings, new: Generation, hops: Hops, workers: Workers, out: Console) -> None:
+def _prove(settings: Settings, new: Generation, probe: PipelineProbe, workers: Workers, out: Console) -> None:
     """Verify it; what is proven is complete, too, so readers who turn to it find it as fresh as that."""
     result = run.verify(settings, generation=new.number, deadline_s=VERIFY_S, on_wait=lambda _: workers.check())
     run.show(result, out, json=False)
@@ -191,9 +195,9 @@ def _prove(settings: Settings, new: Generation, hops: Hops, workers: Workers, ou
         raise Unavailable(f"whether generation {new.number} equals the source could not be decided; run it again")
     for each in result.tables:
         through = result.through[barrier.log_of(each.table)]
-        stamp(hops.report, new.number, each.table.name, Stamp.COMPLETE, through)
-        stamp(hops.report, new.number, each.table.name, Stamp.VERIFIED, through)
-    reached(KillPoint.GENERATION_PROVEN)
+        stamp(probe.report, new.number, each.table.name, Stamp.COMPLETE, through)
+        stamp(probe.report, new.number, each.table.name, Stamp.VERIFIED, through)
+    reached(FailPoint.GENERATION_PROVEN)
 
 
 def _say_shown(new: Generation, before: Generation, out: Console) -> None:

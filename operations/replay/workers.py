@@ -57,7 +57,7 @@ class LocalWorkers:
         local.stop_generation(self._folder, self._generation)
 
 
-class Elsewhere:
+class ExternalWorkers:
     """Workers that the operator deploys. What they do is seen in their groups and checkpoints."""
 
     def __init__(self, generation: int, out: Console) -> None:
@@ -96,5 +96,5 @@ def workers_of(settings: Settings, folder: Path, generation: int, out: Console) 
     try:
         from operations import local
     except ImportError:  # an installation without the extra `stack` has no servers of its own
-        return Elsewhere(generation, out)
-    return LocalWorkers(folder, generation) if local.serves(folder, settings) else Elsewhere(generation, out)
+        return ExternalWorkers(generation, out)
+    return LocalWorkers(folder, generation) if local.serves(folder, settings) else ExternalWorkers(generation, out)

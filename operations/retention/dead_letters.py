@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 from messaging import clients
 from operations.dlq.follower import Follower
-from operations.retention.item import Item, Outcome
+from operations.retention.item import RetentionItem, RetentionOutcome
 from operations.retention.stores import Stores
 from schemas.tables import TABLES, Mode
 from schemas.topics import DEAD_LETTERS, DECISIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class SettledLetters:
     """Records of a topic's one partition that are no longer needed: from offset `start` to before `end`."""
 
     topic: str
@@ -30,7 +30,7 @@ class Settled:
     end: int
 
 
-def settled_items(stores: Stores) -> Iterator[Item]:
+def settled_items(stores: Stores) -> Iterator[RetentionItem]:
     """What is settled and too old of both topics; deleted by the time it is told, unless the run is dry."""
     if stores.held:
         return
@@ -41,12 +41,12 @@ def settled_items(stores: Stores) -> Iterator[Item]:
         if not stores.dry:
             clients.delete_records(stores.bootstrap, (found.topic, 0), found.end)
         before = letters if found.topic == DEAD_LETTERS else decisions
-        yield Item(
+        yield RetentionItem(
             store="kafka",
             what=f"{found.topic} up to {found.end}",
             count=found.end - found.start,
             why=f"settled, written before {before:%Y-%m-%d}",
-            outcome=Outcome.GOES if stores.dry else Outcome.GONE,
+            outcome=RetentionOutcome.GOES if stores.dry else RetentionOutcome.GONE,
         )
 
 
@@ -58,7 +58,7 @@ def settled(  # noqa: PLR0913  # tests have topics of their own
     *,
     dead: str = DEAD_LETTERS,
     decisions: str = DECISIONS,
-) -> list[Settled]:
+) -> list[SettledLetters]:
     """What can be deleted of the dead letters and of the decisions that were written before these times (milliseconds
     since 1970). `proven` are the topics whose records are deleted only if a dead letter proves them. Raises
     HeadraceError where a topic is missing, Unavailable."""
@@ -68,8 +68,8 @@ def settled(  # noqa: PLR0913  # tests have topics of their own
         end = _end(bootstrap, dead, letters_ms, follower.letters.first_needed(still_there))
         follower.letters.forget(end)
         found = [
-            Settled(topic=dead, start=_start(bootstrap, dead), end=end),
-            Settled(
+            SettledLetters(topic=dead, start=_start(bootstrap, dead), end=end),
+            SettledLetters(
                 topic=decisions,
                 start=_start(bootstrap, decisions),
                 end=_end(bootstrap, decisions, decisions_ms, follower.letters.first_decided()),

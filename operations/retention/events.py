@@ -5,19 +5,19 @@ from datetime import date, timedelta
 
 from messaging import clients
 from operations.retention.errors import Busy
-from operations.retention.item import Item, Outcome
-from operations.retention.proof import Days, Event, datum_text, event_text, identified
+from operations.retention.item import RetentionItem, RetentionOutcome
+from operations.retention.proof import Days, ProvenEvent, datum_text, event_text, identified
 from operations.retention.source import Leaf
 from operations.retention.stores import Stores
 from operations.retention.topics import EventTopics, Stretch
 from schemas.checksums import Sum
 from schemas.errors import Unproven
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import Table
 from sinks.archive.files import Datum, FileDamaged
 from sinks.archive.manifest import Kind, Retired
 from sinks.reporting.cutoff import Cutoff
-from sinks.reporting.retention import Retiring
+from sinks.reporting.retention import RetentionStore
 
 SHOWN = 5  # missing events that are named
 _DAY = timedelta(days=1)
@@ -34,7 +34,7 @@ class EventRetention:
         self._before = stores.before(self._part)
         self._why = f"older than {self._before:%Y-%m-%d}, archived"
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[RetentionItem]:
         """All three stores in turn; what stands in the way in one does not stop the others."""
         for leaf in self._stores.oltp.leaves(self._table):
             if leaf.end <= self._before:
@@ -43,12 +43,12 @@ class EventRetention:
             yield from self._reporting(reporting)
         yield from self._topics()
 
-    def _outbox(self, leaf: Leaf) -> Item:
+    def _outbox(self, leaf: Leaf) -> RetentionItem:
         oltp, held = self._stores.oltp, sorted(self._stores.held)
         sums = oltp.event_sums(self._table, leaf, held)
         days = Days(leaf.start.date(), leaf.end.date())
 
-        def events() -> Iterable[Event]:
+        def events() -> Iterable[ProvenEvent]:
             return (
                 event
                 for tenant in sums
@@ -57,30 +57,30 @@ class EventRetention:
 
         def retire() -> None:
             oltp.retire_events(leaf, held, sums)
-            reached(KillPoint.EVENTS_RETIRED)
+            reached(FailPoint.EVENTS_RETIRED)
 
         return self._one("outbox", leaf.name, days, sums, events, retire, datum_text)
 
-    def _reporting(self, reporting: Retiring) -> Iterator[Item]:
+    def _reporting(self, reporting: RetentionStore) -> Iterator[RetentionItem]:
         before, held = self._before.date(), self._stores.held
         if not self._stores.dry:  # first: what a sink lands from now on is younger than what is counted
             reporting.set_cutoff(Cutoff(part=self._part, before=before, held=held))
-            reached(KillPoint.CUTOFF_SET)
+            reached(FailPoint.CUTOFF_SET)
         by_day: dict[date, dict[str, Sum]] = {}
         for (day, tenant), sum_ in reporting.event_sums(self._table, before, held).items():
             by_day.setdefault(day, {})[tenant] = sum_
         for day, sums in sorted(by_day.items()):
             yield self._reported(reporting, day, sums)
 
-    def _reported(self, reporting: Retiring, day: date, sums: Mapping[str, Sum]) -> Item:
-        def ids() -> Iterable[Event]:
+    def _reported(self, reporting: RetentionStore, day: date, sums: Mapping[str, Sum]) -> RetentionItem:
+        def ids() -> Iterable[ProvenEvent]:
             for tenant in sums:
                 for id_ in reporting.event_ids(self._table, day, tenant):
-                    yield Event(tenant, day, id_)
+                    yield ProvenEvent(tenant, day, id_)
 
         def retire() -> None:
             reporting.retire_events(self._table, day, sums)
-            reached(KillPoint.REPORT_EVENTS_RETIRED)
+            reached(FailPoint.REPORT_EVENTS_RETIRED)
 
         return self._one(
             f"reporting_g{reporting.generation}",
@@ -97,10 +97,10 @@ class EventRetention:
         what: str,
         days: Days,
         sums: Mapping[str, Sum],
-        events: Callable[[], Iterable[Event]],
+        events: Callable[[], Iterable[ProvenEvent]],
         retire: Callable[[], None],
         summed_by: Callable[[Table], Callable[[Datum], str]] = event_text,
-    ) -> Item:
+    ) -> RetentionItem:
         """Proves and deletes. Sums that are equal prove it; where they differ every event is looked up, as the archive
         may hold more than the store does."""
         count = sum(each.count for each in sums.values())
@@ -109,24 +109,26 @@ class EventRetention:
             missing = [] if archived == dict(sums) else self._proof.missing(self._table, set(events()))
             if missing:
                 return self._kept(store, what, count, _name(missing))
-            reached(KillPoint.PROVEN)
+            reached(FailPoint.PROVEN)
             if self._stores.dry:
-                return Item(store=store, what=what, count=count, why=self._why, outcome=Outcome.GOES)
+                return RetentionItem(store=store, what=what, count=count, why=self._why, outcome=RetentionOutcome.GOES)
             retire()
         except (Busy, FileDamaged, Unproven) as error:
             return self._kept(store, what, count, str(error))
         self._note(store, what, sums)
-        return Item(store=store, what=what, count=count, why=self._why, outcome=Outcome.GONE)
+        return RetentionItem(store=store, what=what, count=count, why=self._why, outcome=RetentionOutcome.GONE)
 
-    def _kept(self, store: str, what: str, count: int, detail: str) -> Item:
-        return Item(store=store, what=what, count=count, why=self._why, outcome=Outcome.KEPT, detail=detail)
+    def _kept(self, store: str, what: str, count: int, detail: str) -> RetentionItem:
+        return RetentionItem(
+            store=store, what=what, count=count, why=self._why, outcome=RetentionOutcome.KEPT, detail=detail
+        )
 
     def _note(self, store: str, what: str, sums: Mapping[str, Sum]) -> None:
         log = self._stores.log
         retired = Retired(store=store, what=what, proof=dict(sums), held=sorted(self._stores.held))
         log.commit(log.draft(Kind.RETIRE, retired=retired))
 
-    def _topics(self) -> Iterator[Item]:
+    def _topics(self) -> Iterator[RetentionItem]:
         stores = self._stores
         topics = EventTopics(stores.bootstrap, self._table, stores.decoding, self._proof)
         ids = clients.topic_ids(stores.bootstrap, self._table.captured_topics)
@@ -138,22 +140,22 @@ class EventRetention:
         except FileDamaged as error:
             yield self._kept("kafka", ", ".join(self._table.captured_topics), 0, str(error))
 
-    def _stretch(self, topics: EventTopics, stretch: Stretch) -> Iterator[Item]:
+    def _stretch(self, topics: EventTopics, stretch: Stretch) -> Iterator[RetentionItem]:
         what = f"{stretch.topic}/{stretch.partition} up to {stretch.proven}"
         count, unproven = stretch.proven - stretch.start, stretch.old - stretch.proven
         why = f"captured before {self._before:%Y-%m-%d}, archived"
         if count and not self._stores.dry:
             topics.delete(stretch)
-            reached(KillPoint.RECORDS_DELETED)
+            reached(FailPoint.RECORDS_DELETED)
         if count:
-            outcome = Outcome.GOES if self._stores.dry else Outcome.GONE
-            yield Item(store="kafka", what=what, count=count, why=why, outcome=outcome)
+            outcome = RetentionOutcome.GOES if self._stores.dry else RetentionOutcome.GONE
+            yield RetentionItem(store="kafka", what=what, count=count, why=why, outcome=outcome)
         if unproven:
             behind = f"{stretch.topic}/{stretch.partition} from {stretch.proven} on"
             yield self._kept("kafka", behind, unproven, _name(stretch.missing))
 
 
-def _name(missing: list[Event] | list[str]) -> str:
+def _name(missing: list[ProvenEvent] | list[str]) -> str:
     """What the archive lacks, the first few by name."""
     said = [str(each) for each in missing[:SHOWN]]
     more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""

@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from operations.months import month
-from operations.retention.item import Item, Outcome
+from operations.retention.item import RetentionItem, RetentionOutcome
 from operations.retention.policy import Age
 from operations.retention.stores import Stores
 from schemas.tables import TABLES, Mode, Table
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.files import Datum, FileDamaged, read
-from sinks.archive.layout import Folder, bucket
+from sinks.archive.layout import ArchiveFolder, bucket
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind
 from sinks.archive.reader import checked
 
 
-def expired(stores: Stores) -> Iterator[Item]:
+def expired(stores: Stores) -> Iterator[RetentionItem]:
     """Folders that are older than the policy's [archive]; nothing where it has none. What belongs to a tenant under a
     legal hold is written anew into files of its own."""
     years = stores.policy.archive.years
@@ -29,27 +29,29 @@ def expired(stores: Stores) -> Iterator[Item]:
                 yield from _expire(stores, table, folder, files)
 
 
-def _end(table: Table, folder: Folder) -> date:
+def _end(table: Table, folder: ArchiveFolder) -> date:
     return folder.day if table.mode is Mode.EVENT else month(folder.day, 1)
 
 
-def _expire(stores: Stores, table: Table, folder: Folder, files: Sequence[ArchivedFile]) -> Iterator[Item]:
+def _expire(
+    stores: Stores, table: Table, folder: ArchiveFolder, files: Sequence[ArchivedFile]
+) -> Iterator[RetentionItem]:
     held = {tenant for tenant in stores.held if bucket(tenant) == folder.bucket}
-    batch, outcome, detail = Batch(stores.spool, stores.codec), Outcome.GOES, ""
+    batch, outcome, detail = ArchiveBatch(stores.spool, stores.codec), RetentionOutcome.GOES, ""
     gone = sum(file.rows for file in files)
     try:
         for datum in _held(stores, files, held):
             gone -= batch.file(table, datum["tenant_id"], folder.day).copy(datum)
         if gone and not stores.dry:
             _let_go(stores.log, files, batch)
-            outcome = Outcome.GONE
+            outcome = RetentionOutcome.GONE
     except (FileDamaged, Superseded) as error:
-        outcome, detail = Outcome.KEPT, str(error)
+        outcome, detail = RetentionOutcome.KEPT, str(error)
     finally:
         batch.discard()
     if gone:
         why = f"older than {stores.policy.archive.years} years, for good"
-        yield Item(store="archive", what=str(folder), count=gone, why=why, outcome=outcome, detail=detail)
+        yield RetentionItem(store="archive", what=str(folder), count=gone, why=why, outcome=outcome, detail=detail)
 
 
 def _held(stores: Stores, files: Sequence[ArchivedFile], held: set[str]) -> Iterator[Datum]:
@@ -58,7 +60,7 @@ def _held(stores: Stores, files: Sequence[ArchivedFile], held: set[str]) -> Iter
             yield from (datum for datum in read(stores.log.store, file) if datum["tenant_id"] in held)
 
 
-def _let_go(log: Log, files: Sequence[ArchivedFile], batch: Batch) -> None:
+def _let_go(log: Log, files: Sequence[ArchivedFile], batch: ArchiveBatch) -> None:
     names = tuple(file.name for file in files)
     added = batch.publish(log.store, replaces=names, offsets=log.manifest().offsets)
     log.commit(log.draft(Kind.EXPIRE, added=added, removed=names))

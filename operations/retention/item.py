@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class RetentionOutcome(StrEnum):
     """What becomes of an item. KEPT: it is old enough, but something stands in the way, which `detail` names."""
 
     GOES = "would go"
@@ -14,12 +14,12 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class RetentionItem:
     """`count` things of a store that are too old, and why. `detail` says more: what is missing, what was left."""
 
     store: str
     what: str
     count: int
     why: str
-    outcome: Outcome
+    outcome: RetentionOutcome
     detail: str = ""

@@ -23,7 +23,7 @@ class Days:
     end: date
 
 
-class Event(NamedTuple):
+class ProvenEvent(NamedTuple):
     """An event that the archive must hold; with the hash of its content, where that must be proven, too."""
 
     tenant: str
@@ -51,7 +51,7 @@ class ArchiveProof:
             found[datum["tenant_id"]] += Sum(1, text_hash(text(datum)))
         return found
 
-    def missing(self, table: Table, wanted: set[Event]) -> list[Event]:
+    def missing(self, table: Table, wanted: set[ProvenEvent]) -> list[ProvenEvent]:
         """Those of these events that were neither archived nor erased, sorted. Consumes `wanted`."""
         id_, day, text = table.key[-1], str(table.ages_by), datum_text(table)
         folders = {(bucket(event.tenant), event.day) for event in wanted}
@@ -59,7 +59,7 @@ class ArchiveProof:
             if (folder.bucket, folder.day) in folders:
                 self._check(files)
                 for datum in distinct(self._log.store, table, files):
-                    event = Event(datum["tenant_id"], datum[day], datum[id_])
+                    event = ProvenEvent(datum["tenant_id"], datum[day], datum[id_])
                     wanted.discard(event)
                     wanted.discard(event._replace(content=text_hash(text(datum))))
         erased = self._log.manifest().erased(table.name)
@@ -95,9 +95,9 @@ def datum_text(table: Table) -> Callable[[Datum], str]:
     return lambda datum: text(tuple(datum[name] for name in names))
 
 
-def identified(table: Table) -> Callable[[Row], Event]:
+def identified(table: Table) -> Callable[[Row], ProvenEvent]:
     """A function from a row of the outbox, in the order of the table's columns, to its event and content."""
     names = [column.name for column in table.columns]
     tenant, day, id_ = (names.index(name) for name in table.key)
     text = row_text(table.columns)
-    return lambda row: Event(str(row[tenant]), cast(date, row[day]), str(row[id_]), text_hash(text(row)))
+    return lambda row: ProvenEvent(str(row[tenant]), cast(date, row[day]), str(row[id_]), text_hash(text(row)))

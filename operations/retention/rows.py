@@ -20,17 +20,17 @@ from confluent_kafka import KafkaError, Message
 from messaging import clients
 from operations.months import month as month_of
 from operations.retention.errors import Busy
-from operations.retention.item import Item, Outcome
+from operations.retention.item import RetentionItem, RetentionOutcome
 from operations.retention.proof import Days, datum_text
 from operations.retention.stores import Stores
 from schemas.change import Key
 from schemas.checksums import Sum
 from schemas.decoders.record import key_bytes
 from schemas.errors import Unavailable, Unproven
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import Table
 from schemas.topics import own_topics
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.files import FileDamaged, read
 from sinks.archive.log import Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Retired
@@ -51,7 +51,7 @@ class RowRetention:
         self._tables = tuple(reversed(tables))
         self._held = sorted(stores.held)
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[RetentionItem]:
         """Month by month, the oldest first. The first one that something stands in the way of ends it: sinks refuse
         rows by one date, which must not pass what is still there."""
         if not self._stores.dry:
@@ -62,7 +62,7 @@ class RowRetention:
         for month in sorted(begun | set(self._stores.oltp.months(referred_to, before, self._held))):
             item = self._month(month)
             yield item
-            if item.outcome is Outcome.KEPT:
+            if item.outcome is RetentionOutcome.KEPT:
                 return
 
     def _hold(self) -> None:
@@ -75,41 +75,43 @@ class RowRetention:
     def _unfinished(self) -> list[Retired]:
         return [each for each in self._stores.log.manifest().unfinished.values() if each.store == self._part]
 
-    def _month(self, month: date) -> Item:
+    def _month(self, month: date) -> RetentionItem:
         oltp = self._stores.oltp
         sums = {table.name: oltp.row_sums(table, month, self._held) for table in self._tables}
-        count, outcome, detail = sum(each.count for each in sums.values()), Outcome.GOES, ""
+        count, outcome, detail = sum(each.count for each in sums.values()), RetentionOutcome.GOES, ""
         try:
             if not self._stores.dry:
                 self._retire(month, sums)
-                outcome = Outcome.GONE
+                outcome = RetentionOutcome.GONE
         except (Busy, FileDamaged, Superseded, Unproven) as error:
-            outcome, detail = Outcome.KEPT, str(error)
+            outcome, detail = RetentionOutcome.KEPT, str(error)
         names = ", ".join(f"{sum_.count} {name}" for name, sum_ in sums.items())
         why = f"{names}; a month older than {self._stores.before(self._part):%Y-%m-%d}"
-        return Item(store=self._part, what=f"{month:%Y-%m}", count=count, why=why, outcome=outcome, detail=detail)
+        return RetentionItem(
+            store=self._part, what=f"{month:%Y-%m}", count=count, why=why, outcome=outcome, detail=detail
+        )
 
     def _retire(self, month: date, sums: Mapping[str, Sum]) -> None:
         if any(each.count for each in sums.values()):
             self._archive(month, sums)  # 1
             proven = self._prove(month, sums)  # 2
-            reached(KillPoint.PROVEN)
+            reached(FailPoint.PROVEN)
             self._refuse(month)  # 3
             self._stores.oltp.retire_rows(month, self._tables, self._held, proven)  # 4
-            reached(KillPoint.ROWS_RETIRED)
+            reached(FailPoint.ROWS_RETIRED)
         self._stores.barrier()  # 5
         self._leave_reporting(month)
-        reached(KillPoint.REPORT_ROWS_RETIRED)
+        reached(FailPoint.REPORT_ROWS_RETIRED)
         self._tombstone(month)  # 6
-        reached(KillPoint.TOMBSTONED)
+        reached(FailPoint.TOMBSTONED)
         self._note_done(month, sums)
-        reached(KillPoint.RETIREMENT_NOTED)
+        reached(FailPoint.RETIREMENT_NOTED)
 
     # ---- 1 and 2 ------------------------------------------------------------------------------------------------
 
     def _archive(self, month: date, sums: Mapping[str, Sum]) -> None:
         """One entry puts every table's rows of the month into the archive, in the place of what it held of them."""
-        batch = Batch(self._stores.spool, self._stores.codec)
+        batch = ArchiveBatch(self._stores.spool, self._stores.codec)
         old: list[str] = []
         try:
             for table in self._tables:
@@ -121,9 +123,9 @@ class RowRetention:
             log.commit(log.draft(Kind.APPEND, added=files, removed=replaces, retired=self._retired(month, sums)))
         finally:
             batch.discard()
-        reached(KillPoint.ROWS_ARCHIVED)
+        reached(FailPoint.ROWS_ARCHIVED)
 
-    def _spool(self, batch: Batch, table: Table, month: date) -> list[str]:
+    def _spool(self, batch: ArchiveBatch, table: Table, month: date) -> list[str]:
         """Writes a table's rows of the month; returns the files that these and the rows of others replace."""
         names = [column.name for column in table.columns]
         leaving = self._stores.oltp.row_tenants(table, month, self._held)
@@ -161,7 +163,7 @@ class RowRetention:
         for reporting in self._stores.reporting:
             cutoff = Cutoff(part=self._part, before=month_of(month, 1), held=self._stores.held)
             reporting.set_cutoff(cutoff)
-        reached(KillPoint.CUTOFF_SET)
+        reached(FailPoint.CUTOFF_SET)
 
     def _leave_reporting(self, month: date) -> None:
         for reporting in self._stores.reporting:

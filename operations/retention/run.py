@@ -14,20 +14,20 @@ from rich.console import Console
 from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections, generations
-from operations.barrier import cross
+from operations.barrier import wait_for_barrier
 from operations.migrate import months_ahead
 from operations.retention import policy
 from operations.retention.dead_letters import settled_items
 from operations.retention.errors import Protected
 from operations.retention.events import EventRetention
 from operations.retention.expiry import expired
-from operations.retention.item import Item, Outcome
+from operations.retention.item import RetentionItem, RetentionOutcome
 from operations.retention.policy import Policy
 from operations.retention.rows import RowRetention
 from operations.retention.source import OltpRetention
 from operations.retention.stores import Stores
 from operations.settings import Settings
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive.batch import spooling
 
@@ -40,7 +40,7 @@ def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], 
     Raises HeadraceError for a wrong policy, Unavailable for a server that doesn't answer and for a second run at once.
     What has been done until then is done; running it again goes on.
     """
-    items: list[Item] = []
+    items: list[RetentionItem] = []
     with _opened(settings, policy.load(settings.retention.policy), held, dry=not apply) as stores:
         for item in walk(stores):
             items.append(item)
@@ -50,16 +50,16 @@ def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], 
         out.print_json(orjson.dumps(items).decode())
     elif not items:
         out.print("nothing is too old")
-    return all(item.outcome is not Outcome.KEPT for item in items)
+    return all(item.outcome is not RetentionOutcome.KEPT for item in items)
 
 
-def collect(settings: Settings, rules: Policy) -> list[Item]:
+def collect(settings: Settings, rules: Policy) -> list[RetentionItem]:
     """Let go what is too old by these rules, and return what became of it. Raises as `run` does."""
     with _opened(settings, rules, frozenset(), dry=False) as stores:
         return list(walk(stores))
 
 
-def walk(stores: Stores) -> Iterator[Item]:
+def walk(stores: Stores) -> Iterator[RetentionItem]:
     """Everything that is too old, store by store; in earnest, deleted by the time it is told."""
     if not stores.dry:
         yield from _make_partitions(stores)
@@ -75,7 +75,7 @@ def _part(table: Table) -> str:
     return table.retention or ""
 
 
-def _items(stores: Stores, part: str, tables: list[Table]) -> Iterator[Item]:
+def _items(stores: Stores, part: str, tables: list[Table]) -> Iterator[RetentionItem]:
     try:  # first: sinks must not be told of a cutoff that Postgres would not follow
         for table in tables:
             stores.oltp.require_old(table, stores.before(part))
@@ -90,21 +90,21 @@ def _items(stores: Stores, part: str, tables: list[Table]) -> Iterator[Item]:
         yield from RowRetention(stores, part, rows).items()
 
 
-def _protected(stores: Stores, part: str, what: str, error: Protected) -> Item:
+def _protected(stores: Stores, part: str, what: str, error: Protected) -> RetentionItem:
     """A part of the policy that is below the source's minimum age, or has none there; the other parts go on."""
     why = f"older than {stores.before(part):%Y-%m-%d}"
-    return Item(store=part, what=what, count=0, why=why, outcome=Outcome.KEPT, detail=str(error))
+    return RetentionItem(store=part, what=what, count=0, why=why, outcome=RetentionOutcome.KEPT, detail=str(error))
 
 
-def _make_partitions(stores: Stores) -> Iterator[Item]:
+def _make_partitions(stores: Stores) -> Iterator[RetentionItem]:
     first, last = months_ahead(stores.now.date())
     made = stores.oltp.make_partitions(first, last)
     if made:
         what = f"{first:%Y-%m} to {last:%Y-%m}"
-        yield Item(store="partitions", what=what, count=made, why="made ahead", outcome=Outcome.MADE)
+        yield RetentionItem(store="partitions", what=what, count=made, why="made ahead", outcome=RetentionOutcome.MADE)
 
 
-def _sessions(stores: Stores) -> Iterator[Item]:
+def _sessions(stores: Stores) -> Iterator[RetentionItem]:
     before, held = stores.before("sessions"), sorted(stores.held)
     try:
         stores.oltp.require_old_sessions(before)
@@ -112,13 +112,13 @@ def _sessions(stores: Stores) -> Iterator[Item]:
         yield _protected(stores, "sessions", "sales.sessions", error)
         return
     count = stores.oltp.aged_sessions(before, held)
-    outcome = Outcome.GOES
+    outcome = RetentionOutcome.GOES
     if count and not stores.dry:
-        count, outcome = stores.oltp.retire_sessions(before, held), Outcome.GONE
-        reached(KillPoint.SESSIONS_RETIRED)
+        count, outcome = stores.oltp.retire_sessions(before, held), RetentionOutcome.GONE
+        reached(FailPoint.SESSIONS_RETIRED)
     if count:
         why = f"last seen before {before:%Y-%m-%d}; not archived"
-        yield Item(store="sessions", what="sales.sessions", count=count, why=why, outcome=outcome)
+        yield RetentionItem(store="sessions", what="sales.sessions", count=count, why=why, outcome=outcome)
 
 
 @contextmanager
@@ -126,18 +126,18 @@ def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: boo
     log = connections.archive(settings, "retention")
     log.manifest()  # an archive that can't be read, before anything else is asked
     oltp = OltpRetention(connections.oltp(settings, "retention"))
-    hops = connections.hops(settings)
-    numbers = generations.fed(generations.read(hops.report.query))
+    probe = connections.probe(settings)
+    numbers = generations.fed(generations.read(probe.report.query))
     reports = [connections.report(settings, generation=number) for number in numbers]
     with oltp.lock(), spooling(log.store, settings.archive.spool) as spool:
         stores = Stores(
             oltp=oltp,
-            reporting=connections.retirings(settings),
+            reporting=connections.retention_stores(settings),
             generations=numbers,
             log=log,
             bootstrap=settings.kafka.bootstrap,
             decoding=Decoding(Registry(settings.registry.url)),
-            barrier=lambda: cross(hops, deadline_s=BARRIER_S),
+            barrier=lambda: wait_for_barrier(probe, deadline_s=BARRIER_S),
             landed=lambda: generations.least(report.offsets() for report in reports),
             spool=spool,
             codec=settings.archive.codec,
@@ -149,8 +149,8 @@ def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: boo
         yield stores
 
 
-def _show(out: Console, item: Item) -> None:
+def _show(out: Console, item: RetentionItem) -> None:
     line = f"{item.outcome:9} {item.store:12} {item.what:34} {item.count:>9,}  {item.why}"
-    out.print(line, markup=False, soft_wrap=True, style="red" if item.outcome is Outcome.KEPT else None)
+    out.print(line, markup=False, soft_wrap=True, style="red" if item.outcome is RetentionOutcome.KEPT else None)
     if item.detail:
         out.print(f"          {item.detail}", markup=False, soft_wrap=True)

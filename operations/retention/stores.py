@@ -11,7 +11,7 @@ from operations.retention.proof import ArchiveProof
 from operations.retention.source import OltpRetention
 from sinks.archive.files import Codec
 from sinks.archive.log import Log
-from sinks.reporting.retention import Retiring
+from sinks.reporting.retention import RetentionStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Stores:
     """
 
     oltp: OltpRetention
-    reporting: Sequence[Retiring]
+    reporting: Sequence[RetentionStore]
     generations: Sequence[int]
     log: Log
     bootstrap: str

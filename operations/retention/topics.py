@@ -9,7 +9,7 @@ from confluent_kafka import Message
 from messaging import clients, dead_letters, ranges
 from messaging.dead_letters import record
 from messaging.decoding import Decoding
-from operations.retention.proof import ArchiveProof, Event
+from operations.retention.proof import ArchiveProof, ProvenEvent
 from schemas.errors import BadRecord
 from schemas.tables import Table
 from schemas.topics import DEAD_LETTERS
@@ -69,7 +69,7 @@ class EventTopics:
 
     def _missing(self, at: _At, start: int, end: int) -> dict[int, str]:
         """By offset, what the archive lacks of a stretch of records."""
-        events: dict[Event, int] = {}
+        events: dict[ProvenEvent, int] = {}
         lacking: dict[int, str] = {}
         for message in ranges.records(self._bootstrap, {at: (start, end)}):
             came = record(message)
@@ -85,14 +85,14 @@ class EventTopics:
             lacking[events[event]] = str(event)
         return lacking
 
-    def _event(self, message: Message) -> Event | None:
+    def _event(self, message: Message) -> ProvenEvent | None:
         came = record(message)
         change = self._decoding.change(came.topic, came.key, came.value, came.headers, came.offset)
         if change is None:
             return None
         tenant, day, id_ = change.key
         assert isinstance(day, date)  # noqa: S101  # events are keyed by tenant, day and id
-        return Event(str(tenant), day, str(id_))
+        return ProvenEvent(str(tenant), day, str(id_))
 
     def _dead_letters(self) -> set[tuple[str, int, int]]:
         if self._dead is None:

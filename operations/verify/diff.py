@@ -12,7 +12,7 @@ from schemas.change import Key, Row, Value
 from schemas.position import Position
 from schemas.tables import Table
 from schemas.types import Json
-from streams.enrich import Status
+from streams.enrich import EnrichmentStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def waits(found: Difference) -> bool:
     if found.report is None or found.counts or not found.fields or not found.fields.keys() <= enriched:
         return False
     names = [column.name for column in found.table.all_columns]
-    return found.report[names.index("enrichment_status")] != Status.ENRICHED
+    return found.report[names.index("enrichment_status")] != EnrichmentStatus.ENRICHED
 
 
 def canonical(table: Table, row: Iterable[Value]) -> Row:

@@ -16,7 +16,7 @@ from schemas.checksums import SEPARATOR, Sum, compared_text, text_hash
 from schemas.decoders.values import microseconds
 from schemas.position import Position
 from schemas.tables import PRICE_HISTORY, Table
-from streams.asof import Entry, Product
+from streams.asof import CatalogEntry, Product
 from streams.catalog import Catalog
 from streams.enrich import NEEDED, enricher
 
@@ -80,7 +80,7 @@ class EnrichedSource:
         names = [column.name for column in PRICE_HISTORY.columns]
         for row in entries:
             field = dict(zip(names, row, strict=True))
-            entry = Entry(
+            entry = CatalogEntry(
                 valid_from=microseconds(cast(datetime, field["valid_from"])),
                 name=str(field["name"]),
                 category=str(field["category"]),

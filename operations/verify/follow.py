@@ -11,10 +11,10 @@ from itertools import cycle
 from prometheus_client import Gauge
 
 from operations import connections
-from operations.barrier import Hops, log_of
+from operations.barrier import PipelineProbe, log_of
 from operations.freshness import Stamp, stamp, stamped
 from operations.settings import Settings
-from operations.verify.run import Selection, look
+from operations.verify.run import VerifySelection, look
 from operations.verify.settle import Result
 from operations.verify.sides import Report
 from schemas.errors import HeadraceError, Unavailable
@@ -33,7 +33,7 @@ UNSETTLED = Gauge(
 
 def follow(  # noqa: PLR0913
     settings: Settings,
-    selection: Selection,
+    selection: VerifySelection,
     *,
     generation: int | None,
     max_load: float,
@@ -47,12 +47,12 @@ def follow(  # noqa: PLR0913
     names = cycle(selection.tables)
     while not stopping.is_set():
         try:
-            with connections.open_hops(settings, generation) as hops:
-                resume(selection, hops.report)
+            with connections.open_probe(settings, generation) as probe:
+                resume(selection, probe.report)
                 while not stopping.is_set():
                     began = time.monotonic()
-                    result = look(hops, Selection(tables=[next(names)]), deadline_s=deadline_s)
-                    note(result, hops)
+                    result = look(probe, VerifySelection(tables=[next(names)]), deadline_s=deadline_s)
+                    note(result, probe)
                     on_result(result)
                     stopping.wait(rest(time.monotonic() - began, max_load))
         except Exception as error:
@@ -67,14 +67,14 @@ def rest(spent_s: float, max_load: float) -> float:
     return max(PAUSE_S, spent_s * (1 / max_load - 1))
 
 
-def resume(selection: Selection, report: Report) -> None:
+def resume(selection: VerifySelection, report: Report) -> None:
     """Export what is noted already: a table that is not equal any more grows old also after a restart."""
     for table, through in stamped(report, report.generation, Stamp.VERIFIED).items():
         if table in selection.tables:
             VERIFIED_THROUGH.labels(table).set(through.timestamp())
 
 
-def note(result: Result, hops: Hops) -> None:
+def note(result: Result, probe: PipelineProbe) -> None:
     """Note the tables of a comparison that are equal as verified up to its barrier."""
     for each in result.tables:
         table = each.table
@@ -82,11 +82,11 @@ def note(result: Result, hops: Hops) -> None:
         UNSETTLED.labels(table.name).set(each.undecided)
         if each.equal:
             through = result.through[log_of(table)]
-            stamp(hops.report, hops.report.generation, table.name, Stamp.VERIFIED, through)
+            stamp(probe.report, probe.report.generation, table.name, Stamp.VERIFIED, through)
             VERIFIED_THROUGH.labels(table.name).set(through.timestamp())
 
 
-def whole(selection: Selection) -> None:
+def whole(selection: VerifySelection) -> None:
     """Raises HeadraceError for a selection that isn't of whole tables: a part says nothing of the rest."""
     scope = selection.scope
     if scope.tenants or scope.months or scope.since:

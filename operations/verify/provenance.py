@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from messaging import clients, ranges
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.verify.diff import Difference
 from operations.verify.settle import TableResult
 from schemas.decoders.record import key_bytes
@@ -13,23 +13,23 @@ from schemas.tables import Mode
 SOUGHT = 20  # differences whose record is looked for: as many as are printed
 
 
-def placed(result: TableResult, hops: Hops) -> TableResult:
+def placed(result: TableResult, probe: PipelineProbe) -> TableResult:
     """The comparison with the places of what differs, and the records of the first ones. Events have no position."""
     if result.table.mode is Mode.EVENT or not (result.different or result.unsettled):
         return result
-    return replace(result, different=_placed(result.different, hops), unsettled=_placed(result.unsettled, hops))
+    return replace(result, different=_placed(result.different, probe), unsettled=_placed(result.unsettled, probe))
 
 
-def _placed(found: Sequence[Difference], hops: Hops) -> list[Difference]:
+def _placed(found: Sequence[Difference], probe: PipelineProbe) -> list[Difference]:
     if not found:
         return []
     table = found[0].table
-    places = hops.report.places(table, [each.key for each in found])
+    places = probe.report.places(table, [each.key for each in found])
     known = [replace(each, place=places.get(each.key)) for each in found]
-    starts = clients.start_offsets(hops.bootstrap, table.captured_topics)
-    ends = clients.end_offsets(hops.bootstrap, table.captured_topics)
+    starts = clients.start_offsets(probe.bootstrap, table.captured_topics)
+    ends = clients.end_offsets(probe.bootstrap, table.captured_topics)
     kept = {at: (start, ends[at]) for at, start in starts.items()}
-    return [_with_record(each, hops.bootstrap, kept) for each in known[:SOUGHT]] + known[SOUGHT:]
+    return [_with_record(each, probe.bootstrap, kept) for each in known[:SOUGHT]] + known[SOUGHT:]
 
 
 def _with_record(found: Difference, bootstrap: str, kept: Mapping[tuple[str, int], ranges.Span]) -> Difference:

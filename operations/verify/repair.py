@@ -25,7 +25,7 @@ from connectors.kafka_topics import signal_rows
 from messaging import clients
 from messaging.registry import Registry
 from operations import connections
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.epoch import store
 from operations.settings import Settings
 from operations.verify.delete_records import deletable, write_deletes
@@ -45,36 +45,36 @@ SIGNAL_LENGTH = 1_800  # of a filter, in characters: a signal's data has 2,048
 
 
 def repair(  # noqa: PLR0913
-    settings: Settings, result: Result, hops: Hops, sides: Sides, *, by: str, deadline_s: float
+    settings: Settings, result: Result, probe: PipelineProbe, sides: Sides, *, by: str, deadline_s: float
 ) -> Result:
     """The comparison as it stands after the repair, for which the line has `deadline_s` seconds. What is unsettled is
     captured again, too: a line may wait for a decision that was lost. What can't be mended from here stays in it
     (`beyond_repair`)."""
     end = time.monotonic() + deadline_s
     with (
-        closing(connections.report(settings, "retention", hops.report.generation)) as remover,
+        closing(connections.report(settings, "retention", probe.report.generation)) as remover,
         closing(Registry(settings.registry.url)) as registry,
         connections.oltp(settings, "cdc_reader") as source,
     ):
         for each in result.tables:
             table, phantoms = each.table, deletable(each.different)
-            back = write_deletes(hops.bootstrap, registry, phantoms, sides.source(table))
+            back = write_deletes(probe.bootstrap, registry, phantoms, sides.source(table))
             for found in each.different:
                 if found not in back and not only_copy(found) and (found.source is None or table.mode is Mode.EVENT):
-                    reached = min(clients.end_offsets(hops.bootstrap, table.captured_topics).values())
-                    take_away(found, hops.report, remover, reached=reached, by=by)
+                    reached = min(clients.end_offsets(probe.bootstrap, table.captured_topics).values())
+                    take_away(found, probe.report, remover, reached=reached, by=by)
             captured = [found for found in (*each.different, *each.unsettled) if found.source is not None]
             for condition in conditions(table, [*captured, *back]):
                 signal_rows(source, f"{table.schema}.{table.relation}", condition)
             if table.source is Source.MONGODB and each.different:
                 keys = [found.key for found in each.different]
-                write_documents(hops.bootstrap, registry, hops.catalog, table, keys, epoch_of(hops))
+                write_documents(probe.bootstrap, registry, probe.catalog, table, keys, epoch_of(probe))
     return _after(result, sides, end)
 
 
-def epoch_of(hops: Hops) -> int:
+def epoch_of(probe: PipelineProbe) -> int:
     """The epoch that capture stamps on records now."""
-    newest = store.newest(hops.report)
+    newest = store.newest(probe.report)
     return FIRST_EPOCH if newest is None else newest.number
 
 

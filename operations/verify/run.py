@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from operations import connections
-from operations.barrier import Hops, OnWait, catalog_time, cross
+from operations.barrier import OnWait, PipelineProbe, catalog_time, wait_for_barrier
 from operations.settings import Settings
 from operations.verify.enriched import EnrichedSource
 from operations.verify.output import show
@@ -21,23 +21,33 @@ from operations.verify.sides import CatalogSource, PostgresSource, Side
 from schemas.errors import HeadraceError
 from schemas.tables import Source, Table, reported
 
-__all__ = ["EVERY_ROW", "Selection", "beyond_repair", "look", "only_copies", "select", "show", "sides_of", "verify"]
+__all__ = [
+    "EVERY_ROW",
+    "VerifySelection",
+    "beyond_repair",
+    "look",
+    "only_copies",
+    "select",
+    "show",
+    "sides_of",
+    "verify",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class VerifySelection:
     """Which tables, by their names (all where none is named), and which of their rows."""
 
     tables: Sequence[str] = ()
     scope: Scope = EVERYTHING
 
 
-EVERY_ROW = Selection()
+EVERY_ROW = VerifySelection()
 
 
 def select(
     tables: Sequence[str], *, tenants: Sequence[str] = (), months: Sequence[date] = (), since: date | None = None
-) -> Selection:
+) -> VerifySelection:
     """What these filters select; a filter that is empty selects everything. A table without months is left out where
     months are asked for. Raises HeadraceError for a table that is not there, or that is named and has no months.
     """
@@ -51,7 +61,7 @@ def select(
             raise HeadraceError(f"{name} has no months: leave out --month and --since, or the table")
     names = list(tables) or [name for name, table in known.items() if table.ages_by or not dated]
     scope = Scope(tenants=tuple(tenants) or None, months=tuple(months) or None, since=since)
-    return Selection(tables=names, scope=scope)
+    return VerifySelection(tables=names, scope=scope)
 
 
 def verify(  # noqa: PLR0913
@@ -61,7 +71,7 @@ def verify(  # noqa: PLR0913
     on_wait: OnWait = lambda _: None,
     on_table: Callable[[Table], None] = lambda _: None,
     generation: int | None = None,
-    selection: Selection = EVERY_ROW,
+    selection: VerifySelection = EVERY_ROW,
     repair_by: str | None = None,
 ) -> Result:
     """Compare what is selected with a generation of reporting, by default the live one. `on_table` hears of each table
@@ -70,17 +80,17 @@ def verify(  # noqa: PLR0913
 
     Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
     """
-    with connections.open_hops(settings, generation) as hops:
-        result = look(hops, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
+    with connections.open_probe(settings, generation) as probe:
+        result = look(probe, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
         if repair_by is None or result.equal:
             return result
-        sides = sides_of(hops, deadline_s=deadline_s, on_wait=on_wait)
-        return repair(settings, result, hops, sides, by=repair_by, deadline_s=deadline_s)
+        sides = sides_of(probe, deadline_s=deadline_s, on_wait=on_wait)
+        return repair(settings, result, probe, sides, by=repair_by, deadline_s=deadline_s)
 
 
 def look(
-    hops: Hops,
-    selection: Selection,
+    probe: PipelineProbe,
+    selection: VerifySelection,
     *,
     deadline_s: float,
     on_wait: OnWait = lambda _: None,
@@ -88,8 +98,8 @@ def look(
 ) -> Result:
     """As `verify`, along a line that is open already, and without a repair."""
     result = compare(
-        [table for table in reported(hops.line.tables) if not selection.tables or table.name in selection.tables],
-        sides_of(hops, deadline_s=deadline_s, on_wait=on_wait),
+        [table for table in reported(probe.pipeline.tables) if not selection.tables or table.name in selection.tables],
+        sides_of(probe, deadline_s=deadline_s, on_wait=on_wait),
         deadline_s=deadline_s,
         scope=selection.scope,
         on_table=on_table,
@@ -98,13 +108,13 @@ def look(
     for tenant in selection.scope.tenants or ():
         if tenant not in found:
             raise HeadraceError(f"no row of tenant {tenant!r} is there, on either side")
-    return replace(result, tables=[placed(table, hops) for table in result.tables])
+    return replace(result, tables=[placed(table, probe) for table in result.tables])
 
 
-def sides_of(hops: Hops, *, deadline_s: float, on_wait: OnWait) -> Sides:
+def sides_of(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait) -> Sides:
     """What is compared on a running line."""
-    postgres, catalog = PostgresSource(hops.oltp), CatalogSource(hops.catalog)
-    enriched = EnrichedSource(postgres, catalog, now=lambda: catalog_time(hops))
+    postgres, catalog = PostgresSource(probe.oltp), CatalogSource(probe.catalog)
+    enriched = EnrichedSource(postgres, catalog, now=lambda: catalog_time(probe))
 
     def source(table: Table) -> Side:
         if table.source is Source.MONGODB:
@@ -112,7 +122,7 @@ def sides_of(hops: Hops, *, deadline_s: float, on_wait: OnWait) -> Sides:
         return enriched if table.enrichment else postgres
 
     def barrier() -> dict[Source, datetime]:
-        stands = cross(hops, deadline_s=deadline_s, on_wait=on_wait)
+        stands = wait_for_barrier(probe, deadline_s=deadline_s, on_wait=on_wait)
         return {source: stand.at for source, stand in stands.items()}
 
-    return Sides(source=source, report=hops.report, barrier=barrier)
+    return Sides(source=source, report=probe.report, barrier=barrier)

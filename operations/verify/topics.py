@@ -17,7 +17,7 @@ from connectors.kafka_topics import signal_rows
 from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections
-from operations.barrier import Hops, cross
+from operations.barrier import PipelineProbe, wait_for_barrier
 from operations.settings import Settings
 from operations.verify.delete_records import held, write_deletes
 from operations.verify.diff import Difference
@@ -41,17 +41,17 @@ def verify_topics(  # noqa: PLR0913
 ) -> list[Overtaken]:
     """The keys of `tables` (all where none is named) whose last record is older than the landed row; with `repair`,
     those that still are after `deadline_s`. Raises Unavailable, HeadraceError."""
-    with connections.open_hops(settings, generation) as hops, closing(Registry(settings.registry.url)) as registry:
-        chosen = [table for table in reported(hops.line.tables) if not tables or table.name in tables]
-        decoding = Decoding(registry, hops.line.tables)
-        found = audit(hops.bootstrap, hops.report, decoding, chosen, on_table)
+    with connections.open_probe(settings, generation) as probe, closing(Registry(settings.registry.url)) as registry:
+        chosen = [table for table in reported(probe.pipeline.tables) if not tables or table.name in tables]
+        decoding = Decoding(registry, probe.pipeline.tables)
+        found = audit(probe.bootstrap, probe.report, decoding, chosen, on_table)
         end = time.monotonic() + deadline_s
         if repair and found:
-            capture_again(settings, hops, registry, found)
+            capture_again(settings, probe, registry, found)
         while repair and any(map(mendable, found)) and time.monotonic() < end:
-            cross(hops, deadline_s=deadline_s)
+            wait_for_barrier(probe, deadline_s=deadline_s)
             left = {each.table.name for each in found}
-            found = audit(hops.bootstrap, hops.report, decoding, [each for each in chosen if each.name in left])
+            found = audit(probe.bootstrap, probe.report, decoding, [each for each in chosen if each.name in left])
         return found
 
 
@@ -60,18 +60,18 @@ def mendable(found: Overtaken) -> bool:
     return found.table.source is not Source.MONGODB or writable(found.table, found.key)
 
 
-def capture_again(settings: Settings, hops: Hops, registry: Registry, found: Iterable[Overtaken]) -> None:
+def capture_again(settings: Settings, probe: PipelineProbe, registry: Registry, found: Iterable[Overtaken]) -> None:
     """Have the newest state of these keys written once more. They are ordered by their tables."""
     with connections.oltp(settings, "cdc_reader") as signals:
         for table, some in groupby(found, lambda each: each.table):
             places = {each.key: each.landed for each in some}
             if table.source is Source.MONGODB:
-                write_documents(hops.bootstrap, registry, hops.catalog, table, list(places), epoch_of(hops))
+                write_documents(probe.bootstrap, registry, probe.catalog, table, list(places), epoch_of(probe))
                 continue
             rows = [Difference(table=table, key=key, source=None, report=None, place=at) for key, at in places.items()]
-            source = PostgresSource(hops.oltp)
+            source = PostgresSource(probe.oltp)
             there = held(table, list(places), source)
-            back = write_deletes(hops.bootstrap, registry, [each for each in rows if each.key not in there], source)
+            back = write_deletes(probe.bootstrap, registry, [each for each in rows if each.key not in there], source)
             for condition in conditions(table, [*(each for each in rows if each.key in there), *back]):
                 signal_rows(signals, f"{table.schema}.{table.relation}", condition)
 

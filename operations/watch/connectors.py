@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from connectors.connect import Connect, Status
+from connectors.connect import Connect, ConnectorStatus
 from connectors.plan import FAILED, RUNNING
 from operations.watch import metrics
 from schemas.errors import HeadraceError
@@ -41,7 +41,7 @@ class Restarts:
     since: float | None = None
 
 
-def follow(before: Restarts, status: Status, now: float) -> tuple[Restarts, bool]:
+def follow(before: Restarts, status: ConnectorStatus, now: float) -> tuple[Restarts, bool]:
     """What is known after a look at the connector, and whether to restart it now."""
     if status.overall == RUNNING:
         since = now if before.since is None else before.since
@@ -64,7 +64,7 @@ class Connectors:
 
     def __init__(self, connect: Connect, names: Sequence[str]) -> None:
         self._connect = connect
-        self._seen: dict[str, Status] = {}
+        self._seen: dict[str, ConnectorStatus] = {}
         self._restarts = dict.fromkeys(names, Restarts())
         self._trouble = ""
 

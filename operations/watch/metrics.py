@@ -5,7 +5,7 @@ import time
 
 from prometheus_client import Counter, Gauge
 
-from connectors.connect import Status
+from connectors.connect import ConnectorStatus
 
 FRESHNESS = Gauge(
     "headrace_freshness_lag_seconds",
@@ -49,7 +49,7 @@ def slot(retained: int | None, limit: int) -> None:
     LIMIT.set(math.inf if limit < 0 else limit)
 
 
-def connector(name: str, status: Status | None) -> None:
+def connector(name: str, status: ConnectorStatus | None) -> None:
     """A connector's state, and its tasks'; None while it is not known."""
     RUNNING.labels(name).set(status is not None and status.running)
     STATE.remove_by_labels({"connector": name})

@@ -18,9 +18,9 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from messaging.clients import TopicMissing
-from messaging.health import Serving
+from messaging.health import HealthServer
 from operations import barrier, connections
-from operations.barrier import Barrier, Hops, Stand, Stands
+from operations.barrier import Barrier, PipelineProbe, SourcePosition, Stands
 from operations.epoch.guard import guard
 from operations.epoch.history import SourceRestarted
 from operations.freshness import Stamp, stamp, stamped
@@ -40,7 +40,7 @@ _SLOT = (
 )
 
 
-class Watch:
+class WatchWorker:
     """Looks every `every` seconds, until its generation is dropped. `connect` opens the line's connections, again
     whenever one of them was lost.
 
@@ -50,7 +50,7 @@ class Watch:
     def __init__(
         self,
         *,
-        connect: Callable[[], Hops],
+        connect: Callable[[], PipelineProbe],
         connectors: Connectors,
         generation: Generation,
         replication: str,
@@ -58,7 +58,7 @@ class Watch:
     ) -> None:
         self._connect, self._connectors, self._generation = connect, connectors, generation
         self._replication, self._every = replication, every
-        self._hops: Hops | None = None
+        self._hops: PipelineProbe | None = None
         self._barriers: dict[str, Barrier] = {}
         self._stopping = threading.Event()
         self._turned = time.monotonic()
@@ -68,7 +68,7 @@ class Watch:
 
     def run(self, http_port: int, http_host: str) -> None:
         """Turns until `stop` is called; serves health and metrics on `http_port` (0: a free one)."""
-        serving = Serving(http_port, alive=self.alive, ready=self.ready, host=http_host)
+        serving = HealthServer(http_port, alive=self.alive, ready=self.ready, host=http_host)
         _LOG.info("serving", port=serving.port)
         try:
             while not self._stopping.is_set():
@@ -116,30 +116,30 @@ class Watch:
     def turn(self) -> None:
         """One turn. Raises SourceRestarted; Unavailable, or a driver's error, when a server does not answer; and
         HeadraceError when the generation was dropped."""
-        hops = self._hops or self._open()
-        refuse_dropped(hops.report.query, self._generation.number)
-        for retained, limit in hops.oltp.execute(_SLOT, [hops.line.slot]):
+        probe = self._hops or self._open()
+        refuse_dropped(probe.report.query, self._generation.number)
+        for retained, limit in probe.oltp.execute(_SLOT, [probe.pipeline.slot]):
             metrics.slot(retained, limit)
-        stand = barrier.postgres(hops)  # the same that the barriers use: no other may be ahead of Connect's offset
-        epoch = guard(hops, stand, self._replication)
+        stand = barrier.postgres(probe)  # the same that the barriers use: no other may be ahead of Connect's offset
+        epoch = guard(probe, stand, self._replication)
         self._connectors.restart_failed(time.monotonic())
         if epoch is not None and epoch.number == self._generation.epoch:
-            self._advance(hops, _stands(hops, stand))
+            self._advance(probe, _stands(probe, stand))
         else:
             self._barriers.clear()
-            if is_replaced(hops.report.query, self._generation.number):
+            if is_replaced(probe.report.query, self._generation.number):
                 metrics.FRESHNESS.clear()  # it is not stamped any more, and nobody reads it
 
-    def _open(self) -> Hops:
+    def _open(self) -> PipelineProbe:
         """Open the connections, and export what is stamped already: its lag grows also while nothing can be asked."""
         self._hops = self._connect()
         for table, through in stamped(self._hops.report, self._generation.number, Stamp.COMPLETE).items():
             metrics.complete(table, through.timestamp())
         return self._hops
 
-    def _advance(self, hops: Hops, stands: Stands) -> None:
-        seen = barrier.look(hops, stands)
-        for table in reported(hops.line.tables):
+    def _advance(self, probe: PipelineProbe, stands: Stands) -> None:
+        seen = barrier.look(probe, stands)
+        for table in reported(probe.pipeline.tables):
             begun = self._barriers.pop(table.name, None)
             if begun is None:
                 if (stand := stands.get(barrier.log_of(table))) is None:
@@ -147,7 +147,7 @@ class Watch:
                 begun = barrier.begin(table, stand)
             reached, lack = barrier.advance(begun, seen)
             if lack is None:
-                stamp(hops.report, self._generation.number, table.name, Stamp.COMPLETE, begun.at)
+                stamp(probe.report, self._generation.number, table.name, Stamp.COMPLETE, begun.at)
                 metrics.complete(table.name, begun.at.timestamp())
             else:
                 self._barriers[table.name] = reached
@@ -160,12 +160,12 @@ class Watch:
         self._barriers.clear()
 
 
-def _stands(hops: Hops, postgres: Stand) -> Stands:
+def _stands(probe: PipelineProbe, postgres: SourcePosition) -> Stands:
     """Where the sources stand; MongoDB only where it answers in time: its tables then wait, and no others."""
     stands = {Source.POSTGRES: postgres}
     try:
         with pymongo.timeout(CATALOG_S):
-            stands[Source.MONGODB] = barrier.catalog(hops)
+            stands[Source.MONGODB] = barrier.catalog(probe)
     except PyMongoError as error:
         _LOG.warning("MongoDB did not answer", error=" ".join(str(error).split()))
     return stands

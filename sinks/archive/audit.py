@@ -14,7 +14,7 @@ from sinks.archive.erasure import ERASURES, tombstone, tombstone_name
 from sinks.archive.files import FileDamaged, check, read
 from sinks.archive.layout import bucket, identity, made_at
 from sinks.archive.log import ENTRIES, Log, ManifestDamaged
-from sinks.archive.manifest import ArchivedFile, Entry, Kind, Manifest
+from sinks.archive.manifest import ArchivedFile, Kind, Manifest, ManifestEntry
 from sinks.archive.reader import erased_of, key_of
 from sinks.archive.store import ArchiveUnavailable, Missing
 
@@ -106,7 +106,7 @@ def _entries(log: Log, found: Audit) -> tuple[Manifest, dict[str, Kind]]:
     """What the entries come to, those that can't be read left out; and why each removed file was removed."""
     built, why = Manifest(), {}
 
-    def on_entry(entry: Entry) -> None:
+    def on_entry(entry: ManifestEntry) -> None:
         built.number = entry.number - 1  # also behind a gap
         built.apply(entry)
         found.entries += 1

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from schemas.tables import Table
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.files import ORIGIN, Datum, FileDamaged, check
-from sinks.archive.layout import Folder, bucket, identity
+from sinks.archive.layout import ArchiveFolder, bucket, identity
 from sinks.archive.log import Log
 from sinks.archive.manifest import ArchivedFile, Kind
 from sinks.archive.reader import distinct, key_of
@@ -23,7 +23,7 @@ class Backfilled:
     damaged: list[str] = field(default_factory=list)
 
 
-def backfill(log: Log, table: Table, day: date, rows: Iterable[Datum], batch: Batch) -> Backfilled:
+def backfill(log: Log, table: Table, day: date, rows: Iterable[Datum], batch: ArchiveBatch) -> Backfilled:
     """Archives those of a day's `rows` (without ORIGIN's columns) that no whole file holds and nobody erased, in the
     files of `batch`, which is empty again afterwards.
 
@@ -42,7 +42,7 @@ def backfill(log: Log, table: Table, day: date, rows: Iterable[Datum], batch: Ba
                 continue
             if batch.file(table, tenant, day).write(key(row), row | _origin(table, row), row["occurred_at"]):
                 done.events += 1
-                folder = Folder(table.name, bucket(tenant), day)
+                folder = ArchiveFolder(table.name, bucket(tenant), day)
                 written[folder] = written.get(folder, 0) + 1
         _judge(done, damaged, written)
         if done.events:
@@ -54,7 +54,7 @@ def backfill(log: Log, table: Table, day: date, rows: Iterable[Datum], batch: Ba
     return done
 
 
-def add(log: Log, table: Table, row: Datum, batch: Batch) -> bool:
+def add(log: Log, table: Table, row: Datum, batch: ArchiveBatch) -> bool:
     """Archives one event (without ORIGIN's columns) where no whole file holds it; `batch` is empty again afterwards.
     Returns whether the archive holds it now: an erased one it doesn't.
 
@@ -76,7 +76,7 @@ def add(log: Log, table: Table, row: Datum, batch: Batch) -> bool:
     return True
 
 
-def _judge(done: Backfilled, damaged: list[ArchivedFile], written: dict[Folder, int]) -> None:
+def _judge(done: Backfilled, damaged: list[ArchivedFile], written: dict[ArchiveFolder, int]) -> None:
     """A damaged file is given up where its folder got at least as many events as its damaged files had."""
     for file in damaged:
         had = sum(other.rows for other in damaged if other.folder == file.folder)

@@ -11,21 +11,21 @@ from uuid import uuid4
 
 from schemas.tables import Table
 from sinks.archive.files import Codec, Commit, FileWriter, unwritable
-from sinks.archive.layout import Folder, bucket
+from sinks.archive.layout import ArchiveFolder, bucket
 from sinks.archive.manifest import ArchivedFile
 from sinks.archive.store import TEMPORARY, ArchiveUnavailable, LocalStore, Store
 
 _SPOOLS = "headrace-spool-"
 
 
-class Batch:
+class ArchiveBatch:
     """One open file a folder, spooled in the folder `spool`. After ArchiveUnavailable it is of no use:
     discard it."""
 
     def __init__(self, spool: Path, codec: Codec = "zstandard") -> None:
         self._spool = spool
         self._codec: Codec = codec
-        self._open: dict[Folder, FileWriter] = {}
+        self._open: dict[ArchiveFolder, FileWriter] = {}
         self._of_tenant: dict[tuple[str, str, date], FileWriter] = {}
 
     @property
@@ -47,7 +47,7 @@ class Batch:
         """The open file for a tenant's records of a day. Raises ArchiveUnavailable for the spool."""
         found = self._of_tenant.get((table.name, tenant, day))
         if found is None:
-            folder = Folder(table.name, bucket(tenant), day)
+            folder = ArchiveFolder(table.name, bucket(tenant), day)
             found = self._open.get(folder) or FileWriter(self._spool, table, folder, self._codec)
             self._open[folder] = self._of_tenant[table.name, tenant, day] = found
         return found

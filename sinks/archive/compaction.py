@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from schemas.change import Key
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import Table
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, describe, read
-from sinks.archive.layout import Folder, made_at
+from sinks.archive.layout import ArchiveFolder, made_at
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Manifest
 from sinks.archive.reader import checked, erased_of, key_of, meanwhile
@@ -36,7 +36,7 @@ class Merged:
     repeats and erased records. Where there is a `refusal` nothing was changed; `damaged` says whether a file was the
     reason."""
 
-    folder: Folder
+    folder: ArchiveFolder
     files: int
     added: tuple[ArchivedFile, ...] = ()
     dropped: int = 0
@@ -93,7 +93,7 @@ def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta 
     orphans = _swept(log, [name for name in old if _is_waste(log, name, lying)])
     for name in [*removed, *orphans]:
         log.store.delete(name)
-        reached(KillPoint.FILE_DELETED)
+        reached(FailPoint.FILE_DELETED)
         yield Deleted(name=name, size=lying[name], orphan=name in orphans)
     if isinstance(log.store, LocalStore):
         for name, size in log.store.delete_temporary(now - ORPHANED).items():
@@ -103,7 +103,7 @@ def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta 
 def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], codec: Codec) -> Merged:
     manifest = log.manifest()
     erasures, erased, offsets = len(manifest.erasures), erased_of(manifest, table), dict(manifest.offsets)
-    batch, names = Batch(spool, codec), tuple(file.name for file in group)
+    batch, names = ArchiveBatch(spool, codec), tuple(file.name for file in group)
     added: tuple[ArchivedFile, ...] = ()
     try:
         _fill(log, batch, table, group, erased)
@@ -118,7 +118,9 @@ def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], c
     return Merged(folder=group[0].folder, files=len(group), added=added, dropped=dropped)
 
 
-def _fill(log: Log, batch: Batch, table: Table, group: Sequence[ArchivedFile], erased: Callable[[Datum], bool]) -> None:
+def _fill(
+    log: Log, batch: ArchiveBatch, table: Table, group: Sequence[ArchivedFile], erased: Callable[[Datum], bool]
+) -> None:
     key, tenant, day = key_of(table), table.key[0], str(table.ages_by)
     file: FileWriter | None = None
     left_out: set[Key] = set()

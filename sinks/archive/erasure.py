@@ -19,9 +19,9 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter
 
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import TABLES, Table
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, check, read
 from sinks.archive.layout import bucket, made_at
 from sinks.archive.log import Log, Superseded, sealed, unsealed
@@ -48,7 +48,7 @@ TOMBSTONE: TypeAdapter[Tombstone] = TypeAdapter(Tombstone)
 
 
 @dataclass(slots=True)
-class Found:
+class FoundRecords:
     """Records of a person: their ids by table, how many rows they are in files, and which files."""
 
     ids: Ids = field(default_factory=dict)
@@ -83,9 +83,9 @@ class Eraser:
                     found.update(of(datum))
         return found
 
-    def find(self, groups: set[str], known: Mapping[str, set[str]]) -> Found:
+    def find(self, groups: set[str], known: Mapping[str, set[str]]) -> FoundRecords:
         """The person's records: those of `groups`, those that name the person, and those `known` before."""
-        found = Found()
+        found = FoundRecords()
         for table in self._tables:
             is_theirs, id_ = is_of(table, self.subject, groups, known.get(table.name, set())), id_of(table)
             for file in self._files(table):
@@ -125,7 +125,7 @@ class Eraser:
         left = sorted(self._lying() & manifest.gone.keys() - manifest.files.keys())
         for name in left:
             self._log.store.delete(name)
-            reached(KillPoint.FILE_DELETED)
+            reached(FailPoint.FILE_DELETED)
         return len(left)
 
     def erased(self) -> Ids:
@@ -153,14 +153,14 @@ class Eraser:
         return {name for folder in folders for name in self._log.store.sizes(folder) if made_at(name) is not None}
 
     def _replace(self, draft: Draft, files: Iterable[ArchivedFile], ids: Ids) -> None:
-        batch = Batch(self._spool, self._codec)
+        batch = ArchiveBatch(self._spool, self._codec)
         try:
             self._commit(draft, list(files), batch, ids)
         finally:
             batch.discard()
         self.sweep()
 
-    def _commit(self, draft: Draft, files: list[ArchivedFile], batch: Batch, ids: Ids) -> None:
+    def _commit(self, draft: Draft, files: list[ArchivedFile], batch: ArchiveBatch, ids: Ids) -> None:
         log, tables = self._log, {table.name: table for table in self._tables}
         lying = self._lying()  # before the manifest is read: what an entry adds meanwhile is not swept then
         manifest = log.manifest()
@@ -187,7 +187,7 @@ class Eraser:
         except FileDamaged:
             return False
 
-    def _rewrite(self, batch: Batch, table: Table, file: ArchivedFile, ids: set[str]) -> None:
+    def _rewrite(self, batch: ArchiveBatch, table: Table, file: ArchivedFile, ids: set[str]) -> None:
         """Writes what of a file is not to go into the batch's file of its folder."""
         try:
             check(self._log.store, file)  # a new SHA-256 must not vouch for what had been damaged before

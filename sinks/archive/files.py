@@ -30,7 +30,7 @@ from schemas.avro import Avro
 from schemas.change import Key
 from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
-from sinks.archive.layout import Folder, identity, new_name
+from sinks.archive.layout import ArchiveFolder, identity, new_name
 from sinks.archive.manifest import ArchivedFile, partition
 from sinks.archive.store import ArchiveUnavailable, Missing, Store
 
@@ -91,7 +91,7 @@ class FileWriter:
     is not written again. One that has raised ArchiveUnavailable is of no use: discard it, and write its records
     anew."""
 
-    def __init__(self, spool: Path, table: Table, folder: Folder, codec: Codec = "zstandard") -> None:
+    def __init__(self, spool: Path, table: Table, folder: ArchiveFolder, codec: Codec = "zstandard") -> None:
         self.table, self.folder = table, folder
         self.captured: dict[str, list[int]] = {}
         self.erased = 0

@@ -16,7 +16,7 @@ BUCKETS = 16  # never changes: what a tenant's files are called follows from it
 SUFFIX = ".avro"
 
 
-class Folder(NamedTuple):
+class ArchiveFolder(NamedTuple):
     """The files of one table, tenant bucket and day; rows that age by month have the first of the month."""
 
     table: str
@@ -32,7 +32,7 @@ def bucket(tenant: str) -> int:
     return zlib.crc32(tenant.encode()) % BUCKETS
 
 
-def new_name(folder: Folder) -> str:
+def new_name(folder: ArchiveFolder) -> str:
     """A name that no other file has; later ones sort behind earlier ones."""
     return f"{folder}/{uuid7()}{SUFFIX}"
 

@@ -15,8 +15,8 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from schemas.errors import HeadraceError
-from schemas.failpoints import KillPoint, reached
-from sinks.archive.manifest import ENTRY, MANIFEST, Draft, Entry, Kind, Manifest
+from schemas.failpoints import FailPoint, reached
+from sinks.archive.manifest import ENTRY, MANIFEST, Draft, Kind, Manifest, ManifestEntry
 from sinks.archive.store import Exists, Missing, Store
 
 ENTRIES, CHECKPOINTS = "manifest/entries", "manifest/checkpoints"
@@ -41,7 +41,7 @@ class Log:
         self._by = by
         self._manifest: Manifest | None = None
         self._mine: str | None = None  # the draft that is being committed, and its entry where that was found
-        self._found: Entry | None = None
+        self._found: ManifestEntry | None = None
 
     @property
     def store(self) -> Store:
@@ -67,7 +67,7 @@ class Log:
         """An entry to commit. What it says is in `content`."""
         return Draft(id=str(uuid4()), kind=kind, by=self._by, at=datetime.now(UTC), **content)
 
-    def commit(self, draft: Draft) -> Entry:
+    def commit(self, draft: Draft) -> ManifestEntry:
         """Appends an entry; when it returns, the entry is durable.
 
         Raises Superseded, and writes nothing, when another writer's entries leave no room for it; ManifestDamaged;
@@ -82,12 +82,12 @@ class Log:
             reason = manifest.objection(draft)
             if reason is not None:
                 raise Superseded(f"the archive has changed: {reason}")
-            entry = Entry(number=manifest.number + 1, draft=draft)
+            entry = ManifestEntry(number=manifest.number + 1, draft=draft)
             try:
                 self._store.put(_entry_name(entry.number), [sealed(ENTRY, entry)])
             except Exists:
                 continue  # somebody else's, or ours: a bucket's client asks again when an answer was lost
-            reached(KillPoint.ENTRY_PUBLISHED)
+            reached(FailPoint.ENTRY_PUBLISHED)
             manifest.apply(entry)
             self._found = entry
             if entry.number % CHECKPOINT_EVERY == 0:
@@ -95,7 +95,7 @@ class Log:
             return entry
 
     def entries(
-        self, on_entry: Callable[[Entry], None], on_damage: Callable[[ManifestDamaged], None] | None = None
+        self, on_entry: Callable[[ManifestEntry], None], on_damage: Callable[[ManifestDamaged], None] | None = None
     ) -> None:
         """Every entry from the first, for an audit. Raises ManifestDamaged for a gap as for a damaged one, or tells
         `on_damage` of each and goes on behind it; ArchiveUnavailable."""
@@ -116,7 +116,7 @@ class Log:
         names = [PurePosixPath(name).stem for folder in (CHECKPOINTS, ENTRIES) for name in self._store.sizes(folder)]
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
-    def _entry(self, number: int) -> Entry | None:
+    def _entry(self, number: int) -> ManifestEntry | None:
         try:
             with self._store.open(_entry_name(number)) as stream:
                 entry = unsealed(ENTRY, stream.read(), f"{self._store.url}/{_entry_name(number)}")
@@ -132,7 +132,7 @@ class Log:
             self._store.put(f"{CHECKPOINTS}/{manifest.number:020}.json", [sealed(MANIFEST, manifest)])
         except Exists:
             return
-        reached(KillPoint.CHECKPOINT_PUBLISHED)
+        reached(FailPoint.CHECKPOINT_PUBLISHED)
 
     def _latest_checkpoint(self) -> Manifest | None:
         """A damaged checkpoint costs time only: the entries say the same."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pydantic import TypeAdapter
 
 from schemas.checksums import Sum
-from sinks.archive.layout import Folder, made_at
+from sinks.archive.layout import ArchiveFolder, made_at
 
 KEPT = timedelta(days=30)  # how long the name of a removed file is remembered at least
 _FORGET_EVERY = 100  # entries
@@ -41,9 +41,9 @@ class ArchivedFile:
     erased: int = 0
 
     @property
-    def folder(self) -> Folder:
+    def folder(self) -> ArchiveFolder:
         """Its place in the layout."""
-        return Folder(self.table, self.bucket, self.day)
+        return ArchiveFolder(self.table, self.bucket, self.day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ManifestEntry:
     """One entry of the log."""
 
     number: int
@@ -149,7 +149,7 @@ class Manifest:
         """The offsets as they will be once `progress` is made."""
         return self.offsets | {partition(each.topic, each.partition): (each.topic_id, each.end) for each in progress}
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: ManifestEntry) -> None:
         """Goes one entry further. Raises ValueError for one that does not follow."""
         if entry.number != self.number + 1:
             raise ValueError(f"entry {entry.number} does not follow entry {self.number}")
@@ -207,9 +207,9 @@ class Manifest:
         made = made_at(name)
         return self.forgotten is not None and made is not None and made <= self.forgotten
 
-    def folders(self, table: str) -> dict[Folder, list[ArchivedFile]]:
+    def folders(self, table: str) -> dict[ArchiveFolder, list[ArchivedFile]]:
         """The files of a table by folder, in the order of days and buckets; a folder's files as they were written."""
-        found: dict[Folder, list[ArchivedFile]] = {}
+        found: dict[ArchiveFolder, list[ArchivedFile]] = {}
         for file in sorted(self.files.values(), key=lambda file: (file.day, file.bucket, file.name)):
             if file.table == table:
                 found.setdefault(file.folder, []).append(file)
@@ -235,5 +235,5 @@ def partition(topic: str, number: int) -> str:
     return f"{topic}/{number}"
 
 
-ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+ENTRY: TypeAdapter[ManifestEntry] = TypeAdapter(ManifestEntry)
 MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)

@@ -8,7 +8,7 @@ from schemas.change import Key
 from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
 from sinks.archive.files import Datum, FileDamaged, check, read
-from sinks.archive.layout import Folder, bucket, identity
+from sinks.archive.layout import ArchiveFolder, bucket, identity
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Manifest
 from sinks.archive.store import Store
@@ -18,7 +18,7 @@ _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class ArchiveSelection:
     """Which records to read: of a tenant, of an event type, of a time. None is all of them.
 
     `since` and `until` are days (UTC), both included, or instants: from `since` on, before `until`. Records that age by
@@ -30,7 +30,7 @@ class Selection:
     since: date | datetime | None = None
     until: date | datetime | None = None
 
-    def reaches(self, folder: Folder) -> bool:
+    def reaches(self, folder: ArchiveFolder) -> bool:
         """Whether a folder may hold selected records."""
         begin, end = self._span()
         midnight = _midnight(folder.day)
@@ -57,7 +57,7 @@ class Selection:
         return begin, end
 
 
-def records(log: Log, table: Table, selection: Selection = Selection()) -> Iterator[Datum]:
+def records(log: Log, table: Table, selection: ArchiveSelection = ArchiveSelection()) -> Iterator[Datum]:
     """The selected records of a table, each once, without those that were erased; by day, bucket and file. It holds the
     identities of one folder. A file is compared with its SHA-256 before the first record of it is given.
 

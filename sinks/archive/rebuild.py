@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from uuid_utils import uuid7
 
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import TABLES, Table
 from sinks.archive.erasure import Tombstone, tombstones
 from sinks.archive.files import Commit, FileDamaged, Head, describe
@@ -143,4 +143,4 @@ def _set_aside(store: Store) -> None:
             store.put(f"{aside}/{name}", iter(lambda: stream.read(_COPIED), b""))  # read at once
     for name in [*store.sizes(CHECKPOINTS), *sorted(store.sizes(ENTRIES), reverse=True)]:
         store.delete(name)
-        reached(KillPoint.FILE_DELETED)
+        reached(FailPoint.FILE_DELETED)

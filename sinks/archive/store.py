@@ -20,7 +20,7 @@ from uuid import uuid4
 import fsspec
 
 from schemas.errors import HeadraceError, Unavailable
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 
 TEMPORARY = ".tmp"
 READ_BYTES = 1 << 20  # at once
@@ -92,7 +92,7 @@ class LocalStore:
                 os.link(temporary, target)  # unlike a rename it refuses a name that is taken
                 for folder in {target.parent, *(each.parent for each in made)}:
                     _sync_folder(folder)
-                reached(KillPoint.FILE_NAMED)
+                reached(FailPoint.FILE_NAMED)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -181,9 +181,9 @@ class ObjectStore:
         with as_unavailable(self.url), tempfile.NamedTemporaryFile(prefix="headrace-") as whole:
             whole.writelines(chunks)
             whole.flush()
-            reached(KillPoint.FILE_WRITTEN)
+            reached(FailPoint.FILE_WRITTEN)
             self._files.put_file(whole.name, self._path(name), mode="create")
-            reached(KillPoint.FILE_NAMED)
+            reached(FailPoint.FILE_NAMED)
 
     def open(self, name: str) -> BinaryIO:
         """See `Store.open`."""
@@ -256,9 +256,9 @@ def _write(path: Path, chunks: Iterable[bytes]) -> None:
     with path.open("xb") as file:
         file.writelines(chunks)
         file.flush()
-        reached(KillPoint.FILE_WRITTEN)
+        reached(FailPoint.FILE_WRITTEN)
         os.fsync(file.fileno())
-    reached(KillPoint.FILE_SYNCED)
+    reached(FailPoint.FILE_SYNCED)
 
 
 def _make_folder(folder: Path) -> list[Path]:

@@ -27,14 +27,14 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from messaging import clients
 from messaging.dead_letters import DeadLetters, record
 from messaging.decoding import Decoding
-from messaging.health import Serving
+from messaging.health import HealthServer
 from messaging.offsets import OffsetGone
 from schemas.change import Change
 from schemas.errors import BadRecord
-from schemas.failpoints import KillPoint, reached
+from schemas.failpoints import FailPoint, reached
 from schemas.tables import TABLES, Mode, Table
 from sinks.archive import metrics
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.files import ORIGIN, Codec, Datum
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Progress, partition
@@ -94,7 +94,7 @@ class ArchiveWorker:
         self._log, self._rolling = log, rolling
         self._decoding, self._dead_letters = decoding, dead_letters
         self._datum = {table.name: _datum(table) for table in events}
-        self._batch = Batch(spool, rolling.codec)
+        self._batch = ArchiveBatch(spool, rolling.codec)
         self._held: dict[_At, _Held] = {}
         self._began: float | None = None
         self._erasures = 0
@@ -115,7 +115,7 @@ class ArchiveWorker:
         with contextlib.ExitStack() as closing:
             closing.callback(self.close)
             if http_port is not None:
-                serving = Serving(http_port, alive=self.alive, ready=self.ready, host=http_host)
+                serving = HealthServer(http_port, alive=self.alive, ready=self.ready, host=http_host)
                 closing.callback(serving.close)
                 _LOG.info("serving", port=serving.port)
             while not self._stopping.is_set():
@@ -189,7 +189,7 @@ class ArchiveWorker:
             self._spool(message)
             if self._batch.files >= MOST_FILES:
                 self.publish()
-        reached(KillPoint.SPOOLED)
+        reached(FailPoint.SPOOLED)
         self._dead_letters.confirm()
         for at, end in ends.items():
             if at in self._held:
@@ -240,7 +240,7 @@ class ArchiveWorker:
         metrics.FILES.inc(len(files))
         ends = [TopicPartition(each.topic, each.partition, each.end) for each in progress]
         self._consumer.commit(offsets=ends, asynchronous=True)
-        reached(KillPoint.OFFSETS_TOLD)
+        reached(FailPoint.OFFSETS_TOLD)
         for each in ends:
             bounds = self._consumer.get_watermark_offsets(each, cached=True)
             lag = max(0, bounds[1] - each.offset) if bounds else 0

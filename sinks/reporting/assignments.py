@@ -15,7 +15,7 @@ from sinks.reporting.port import Checkpoint, Partition, Reporting
 _LOG = structlog.get_logger("sink")
 
 
-class Claims:
+class Assignments:
     """Partition → checkpoint for what the group has assigned to a consumer."""
 
     def __init__(self, bootstrap: str, reporting: Reporting) -> None:

@@ -11,7 +11,7 @@ from sinks.reporting.memory import MemoryReporting, Stored
 from sinks.reporting.retention import Sums, next_month, require_cut_off, require_proven, require_refused
 
 
-class MemoryRetiring:
+class MemoryRetention:
     """`sinks.reporting.retention.Retiring` over a `MemoryReporting`, whose lock is held by whoever changes anything."""
 
     def __init__(self, reporting: MemoryReporting, generation: int = 1) -> None:

@@ -27,7 +27,7 @@ PAGE = 10_000  # event ids or keys that travel at once
 Sums = dict[tuple[date, str], Sum]  # (day, tenant) → events
 
 
-class Retiring(Protocol):
+class RetentionStore(Protocol):
     """One generation of reporting, as retention reaches it. Cutoffs and erased events are those of its database. Not
     for use by several threads at once; a lost connection is made anew."""
 

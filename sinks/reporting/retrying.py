@@ -16,7 +16,7 @@ _LOG = structlog.get_logger("sink")
 _T = TypeVar("_T")
 
 
-class PersistentReporting:
+class RetryingReporting:
     """`sinks.reporting.port.Reporting` over another one; Transient comes out only after `patience` seconds of tries."""
 
     def __init__(self, reporting: Reporting, patience: float) -> None:

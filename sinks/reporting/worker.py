@@ -16,18 +16,18 @@ from confluent_kafka import Message, TopicPartition
 
 from messaging.dead_letters import DeadLetters, record
 from messaging.decoding import Decoding
-from messaging.health import Serving
-from messaging.rate_limit import Throttle
+from messaging.health import HealthServer
+from messaging.rate_limit import RateLimit
 from schemas.change import Change
 from schemas.errors import BadRecord
 from schemas.tables import Table, reported
 from schemas.wire import EPOCH_HEADER
 from sinks.consumer import Fetcher
 from sinks.reporting import metrics
-from sinks.reporting.assignments import Claims
+from sinks.reporting.assignments import Assignments
 from sinks.reporting.bisect import bisect
 from sinks.reporting.port import Batch, Checkpoint, Landed, Partition, Poison, Reporting
-from sinks.reporting.retrying import PersistentReporting
+from sinks.reporting.retrying import RetryingReporting
 
 STALLED = 300.0  # seconds without a finished turn after which the worker no longer counts as alive
 _LOG = structlog.get_logger("sink")
@@ -35,7 +35,7 @@ _Item = tuple[Message, Change]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class SinkLimits:
     """`batch` is the most records a transaction takes; `linger` the seconds that a first record waits for more;
     `patience` the seconds for which a database that does not answer is tried again; `rate` the most records a second,
     0 for no limit."""
@@ -63,16 +63,16 @@ class SinkWorker:
         dead_letters: DeadLetters,
         tables: Iterable[Table] = reported(),
         epoch: int = 1,
-        pace: Pace = Pace(),
+        pace: SinkLimits = SinkLimits(),
     ) -> None:
-        self._reporting = PersistentReporting(reporting, pace.patience)
+        self._reporting = RetryingReporting(reporting, pace.patience)
         self._decoding, self._dead_letters = decoding, dead_letters
         self._topics = [topic for table in tables for topic in table.landed_topics]
         self._epoch = epoch
         self._known_epochs: frozenset[int] = frozenset()
         self._pace = pace
-        self._throttle = Throttle(pace.rate)
-        self._claims = Claims(bootstrap, self._reporting)
+        self._throttle = RateLimit(pace.rate)
+        self._claims = Assignments(bootstrap, self._reporting)
         self._fetcher = Fetcher(bootstrap, group, pace.patience)
         self._consumer = self._fetcher.consumer
         self._claims.subscribe(self._consumer, self._topics)
@@ -86,7 +86,7 @@ class SinkWorker:
         serving = None
         try:
             if http_port is not None:
-                serving = Serving(http_port, alive=self.alive, ready=self.ready, host=http_host)
+                serving = HealthServer(http_port, alive=self.alive, ready=self.ready, host=http_host)
                 _LOG.info("serving", port=serving.port)
             # A batch is a million short-lived objects without a cycle among them: collecting every 700 of them cost
             # a fifth of the worker's time.

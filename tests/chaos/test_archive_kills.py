@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from operations.settings import Settings
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from schemas.tables import EVENTS
 from sinks.archive.files import check
 from tests.support.archiving import Archiving, archiving
@@ -19,13 +19,13 @@ from tests.support.archiving import Archiving, archiving
 SEED = 20261125
 ROOT = Path(__file__).parents[2]
 POINTS = (
-    KillPoint.SPOOLED,
-    KillPoint.FILE_WRITTEN,
-    KillPoint.FILE_SYNCED,
-    KillPoint.FILE_NAMED,
-    KillPoint.ENTRY_PUBLISHED,
-    KillPoint.CHECKPOINT_PUBLISHED,
-    KillPoint.OFFSETS_TOLD,
+    FailPoint.SPOOLED,
+    FailPoint.FILE_WRITTEN,
+    FailPoint.FILE_SYNCED,
+    FailPoint.FILE_NAMED,
+    FailPoint.ENTRY_PUBLISHED,
+    FailPoint.CHECKPOINT_PUBLISHED,
+    FailPoint.OFFSETS_TOLD,
 )
 
 
@@ -60,7 +60,7 @@ def test_a_worker_killed_anywhere_leaves_every_event_archived_once(archive: Arch
         events = archive.events(120, seed=number)
         archive.send(events)
         sent |= {event["event_id"] for event in events}
-        times = 1 if point is KillPoint.OFFSETS_TOLD else dice.randint(1, 3)
+        times = 1 if point is FailPoint.OFFSETS_TOLD else dice.randint(1, 3)
         killed = run(archive, str(number), point=point.name, times=times, seed=number)
         assert killed == -signal.SIGKILL, (SEED, point, times)
         archived = whole(archive)

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from stack.folder import Folder
 from stack.postgres import find_home
 from tests.support.eventually import eventually
@@ -86,7 +86,7 @@ def test_an_older_copy_of_the_source_stops_capture_and_the_lost_future_goes(line
     assert "source-restarted" in line.run("connectors", "apply", expect=1)
 
     raising = ("epoch", "raise", "--reason", "restored")
-    line.dies(KillPoint.CAPTURE_REMOVED, 1, *raising)
+    line.dies(FailPoint.CAPTURE_REMOVED, 1, *raising)
     line.run(*raising)
     assert [(each["number"], each["reason"]) for each in epochs(line)] == [(1, "capture begins"), (2, "restored")]
     assert known <= shown(line)

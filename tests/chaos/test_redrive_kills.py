@@ -2,7 +2,7 @@
 
 import orjson
 
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from tests.support.eventually import eventually
 from tests.support.pipeline import Line
 
@@ -33,7 +33,7 @@ def test_a_redrive_that_is_killed_is_run_again_and_loses_and_repeats_nothing(lin
     eventually(lambda: landed() == {"b": "even"})
     migrator.execute(f'ALTER TABLE {ORDERS} DROP CONSTRAINT "no odd customer"'.encode())
 
-    line.dies(KillPoint.REDRIVEN, 1, "dlq", "redrive", "--error", "no odd customer")
+    line.dies(FailPoint.REDRIVEN, 1, "dlq", "redrive", "--error", "no odd customer")
     assert (len(landed()), letters()) == (2, 3)  # one has landed, and nobody has written it down
     said = line.run("dlq", "redrive", "--error", "no odd customer", "--json")
     done = orjson.loads(said)

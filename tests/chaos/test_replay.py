@@ -14,23 +14,23 @@ import orjson
 import psycopg
 import pytest
 
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from tests.support.eventually import eventually
 from tests.support.pipeline import Line
 
 BUILDING = (
-    KillPoint.GENERATION_BEGUN,
-    KillPoint.TOPICS_MADE,
-    KillPoint.WORKERS_STARTED,
-    KillPoint.ARCHIVE_LANDED,
-    KillPoint.CAUGHT_UP,
-    KillPoint.GENERATION_PROVEN,
-    KillPoint.VIEWS_TURNED,
+    FailPoint.GENERATION_BEGUN,
+    FailPoint.TOPICS_MADE,
+    FailPoint.WORKERS_STARTED,
+    FailPoint.ARCHIVE_LANDED,
+    FailPoint.CAUGHT_UP,
+    FailPoint.GENERATION_PROVEN,
+    FailPoint.VIEWS_TURNED,
 )
 REMOVING = (
-    KillPoint.GENERATION_GIVEN_UP,
-    KillPoint.WORKERS_GONE,
-    KillPoint.TOPICS_GONE,
+    FailPoint.GENERATION_GIVEN_UP,
+    FailPoint.WORKERS_GONE,
+    FailPoint.TOPICS_GONE,
 )
 SOFT_DELETED = ("orders", "order_lines", "payments")
 TABLES = ("orders", "order_lines", "payments", "events", "products")

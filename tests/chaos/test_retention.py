@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from schemas.tables import ORDERS
 from sinks.archive.manifest import Kind
 from tests.support.aged import A_DAY_OLDER, LAST_SEASON, LONG_AGO, TODAY, TRADE, Aged
@@ -19,23 +19,23 @@ STRICT_DAYS = 88  # of a policy that lets go of what no other test has written
 
 # In the order in which retention comes to them; each run goes on where the one before was killed.
 KILLS = (
-    (KillPoint.PROVEN, 1),
-    (KillPoint.EVENTS_RETIRED, 1),
-    (KillPoint.EVENTS_RETIRED, 1),
-    (KillPoint.CUTOFF_SET, 1),
-    (KillPoint.REPORT_EVENTS_RETIRED, 1),
-    (KillPoint.ENTRY_PUBLISHED, 1),
-    (KillPoint.FILE_WRITTEN, 2),
-    (KillPoint.FILE_SYNCED, 2),
-    (KillPoint.FILE_NAMED, 2),
-    (KillPoint.ROWS_ARCHIVED, 1),
-    (KillPoint.CUTOFF_SET, 2),
-    (KillPoint.ROWS_RETIRED, 1),
-    (KillPoint.REPORT_ROWS_RETIRED, 1),
-    (KillPoint.TOMBSTONED, 1),
-    (KillPoint.RETIREMENT_NOTED, 1),
-    (KillPoint.ROWS_RETIRED, 1),
-    (KillPoint.SESSIONS_RETIRED, 1),
+    (FailPoint.PROVEN, 1),
+    (FailPoint.EVENTS_RETIRED, 1),
+    (FailPoint.EVENTS_RETIRED, 1),
+    (FailPoint.CUTOFF_SET, 1),
+    (FailPoint.REPORT_EVENTS_RETIRED, 1),
+    (FailPoint.ENTRY_PUBLISHED, 1),
+    (FailPoint.FILE_WRITTEN, 2),
+    (FailPoint.FILE_SYNCED, 2),
+    (FailPoint.FILE_NAMED, 2),
+    (FailPoint.ROWS_ARCHIVED, 1),
+    (FailPoint.CUTOFF_SET, 2),
+    (FailPoint.ROWS_RETIRED, 1),
+    (FailPoint.REPORT_ROWS_RETIRED, 1),
+    (FailPoint.TOMBSTONED, 1),
+    (FailPoint.RETIREMENT_NOTED, 1),
+    (FailPoint.ROWS_RETIRED, 1),
+    (FailPoint.SESSIONS_RETIRED, 1),
 )
 
 

@@ -15,7 +15,7 @@ from schemas.position import Position
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS
 from sinks.reporting.bisect import bisect
 from sinks.reporting.port import Batch, Checkpoint, Fenced, Landed, Partition, Poison
-from sinks.reporting.retrying import PersistentReporting
+from sinks.reporting.retrying import RetryingReporting
 from tests.support.stores import SqlStore, Store
 from tests.support.trade import MONTH, NOON, Tenant, Worker
 
@@ -345,7 +345,7 @@ def test_two_workers_on_one_key_leave_the_newest_change(store: Store, tenant: Te
 
     def drain(number: int) -> None:
         try:
-            reporting = PersistentReporting(store.reporting(), patience=60)
+            reporting = RetryingReporting(store.reporting(), patience=60)
             held = reporting.claim(partitions[number], "id-1", 0)
             for turn in range(rounds):
                 offset = turn * 2 + number + 1

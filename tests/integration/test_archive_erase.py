@@ -24,14 +24,14 @@ from messaging.decoding import Decoding
 from operations import connections
 from operations.archive.erase import Erased, Erasing
 from operations.archive.erase_event import erase_event
-from operations.archive.source_personal_data import Hot
+from operations.archive.source_personal_data import SourcePersonalData
 from operations.migrate import make_partitions, migrate_reporting
 from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from schemas.errors import HeadraceError
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from schemas.tables import EVENTS, ORDERS
-from sinks.archive.batch import Batch, spooling
+from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.erasure import ERASURES, Eraser, tombstones
 from sinks.archive.files import check
 from sinks.archive.layout import bucket
@@ -114,7 +114,7 @@ class Erasable:
         """Rows of orders, as retention archives them; order → customer."""
         month = datetime(2026, 8, 1, tzinfo=UTC)
         with spooling(self.archive.store) as spool:
-            batch = Batch(spool)
+            batch = ArchiveBatch(spool)
             for order, customer in orders.items():
                 row: dict[str, Any] = dict.fromkeys((column.name for column in ORDERS.columns), None)
                 row |= {column.name: "x" for column in ORDERS.columns if not column.nullable}
@@ -152,8 +152,8 @@ class Erasable:
         tables = [self.archive.table, ORDERS]
         with spooling(self.archive.store) as spool, connection:
             eraser = Eraser(Log(self.archive.store, by), self.subject, spool, tables=tables)
-            hot = Hot(connection, self.subject, tables)
-            reporting = connections.retirings(self.settings)
+            hot = SourcePersonalData(connection, self.subject, tables)
+            reporting = connections.retention_stores(self.settings)
             try:
                 return Erasing(eraser, hot, OltpRetention(connection), reporting, tables).erase()
             finally:
@@ -379,15 +379,15 @@ with spooling(store) as spool:
 @pytest.mark.parametrize(
     ("point", "times"),
     [
-        (KillPoint.FILE_NAMED, 1),  # the tombstone's object
-        (KillPoint.FILE_NAMED, 2),
-        (KillPoint.FILE_SYNCED, 3),
-        (KillPoint.ENTRY_PUBLISHED, 1),
-        (KillPoint.FILE_DELETED, 1),
+        (FailPoint.FILE_NAMED, 1),  # the tombstone's object
+        (FailPoint.FILE_NAMED, 2),
+        (FailPoint.FILE_SYNCED, 3),
+        (FailPoint.ENTRY_PUBLISHED, 1),
+        (FailPoint.FILE_DELETED, 1),
     ],
 )
 def test_an_erasure_that_was_killed_is_finished_by_the_next_one(
-    shop: Erasable, point: KillPoint, times: int, seed: int
+    shop: Erasable, point: FailPoint, times: int, seed: int
 ):
     theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody-else", seed=2)
     shop.store_outbox(theirs + others)
@@ -412,7 +412,7 @@ def test_a_file_that_a_crash_left_goes_with_the_persons_and_its_writer_is_refuse
     log = shop.archive.log()
     file = next(iter(log.manifest().files.values()))
     with spooling(shop.archive.store) as spool:
-        batch = Batch(spool)
+        batch = ArchiveBatch(spool)
         for datum in shop.archive.records(file):
             batch.file(EVENTS, datum["tenant_id"], file.day).write(key_of(EVENTS)(datum), datum, datum["occurred_at"])
         left = batch.publish(log.store)
@@ -431,7 +431,7 @@ def test_what_a_crash_left_of_others_stays(shop: Erasable):
     log = shop.archive.log()
     file = next(iter(log.manifest().files.values()))
     with spooling(shop.archive.store) as spool:
-        batch = Batch(spool)
+        batch = ArchiveBatch(spool)
         for datum in shop.archive.records(file):
             if datum["event_id"] in ids(others):
                 into = batch.file(EVENTS, datum["tenant_id"], file.day)

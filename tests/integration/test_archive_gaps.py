@@ -19,7 +19,7 @@ from operations.migrate import make_partitions
 from operations.settings import Settings
 from schemas.tables import EVENTS
 from sinks.archive.backfill import Backfilled, backfill
-from sinks.archive.batch import Batch, spooling
+from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.erasure import Eraser
 from sinks.archive.files import check
 from sinks.archive.gaps import gaps
@@ -60,7 +60,7 @@ def fill(archive: Archiving, day: date = DAY) -> Backfilled:
         rows = (
             row for row in commands.outbox(connection, EVENTS, day) if row["tenant_id"].startswith(f"{archive.name}-")
         )
-        return backfill(log, EVENTS, day, rows, Batch(spool))
+        return backfill(log, EVENTS, day, rows, ArchiveBatch(spool))
 
 
 def ids(some: list[dict[str, Any]]) -> list[str]:

@@ -19,7 +19,7 @@ from schemas.tables import EVENTS
 from sinks.archive.audit import audit
 from sinks.archive.compaction import Merged, merge, sweep
 from sinks.archive.layout import bucket
-from sinks.archive.reader import Selection, records
+from sinks.archive.reader import ArchiveSelection, records
 from tests.support.archiving import Archiving, archiving
 
 
@@ -42,7 +42,7 @@ def test_every_event_is_read_back_as_it_was_captured(archive: Archiving):
     events = archive.events(300)
     archive.send(events)
     archive.drain(archive.worker())
-    shown = {each["event_id"]: each for each in map(json.loads, lines(archive.log(), EVENTS, Selection()))}
+    shown = {each["event_id"]: each for each in map(json.loads, lines(archive.log(), EVENTS, ArchiveSelection()))}
     assert len(shown) == len(events)
     for event in events:
         found = shown[event["event_id"]]
@@ -59,7 +59,7 @@ def test_a_tenants_day_is_read_alone(archive: Archiving):
     archive.send(events)
     archive.drain(archive.worker())
     tenant, day = events[0]["tenant_id"], datetime.fromisoformat(events[0]["occurred_at"]).date()
-    selection = Selection(tenant=tenant, since=day, until=day)
+    selection = ArchiveSelection(tenant=tenant, since=day, until=day)
     read = sorted(datum["event_id"] for datum in records(archive.log(), EVENTS, selection))
     assert read == sorted(
         event["event_id"]

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from operations.archive.rebuild import rebuild as command
 from operations.settings import Settings
-from schemas.failpoints import KillPoint
-from sinks.archive.batch import Batch, spooling
+from schemas.failpoints import FailPoint
+from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.erasure import Eraser
 from sinks.archive.files import read
 from sinks.archive.log import ENTRIES
@@ -48,7 +48,7 @@ def replaced(archive: Archiving) -> str:
     log = archive.log()
     old = next(iter(log.manifest().files.values()))
     with spooling(archive.store) as spool:
-        batch = Batch(spool)
+        batch = ArchiveBatch(spool)
         for datum in read(archive.store, old):
             key = tuple(datum[name] for name in archive.table.key)
             batch.file(archive.table, datum["tenant_id"], old.day).write(key, datum, datum["occurred_at"])
@@ -170,16 +170,16 @@ rebuild(open_store(url), "killed")
 @pytest.mark.parametrize(
     ("point", "times"),
     [
-        (KillPoint.FILE_NAMED, 2),  # copying the old manifest
-        (KillPoint.FILE_DELETED, 1),
-        (KillPoint.FILE_DELETED, 3),
-        (KillPoint.ENTRY_PUBLISHED, 1),  # the tombstone is there, the files are not
-        (KillPoint.ENTRY_PUBLISHED, 2),
-        (KillPoint.ENTRY_PUBLISHED, 3),
+        (FailPoint.FILE_NAMED, 2),  # copying the old manifest
+        (FailPoint.FILE_DELETED, 1),
+        (FailPoint.FILE_DELETED, 3),
+        (FailPoint.ENTRY_PUBLISHED, 1),  # the tombstone is there, the files are not
+        (FailPoint.ENTRY_PUBLISHED, 2),
+        (FailPoint.ENTRY_PUBLISHED, 3),
     ],
 )
 def test_a_rebuild_that_was_killed_is_finished_by_the_next_one(
-    archive: Archiving, point: KillPoint, times: int, seed: int
+    archive: Archiving, point: FailPoint, times: int, seed: int
 ):
     filled(archive)
     before = archive.log().manifest()

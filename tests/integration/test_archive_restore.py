@@ -21,7 +21,7 @@ from operations.replay import archived_events
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.wire import EPOCH_HEADER
-from sinks.archive.reader import Selection
+from sinks.archive.reader import ArchiveSelection
 from sinks.reporting.worker import SinkWorker
 from tests.support.archive_files import append
 from tests.support.archiving import Archiving, archiving
@@ -39,11 +39,11 @@ def settings_of(archive: Archiving) -> Settings:
     return archive.settings.model_copy(update={"archive": at})
 
 
-ALL = Selection()
+ALL = ArchiveSelection()
 COLUMNS = "event_id::text, tenant_id, event_type, aggregate_id, payload::jsonb, occurred_at, traceparent"
 
 
-def bring_back(archive: Archiving, wanted: Selection = ALL) -> tuple[str, int, str]:
+def bring_back(archive: Archiving, wanted: ArchiveSelection = ALL) -> tuple[str, int, str]:
     """The topic that events were restored to, how many, and what was said."""
     topic, said = f"shop.events.{archive.name}_restored", io.StringIO()
     archive.closing.callback(lambda: [future.exception() for future in archive.admin.delete_topics([topic]).values()])
@@ -144,7 +144,7 @@ def test_what_was_backfilled_lands_like_what_was_captured(archive: Archiving):
     (datum,) = archive.records(file)
     backfilled = datum | {"event_id": str(uuid4()), "_partition": -1, "_offset": -1, "_epoch": 0}
     append(archive.log(), [backfilled])
-    topic, sent, _ = bring_back(archive, Selection(tenant=datum["tenant_id"]))
+    topic, sent, _ = bring_back(archive, ArchiveSelection(tenant=datum["tenant_id"]))
     assert sent == 2
     assert backfilled["event_id"] in [row[0] for row in landed(archive, topic)]
 
@@ -168,13 +168,13 @@ def test_a_restored_record_has_the_key_and_headers_of_a_captured_one(archive: Ar
 @pytest.mark.parametrize(
     "wanted",
     [
-        Selection(tenant="tenant-003"),
-        Selection(since=date(2026, 8, 4), until=date(2026, 8, 5)),
-        Selection(event_type="OrderPlaced", since=date(2026, 8, 6)),
-        Selection(event_type="OrderShipped"),
+        ArchiveSelection(tenant="tenant-003"),
+        ArchiveSelection(since=date(2026, 8, 4), until=date(2026, 8, 5)),
+        ArchiveSelection(event_type="OrderPlaced", since=date(2026, 8, 6)),
+        ArchiveSelection(event_type="OrderShipped"),
     ],
 )
-def test_only_what_is_wanted_is_restored(archive: Archiving, wanted: Selection):
+def test_only_what_is_wanted_is_restored(archive: Archiving, wanted: ArchiveSelection):
     events = archive.events(120)
     archive.send(events)
     archive.drain(archive.worker())

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from messaging import clients
 from operations.settings import Settings
 from schemas import failpoints
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from sinks.archive.worker import ArchiveWorker
 from tests.support.archiving import Archiving, archiving
 from tests.support.eventually import eventually
@@ -48,9 +48,9 @@ def disk() -> Iterator[Disk]:
     disk.make_room()
 
 
-@pytest.mark.parametrize("full_at", [None, KillPoint.SPOOLED, KillPoint.FILE_NAMED])
+@pytest.mark.parametrize("full_at", [None, FailPoint.SPOOLED, FailPoint.FILE_NAMED])
 def test_a_full_disk_makes_the_worker_rest_until_there_is_room(
-    archive: Archiving, disk: Disk, monkeypatch: pytest.MonkeyPatch, full_at: KillPoint | None
+    archive: Archiving, disk: Disk, monkeypatch: pytest.MonkeyPatch, full_at: FailPoint | None
 ):
     events = archive.events(300, tenants=1, days=1)
     worker = archive.worker()

@@ -17,7 +17,7 @@ from bson.decimal128 import Decimal128
 from confluent_kafka import TopicPartition
 
 from connectors import apply, kafka_topics
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from messaging import clients, dead_letters
 from messaging.decoding import Decoding
 from messaging.registry import Registry
@@ -48,7 +48,7 @@ ORDER = {
 @pytest.fixture(scope="module")
 def shop(settings: Settings) -> Stage:
     """The reference line, streaming."""
-    stage = Stage(settings=settings, line=Line(), servers=servers(settings, settings.oltp.database))
+    stage = Stage(settings=settings, line=Pipeline(), servers=servers(settings, settings.oltp.database))
     stage.start()
     return stage
 
@@ -374,8 +374,8 @@ def test_a_key_that_a_late_record_has_overtaken_gets_its_newest_state_as_its_las
         found.append(
             Overtaken(table=ORDERS, key=landed.key, record=(ORDERS_TOPIC, record.partition), last=last, landed=at)
         )
-    with connections.open_hops(settings, 1) as hops, closing(Registry(settings.registry.url)) as registry:
-        capture_again(settings, hops, registry, found)
+    with connections.open_probe(settings, 1) as probe, closing(Registry(settings.registry.url)) as registry:
+        capture_again(settings, probe, registry, found)
     assert newest_order(orders(shop, tenant, "there", 3)[-1:]).op is Op.READ
     gone = orders(shop, tenant, "gone", 4)
     assert newest_order(gone[-1:]).op is Op.DELETE

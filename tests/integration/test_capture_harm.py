@@ -18,7 +18,7 @@ import pytest
 
 from connectors import apply, kafka_topics
 from connectors.connect import ConfigRefused, Connect
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from connectors.plan import AlterTopic, PlanRefused, SetFullIdentity
 from operations.settings import Settings
 from schemas.change import Change, Op
@@ -441,7 +441,9 @@ def test_a_table_declared_later_is_captured_with_the_rows_it_already_had(
         source.execute("INSERT INTO sales.refunds SELECT 'old-' || i, i FROM generate_series(1, 50) AS i")
         more = Stage(
             settings=settings,
-            line=Line(name="harm_refunds", prefix="harm_refunds", database="harm_refunds", tables=(THINGS, REFUNDS)),
+            line=Pipeline(
+                name="harm_refunds", prefix="harm_refunds", database="harm_refunds", tables=(THINGS, REFUNDS)
+            ),
             servers=own.servers,
         )
         plan = apply.plan(more.line, more.servers)
@@ -497,7 +499,7 @@ def test_a_lost_slot_stops_the_line_and_says_so(settings: Settings, stack_folder
 
 def test_a_wrong_password_is_one_line_that_names_the_field(settings: Settings, stack_folder: Path) -> None:
     with stage(settings, stack_folder, "harm_password", THINGS_DDL, THINGS) as own:
-        wrong = Line(
+        wrong = Pipeline(
             name="harm_password", prefix="harm_password", database="harm_password", tables=(THINGS,), password="no"
         )
         with pytest.raises(
@@ -512,7 +514,7 @@ def test_connect_or_postgres_or_kafka_down_is_one_clear_line(
 ) -> None:
     monkeypatch.setattr(kafka_topics, "TIMEOUT", 1.0)
     good = servers(settings, settings.oltp.database)
-    line = Line()
+    line = Pipeline()
     for place, which in {"connect_url": "Kafka Connect", "bootstrap": "Kafka", "oltp": "Postgres"}.items():
         address = {"connect_url": "http://127.0.0.1:9", "bootstrap": "127.0.0.1:9", "oltp": "host=127.0.0.1 port=9"}
         values = {name: getattr(good, name) for name in ("connect_url", "bootstrap", "oltp")} | {place: address[place]}

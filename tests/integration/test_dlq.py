@@ -23,13 +23,13 @@ from operations.dlq import metrics
 from operations.dlq import targets as opening
 from operations.dlq.decisions import Journal, Verdict
 from operations.dlq.letters import Letter, letters
-from operations.dlq.redrive import Destination, Outcome, Ways, redrive
+from operations.dlq.redrive import Destination, RedriveOutcome, RedriveTargets, redrive
 from operations.settings import Settings
 from schemas.change import Change
 from schemas.errors import BadRecord
 from schemas.tables import ORDER_LINES, PRICE_HISTORY, Table
 from schemas.topics import DEAD_LETTERS
-from sinks.archive.batch import Batch, spooling
+from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.reporting.postgres.driver import PostgresReporting
 from streams.enrich import Enriched, enricher
 from tests.support.archiving import Archiving, archiving
@@ -56,7 +56,9 @@ class Desk:
         def nowhere(_: object) -> Any:
             raise AssertionError("this test has no such way")
 
-        self.ways = Ways(decoding=decoding, destinations=[destination], enrich=nowhere, archive=nowhere, enter=nowhere)
+        self.ways = RedriveTargets(
+            decoding=decoding, destinations=[destination], enrich=nowhere, archive=nowhere, enter=nowhere
+        )
         self.journal = Journal(self.bootstrap, topic=self.decisions)
 
     def refuse(self, record: Record, worker: str) -> None:
@@ -152,7 +154,7 @@ def test_what_reporting_had_refused_lands_is_outdated_or_is_dead_again(line: Lan
 EXPECTED = {"lands": Verdict.LANDED, "outdated": Verdict.OUTDATED, "dead": Verdict.DEAD_AGAIN}
 
 
-def _redriven(desk: Desk) -> list[tuple[Letter, Outcome]]:
+def _redriven(desk: Desk) -> list[tuple[Letter, RedriveOutcome]]:
     return list(redrive(desk.letters(), desk.ways, desk.journal, by="test"))
 
 
@@ -173,7 +175,7 @@ def test_a_redriven_row_gives_way_to_what_was_captured_after_it(line: Landing, d
 def test_an_event_that_two_workers_refused_lands_and_is_archived_once(settings: Settings, desk) -> None:
     with archiving(settings) as archive, spooling(archive.store) as spool:
         desk = desk(Decoding(archive.registry, [archive.table]), [archive.table])
-        batch = Batch(spool)
+        batch = ArchiveBatch(spool)
         desk.ways = replace(desk.ways, archive=lambda change: opening.archive_event(archive.log(), batch, change))
         good, bad = _event(archive, 3), replace(_event(archive, 4), value=b"junk")
         for record in (good, bad):

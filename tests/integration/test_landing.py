@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition
 
 from messaging import clients
 from messaging.dead_letters import DeadLetters
-from messaging.health import Serving
+from messaging.health import HealthServer
 from messaging.offsets import OffsetGone, TopicReplaced
 from messaging.registry import Registry
 from operations import connections, migrate
@@ -23,7 +23,7 @@ from sinks.reporting import metrics
 from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.port import Fatal, Fenced
 from sinks.reporting.postgres.driver import PostgresReporting
-from sinks.reporting.postgres.retention import PostgresRetiring
+from sinks.reporting.postgres.retention import PostgresRetention
 from sinks.reporting.worker import SinkWorker
 from tests.support.eventually import eventually
 from tests.support.landing import EPOCH, GENERATION, Landing, landing_line
@@ -281,7 +281,7 @@ def test_a_registry_that_is_down_stops_the_worker_before_anything_is_skipped(lin
 
 def test_an_address_that_is_no_registry_stops_the_worker_and_dead_letters_nothing(line: Landing) -> None:
     line.put("a")
-    other = Serving(0, alive=lambda: None, ready=lambda: None)  # answers 404, as a wrong path or a proxy would
+    other = HealthServer(0, alive=lambda: None, ready=lambda: None)  # answers 404, as a wrong path or a proxy would
     worker = line.worker(registry=Registry(f"http://127.0.0.1:{other.port}/apis", patience=0.3))
     with pytest.raises(HeadraceError, match="HEADRACE_REGISTRY__URL"):
         eventually(lambda: worker.turn(0.5))
@@ -326,7 +326,7 @@ def test_stop_ends_the_loop_with_everything_in_hand_landed(line: Landing) -> Non
 
 
 def get(worker: SinkWorker, path: str) -> httpx.Response:
-    serving = Serving(0, alive=worker.alive, ready=worker.ready)
+    serving = HealthServer(0, alive=worker.alive, ready=worker.ready)
     try:
         return httpx.get(f"http://127.0.0.1:{serving.port}{path}")
     finally:
@@ -347,7 +347,7 @@ def test_health_readiness_and_metrics_are_told(line: Landing) -> None:
 
 def test_what_has_aged_out_is_passed_over_and_counted(line: Landing, settings: Settings) -> None:
     line.table = replace(line.table, retention=line.name)
-    retiring = PostgresRetiring(connections.reporting_conninfo(settings, "retention"), GENERATION)
+    retiring = PostgresRetention(connections.reporting_conninfo(settings, "retention"), GENERATION)
     retiring.set_cutoff(Cutoff(line.name, date(2026, 12, 1)))
     retiring.close()
     before = metrics.REFUSED._value.get()
@@ -361,7 +361,7 @@ def test_what_has_aged_out_is_passed_over_and_counted(line: Landing, settings: S
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:
-    first = Serving(0, alive=lambda: None, ready=lambda: None)
+    first = HealthServer(0, alive=lambda: None, ready=lambda: None)
     with pytest.raises(HeadraceError, match=rf"127\.0\.0\.1:{first.port}: Address already in use"):
-        Serving(first.port, alive=lambda: None, ready=lambda: None)
+        HealthServer(first.port, alive=lambda: None, ready=lambda: None)
     first.close()

@@ -859,7 +859,7 @@ def test_retention_reaches_every_generation_that_there_is(migrated: Settings, lo
     owner = login("reporting_migrator")
     owner.execute("CREATE SCHEMA reporting_g99")  # begun, and without tables
     owner.commit()
-    found = connections.retirings(migrated)
+    found = connections.retention_stores(migrated)
     assert {1, 4} <= {each.generation for each in found}
     assert 99 not in {each.generation for each in found}
     for each in found:
@@ -872,7 +872,7 @@ def test_a_generation_that_retention_cannot_reach_is_named(migrated: Settings, l
     owner.execute("INSERT INTO headrace.generation (generation, state, epoch) VALUES (98, 'previous', 1)")
     owner.commit()
     with pytest.raises(HeadraceError, match=r"generation 98 of reporting.*headrace migrate"):
-        connections.retirings(migrated)
+        connections.retention_stores(migrated)
     owner.execute("DELETE FROM headrace.generation WHERE generation = 98")
     owner.commit()
 

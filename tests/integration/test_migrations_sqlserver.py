@@ -113,7 +113,7 @@ def test_freshness_is_read_as_it_was_stamped(migrated: Settings) -> None:
 
 def test_retention_reaches_every_generation_and_verification_sees_its_cutoff(migrated: Settings) -> None:
     migrate_reporting(migrated, 2)
-    first, second = connections.retirings(migrated)
+    first, second = connections.retention_stores(migrated)
     assert (first.generation, second.generation) == (1, 2)
     first.set_cutoff(cutoff := Cutoff("orders", date(2019, 11, 1), frozenset({"held"})))
     first.erase_events(EVENTS, "t", ["0193a1b2-0000-7000-8000-000000000001"])
@@ -126,7 +126,7 @@ def test_retention_reaches_every_generation_and_verification_sees_its_cutoff(mig
 
 def test_the_roles_have_the_rights_that_landing_and_retiring_need(migrated: Settings) -> None:
     tenant, ids = Tenant(), [f"0193a1b2-0000-7000-8000-{n:012x}" for n in range(3)]
-    reporting, retiring = connections.landing(migrated), connections.retirings(migrated)[0]
+    reporting, retiring = connections.landing(migrated), connections.retention_stores(migrated)[0]
     held = [tenant.order("a", 1), tenant.payment("p", 2, op=Op.DELETE), *(tenant.event(each, 3) for each in ids)]
     assert reporting.land(Batch(changes=held, checkpoints={})).written == 5
     retiring.set_cutoff(tenant.cutoff(date(2027, 1, 1)))

@@ -12,7 +12,7 @@ from messaging import clients
 from messaging.dead_letters import DeadLetters, Record, stored
 from operations.dlq.decisions import Decision, Journal, Verdict
 from operations.dlq.follower import Follower
-from operations.retention.dead_letters import Settled, settled
+from operations.retention.dead_letters import SettledLetters, settled
 from operations.settings import Settings
 from schemas.errors import BadRecord
 
@@ -53,7 +53,7 @@ class Desk:
             )
         )
 
-    def settled(self, letters_ms: int, decisions_ms: int) -> list[Settled]:
+    def settled(self, letters_ms: int, decisions_ms: int) -> list[SettledLetters]:
         return settled(
             self.bootstrap, [self.events], letters_ms, decisions_ms, dead=self.dead, decisions=self.decisions
         )

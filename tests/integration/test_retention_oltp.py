@@ -19,7 +19,7 @@ from operations import connections
 from operations.migrate import make_partitions, migrate_oltp
 from operations.months import month as month_of
 from operations.retention.errors import Busy, Protected
-from operations.retention.item import Outcome
+from operations.retention.item import RetentionOutcome
 from operations.retention.policy import Age, Policy
 from operations.retention.proof import identified
 from operations.retention.run import walk
@@ -969,11 +969,11 @@ def test_a_part_that_the_source_protects_is_kept_and_others_go_on(
         events, orders, sessions = islice(walk(stores), 3)
     finally:
         owner.execute("INSERT INTO sales.minimum_age VALUES (%s, %s, %s)", bound)
-    assert (events.store, events.outcome) == ("events", Outcome.KEPT)
+    assert (events.store, events.outcome) == ("events", RetentionOutcome.KEPT)
     assert events.detail.startswith("outbox_events before")
-    assert (orders.store, orders.outcome) == ("orders", Outcome.KEPT)
+    assert (orders.store, orders.outcome) == ("orders", RetentionOutcome.KEPT)
     assert orders.detail.startswith("sales.minimum_age has no age of payments by order_month")
-    assert (sessions.store, sessions.outcome, sessions.count) == ("sessions", Outcome.GOES, 1)
+    assert (sessions.store, sessions.outcome, sessions.count) == ("sessions", RetentionOutcome.GOES, 1)
 
 
 def test_an_erased_persons_events_go_and_no_others(retention: OltpRetention, shop: Connection, day: datetime) -> None:

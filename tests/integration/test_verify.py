@@ -155,7 +155,7 @@ def rebuilt(line: Landing) -> set[str]:
 def repaired(line: Landing, order_id: str, source: Any) -> Result:
     """What a repair makes of an order that verification has found in reporting alone."""
     with (
-        connections.open_hops(line.settings) as hops,
+        connections.open_probe(line.settings) as probe,
         psycopg.connect(line.conninfo, autocommit=True) as connection,
     ):
         report = PostgresReport(connection, GENERATION)
@@ -178,7 +178,7 @@ def repaired(line: Landing, order_id: str, source: Any) -> Result:
             return {}
 
         sides = Sides(source=lambda _: source(report), report=report, barrier=barrier)
-        return repair(line.settings, result, replace(hops, report=report), sides, by="test", deadline_s=0)
+        return repair(line.settings, result, replace(probe, report=report), sides, by="test", deadline_s=0)
 
 
 def test_a_row_that_only_reporting_has_comes_back_by_no_rebuild(line: Landing) -> None:
@@ -240,7 +240,7 @@ def test_an_event_that_only_reporting_has_is_left_as_it_is(settings: Settings, g
     """It may be the only copy of it; and its record, which nothing deletes, would bring it back."""
     key = (tenant, NOW.date(), str(uuid4()))
     with (
-        connections.open_hops(settings) as hops,
+        connections.open_probe(settings) as probe,
         psycopg.connect(connections.reporting_conninfo(settings, "writer"), autocommit=True) as connection,
     ):
         connection.execute(
@@ -258,7 +258,7 @@ def test_an_event_that_only_reporting_has_is_left_as_it_is(settings: Settings, g
             through={},
         )
         sides: Sides = Sides(source=lambda _: Nothing(), report=report, barrier=dict)  # type: ignore[arg-type,return-value]
-        after = repair(settings, result, replace(hops, report=report), sides, by="test", deadline_s=0)
+        after = repair(settings, result, replace(probe, report=report), sides, by="test", deadline_s=0)
         assert list(report.rows(EVENTS, Scope(keys=(key,)))) == [row]
         assert after.tables[0].different == [found]
         assert only_copies(after) == {"events": 1}

@@ -15,15 +15,15 @@ from messaging.dead_letters import DeadLetters
 from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections, migrate
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.generations import Generation, State
 from operations.settings import Settings
 from operations.watch import metrics
 from operations.watch.connectors import Connectors
-from operations.watch.worker import Watch
+from operations.watch.worker import WatchWorker
 from schemas.tables import ORDERS, PAYMENTS, PRODUCTS
 from sinks.reporting.postgres.driver import PostgresReporting
-from sinks.reporting.worker import Pace, SinkWorker
+from sinks.reporting.worker import SinkLimits, SinkWorker
 from streams.heartbeat import HeartbeatWriter
 from tests.support.eventually import eventually
 
@@ -45,7 +45,7 @@ class World:
         # As the enrichment worker does it: behind a beat, everything older in the catalog has been captured.
         self.heartbeat = HeartbeatWriter(connections.catalog_uri(settings), settings.catalog.database)
         self.heartbeat.start()
-        self.watch = Watch(
+        self.watch = WatchWorker(
             connect=self._hops,
             connectors=Connectors(Connect(settings.connect.url), []),
             generation=Generation(number=GENERATION, state=State.BUILDING, epoch=1),
@@ -62,13 +62,13 @@ class World:
             decoding=Decoding(self.registry),
             dead_letters=DeadLetters(clients.producer(bootstrap), "test-watch"),
             tables=tables,
-            pace=Pace(linger=0.02),
+            pace=SinkLimits(linger=0.02),
         )
 
-    def _hops(self) -> Hops:
+    def _hops(self) -> PipelineProbe:
         catalog = self.settings.catalog.model_copy(update={"uri": self.catalog} if self.catalog else {})
-        hops = connections.hops(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
-        return replace(hops, line=replace(hops.line, tables=TABLES))
+        probe = connections.probe(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
+        return replace(probe, line=replace(probe.pipeline, tables=TABLES))
 
     def turn(self) -> None:
         self.sink.turn(0.05)

@@ -16,7 +16,7 @@ from connectors import apply
 from connectors.connect import Connect
 from connectors.plan import STOPPED, Restart
 from operations import connections, generations, migrate, status
-from operations.barrier import Hops
+from operations.barrier import PipelineProbe
 from operations.epoch import store
 from operations.epoch.history import SourceRestarted, identify
 from operations.generations import Generation, State
@@ -24,7 +24,7 @@ from operations.replay import cutover as replayed
 from operations.settings import Settings
 from operations.watch import metrics
 from operations.watch.connectors import FIRST_S, Connectors
-from operations.watch.worker import Watch
+from operations.watch.worker import WatchWorker
 from schemas.tables import Source
 from tests.support.captured import THINGS, THINGS_DDL, Connection, Stage, eventually, stage
 
@@ -43,18 +43,18 @@ def own_reporting(empty: Callable[[], Settings]) -> Settings:
 
 
 @contextmanager
-def watching(own: Stage, settings: Settings) -> Iterator[Watch]:
+def watching(own: Stage, settings: Settings) -> Iterator[WatchWorker]:
     """A watch of a line of its own, from capture's first epoch on; it has no tables, so no workers are needed."""
 
-    def hops() -> Hops:
-        found = connections.hops(settings)
+    def probe() -> PipelineProbe:
+        found = connections.probe(settings)
         found.oltp.close()
         return replace(found, line=replace(own.line, tables=()), oltp=own.connect())
 
     with own.connect() as source, closing(connections.report(settings, "migrator")) as report:
         store.record(report, 1, identify(source), reason="capture begins", by="a test")
-    watch = Watch(
-        connect=hops,
+    watch = WatchWorker(
+        connect=probe,
         connectors=Connectors(Connect(own.servers.connect_url), [own.line.connector(Source.POSTGRES)]),
         generation=Generation(number=1, state=State.LIVE, epoch=1),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),

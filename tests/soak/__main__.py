@@ -21,13 +21,13 @@ from pathlib import Path
 import psycopg
 
 from connectors.connect import Connect
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from messaging import clients
 from schemas.errors import HeadraceError
 from schemas.topics import DEAD_LETTERS
 from stack import supervisor
 from tests.soak.faults import Faults
-from tests.soak.pipeline import Pipeline
+from tests.soak.pipeline import SoakPipeline
 from tests.soak.report import Outcome, lines, untold
 from tests.soak.schedule import schedule
 from tests.soak.shop import TENANT, Markers, Trade
@@ -55,7 +55,7 @@ def main() -> int:
     say(f"seed {seed}, commit {commit}; {asked.minutes:g} minutes in {folder}")
     os.environ["HEADRACE_STACK_DIR"] = str(folder)
     with supervisor.terminable():
-        pipeline, held = Pipeline(folder, TOXIPROXY), False
+        pipeline, held = SoakPipeline(folder, TOXIPROXY), False
         try:
             outcome = Soak(pipeline, seed, asked.rate, say).run(asked.minutes, commit)
             held = outcome.held
@@ -71,7 +71,7 @@ def main() -> int:
 class Soak:
     """One run on a pipeline that is up."""
 
-    def __init__(self, pipeline: Pipeline, seed: int, rate: float, say: Callable[[str], None]) -> None:
+    def __init__(self, pipeline: SoakPipeline, seed: int, rate: float, say: Callable[[str], None]) -> None:
         self._pipeline, self._seed, self._say = pipeline, seed, say
         self._witness = Witness(pipeline.superuser("reporting"), TENANT)
         self._witness.start()
@@ -151,7 +151,7 @@ class Soak:
                 continue
 
     def _look_at_connectors(self) -> None:
-        connect, line = Connect(self._pipeline.settings.connect.url), Line()
+        connect, line = Connect(self._pipeline.settings.connect.url), Pipeline()
         for name in map(line.connector, line.sources):
             failure, now = connect.status(name).failure, time.monotonic()
             if failure is None:

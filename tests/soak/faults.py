@@ -13,7 +13,7 @@ from psycopg import sql
 
 from operations import connections
 from schemas.errors import Unavailable
-from tests.soak.pipeline import Pipeline
+from tests.soak.pipeline import SoakPipeline
 from tests.soak.schedule import NETWORK, Action, Kind
 
 Say = Callable[[str], None]
@@ -40,7 +40,7 @@ FROM generate_series(1, %s::integer / 32) AS number
 class Faults:
     """Begins each action when its time has come. `run` names what is written, so that two runs differ."""
 
-    def __init__(self, pipeline: Pipeline, run: str, say: Say) -> None:
+    def __init__(self, pipeline: SoakPipeline, run: str, say: Say) -> None:
         self._pipeline, self._run, self._say = pipeline, run, say
         self._threads: list[threading.Thread] = []
         self._locks: dict[str, threading.Lock] = {}

@@ -26,7 +26,7 @@ READY_S = 180.0
 STOP_S = 30.0
 
 
-class Pipeline:
+class SoakPipeline:
     """Started by its making, in `folder`; `toxiproxy` is the program. `settings` reach the servers directly."""
 
     def __init__(self, folder: Path, toxiproxy: Path) -> None:

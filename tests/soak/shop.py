@@ -17,14 +17,14 @@ from shop.assortment import CURRENCY
 from shop.catalog import write_listings
 from shop.events import event
 from shop.model import (
-    Line,
     ListProduct,
     MarkOrder,
     OrderKey,
+    OrderLine,
+    OrderStatus,
     OrderStep,
     PaymentStatus,
     PlaceOrder,
-    Status,
     TakePayment,
 )
 from shop.statements import statement
@@ -150,7 +150,7 @@ def _listing(at: datetime) -> ListProduct:
 
 def _steps(order: OrderKey, at: datetime) -> list[OrderStep]:
     later = [at + timedelta(microseconds=each) for each in (1, 2)]
-    line = Line(line_no=1, sku=SKU, quantity=1, unit_price=Decimal("9.90"), freight=Decimal(0))
+    line = OrderLine(line_no=1, sku=SKU, quantity=1, unit_price=Decimal("9.90"), freight=Decimal(0))
     return [
         PlaceOrder(at=at, order=order, customer_id="marker", currency=CURRENCY, lines=(line,)),
         TakePayment(
@@ -165,7 +165,7 @@ def _steps(order: OrderKey, at: datetime) -> list[OrderStep]:
             amount=line.total,
             currency=CURRENCY,
         ),
-        MarkOrder(at=later[1], order=order, status=Status.APPROVED, moment=later[1]),
+        MarkOrder(at=later[1], order=order, status=OrderStatus.APPROVED, moment=later[1]),
     ]
 
 

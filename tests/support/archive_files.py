@@ -13,11 +13,11 @@ from typing import Any
 from uuid import uuid4
 
 from schemas.tables import EVENTS, ORDER_LINES, Table
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.erasure import TOMBSTONE, Tombstone, tombstone_name
 from sinks.archive.files import Codec, Datum
 from sinks.archive.log import Log, sealed
-from sinks.archive.manifest import Entry, Erasure, Kind
+from sinks.archive.manifest import Erasure, Kind, ManifestEntry
 from sinks.archive.reader import instant_of, key_of, records
 from sinks.archive.store import LocalStore
 
@@ -63,11 +63,11 @@ def order_line(order: str, line: int, tenant: str = "tenant-001", **other: Any) 
     return row | dict.fromkeys(("priced_at", "created_at", "updated_at"), NOON) | other
 
 
-def append(log: Log, rows: Iterable[Datum], table: Table = EVENTS, *, codec: Codec = "zstandard") -> Entry:
+def append(log: Log, rows: Iterable[Datum], table: Table = EVENTS, *, codec: Codec = "zstandard") -> ManifestEntry:
     """One entry that adds records, events for one, in one file a folder."""
     key, at, day = key_of(table), instant_of(table), str(table.ages_by)
     with tempfile.TemporaryDirectory() as spool:
-        batch = Batch(Path(spool), codec)
+        batch = ArchiveBatch(Path(spool), codec)
         for datum in rows:
             batch.file(table, datum["tenant_id"], datum[day]).write(key(datum), datum, at(datum))
         entry = log.commit(log.draft(Kind.APPEND, added=batch.publish(log.store)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from operations.settings import load
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from sinks.archive import log
 from tests.support import failpoints
 from tests.support.archiving import Archiving
@@ -21,7 +21,7 @@ def main(*, url: str, name: str, group: str, **death: Any) -> None:
     archive = Archiving(load(), url, name=name)
     worker = archive.worker(group, size=1, batch=40, age=0.05)
     if death:
-        failpoints.at(KillPoint[death["point"]], death["times"], Path(url), death["seed"])
+        failpoints.at(FailPoint[death["point"]], death["times"], Path(url), death["seed"])
     archive.drain(worker)
     os._exit(0)  # the topic stays
 

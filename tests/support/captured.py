@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from connectors import apply
 from connectors.apply import Servers
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from messaging.clients import assign, consumer, end_offsets
 from messaging.decoding import epoch
 from messaging.registry import Registry
@@ -91,7 +91,7 @@ class Stage:
     """One line of capture under test: where it runs, what it is called, and its source as its owner."""
 
     settings: Settings
-    line: Line
+    line: Pipeline
     servers: Servers
 
     def start(self) -> apply.Beats:
@@ -211,7 +211,7 @@ def stage(settings: Settings, folder: Path, name: str, ddl: str, *tables: Table)
         host=oltp.host, port=oltp.port, dbname="postgres", user="postgres", password=password, autocommit=True
     )
     root.execute(sql.SQL("CREATE DATABASE {} OWNER migrator").format(sql.Identifier(name)))
-    line = Line(name=name, prefix=name, database=name, tables=tables)
+    line = Pipeline(name=name, prefix=name, database=name, tables=tables)
     own = Stage(settings=settings, line=line, servers=servers(settings, name))
     try:
         with own.connect() as connection:

@@ -9,11 +9,11 @@ import pytest
 from operations import connections
 from operations.generations import State
 from operations.migrate import begin_generation, migrate_reporting
-from operations.replay.cutover import Reporting, opened
+from operations.replay.cutover import ReportingMigrator, opened
 from operations.settings import Settings
 from schemas import failpoints
 from schemas.errors import Unavailable
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 from sinks.reporting.port import Batch
 from tests.support.eventually import eventually
 from tests.support.trade import Tenant
@@ -26,7 +26,7 @@ SHOW_S = 20.0
 class Turning:
     """A database with two generations of different content; readers see the first."""
 
-    def __init__(self, settings: Settings, reporting: Reporting) -> None:
+    def __init__(self, settings: Settings, reporting: ReportingMigrator) -> None:
         self.settings, self.reporting = settings, reporting
 
     def counts(self) -> tuple[int, int]:
@@ -76,8 +76,8 @@ def all_or_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends before the commit, or a generation that stays behind, leaves views and states as they were."""
     before = at.counts(), at.states()
 
-    def die(point: KillPoint) -> None:
-        if point is KillPoint.VIEWS_TURNED:
+    def die(point: FailPoint) -> None:
+        if point is FailPoint.VIEWS_TURNED:
             raise KeyboardInterrupt
 
     def behind() -> None:

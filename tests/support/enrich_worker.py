@@ -10,7 +10,7 @@ from schemas.errors import HeadraceError
 from streams.app import run
 from streams.processor import Bounds
 from streams.wiring import Wiring
-from streams.worker import Pace
+from streams.worker import EnrichmentLimits
 
 _TABLES = ("table", "catalog_table")
 
@@ -27,7 +27,7 @@ def main(text: str) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("headrace").setLevel(logging.INFO)
     what = json.loads(text)
-    pace = Pace(bounds=Bounds(**what["bounds"]), **what["pace"])
+    pace = EnrichmentLimits(bounds=Bounds(**what["bounds"]), **what["pace"])
     try:
         run(Wiring(**what["wiring"]), group=what["group"], mongo_uri=None, pace=pace)
     except HeadraceError as error:

@@ -14,15 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from schemas import failpoints
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 
 
-def at(point: KillPoint, times: int, folder: Path | None = None, seed: int = 0) -> None:
+def at(point: FailPoint, times: int, folder: Path | None = None, seed: int = 0) -> None:
     """From now on this process dies when it reaches `point` for the `times`-th time; `folder` has a power cut then."""
     disk = None if folder is None else _Disk(folder, random.Random(seed))  # noqa: S311
     left = times
 
-    def on_reach(reached: KillPoint) -> None:
+    def on_reach(reached: FailPoint) -> None:
         nonlocal left
         left -= reached is point
         if not left:

@@ -21,7 +21,7 @@ from schemas.tables import ORDERS
 from schemas.wire import EPOCH_HEADER
 from sinks.reporting.port import Reporting
 from sinks.reporting.postgres.driver import PostgresReporting
-from sinks.reporting.worker import Pace, SinkWorker
+from sinks.reporting.worker import SinkLimits, SinkWorker
 from tests.support.envelopes import Envelopes
 
 GENERATION = 72
@@ -103,7 +103,7 @@ class Landing:
             decoding=Decoding(registry or self.registry, [self.table]),
             dead_letters=letters or dead_letters.DeadLetters(self.producer, "test", topic=self.dead_letter_topic),
             tables=[self.table],
-            pace=Pace(**{"linger": 0.05, "patience": 20.0} | pace),
+            pace=SinkLimits(**{"linger": 0.05, "patience": 20.0} | pace),
         )
         self.workers.append(worker)
         return worker

@@ -15,7 +15,7 @@ import psutil
 import psycopg
 
 from messaging import clients, ranges
-from schemas.failpoints import KillPoint
+from schemas.failpoints import FailPoint
 
 ROOT = Path(__file__).parents[2]
 COMMAND_S = 150
@@ -42,7 +42,7 @@ class Line:
             text=True,
         )
 
-    def dies(self, point: KillPoint, times: int, *arguments: str) -> None:
+    def dies(self, point: FailPoint, times: int, *arguments: str) -> None:
         """Runs a command that kills itself when it reaches `point` for the `times`-th time."""
         ours = f"{self.folder}{os.pathsep}{ROOT}"
         process = self.start(point.name, str(times), *arguments, module="tests.support.dying", PYTHONPATH=ours)

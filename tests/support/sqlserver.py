@@ -8,15 +8,15 @@ from pydantic import SecretStr
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from operations.odbc import connection_string
-from operations.settings import Reporting
+from operations.settings import ReportingSettings
 
 
-def reporting(odbc: str) -> Reporting:
+def reporting(odbc: str) -> ReportingSettings:
     """What the connection string says, as settings, with a database of its own."""
     given = dict(part.split("=", 1) for part in odbc.strip(";").split(";"))
     host, port = given.pop("SERVER").split(",")
     given.pop("DATABASE", None)
-    return Reporting(
+    return ReportingSettings(
         adapter="sqlserver",
         host=host,
         port=int(port),
@@ -31,7 +31,7 @@ def reporting(odbc: str) -> Reporting:
 
 
 @contextmanager
-def empty(at: Reporting) -> Iterator[None]:
+def empty(at: ReportingSettings) -> Iterator[None]:
     """Make the settings' database, and drop it at the block's end."""
     import pyodbc
 

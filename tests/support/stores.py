@@ -17,17 +17,17 @@ from schemas.position import Position
 from schemas.tables import Mode, Table, reported
 from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.memory import MemoryReporting, Stored
-from sinks.reporting.memory_retention import MemoryRetiring
+from sinks.reporting.memory_retention import MemoryRetention
 from sinks.reporting.port import Reporting
 from sinks.reporting.postgres import landing_sql as postgres_sql
 from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
 from sinks.reporting.postgres.driver import PostgresReporting
-from sinks.reporting.postgres.retention import PostgresRetiring
-from sinks.reporting.retention import Retiring
+from sinks.reporting.postgres.retention import PostgresRetention
+from sinks.reporting.retention import RetentionStore
 from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
 from sinks.reporting.sqlserver.driver import SqlServerReporting
-from sinks.reporting.sqlserver.retention import SqlServerRetiring
+from sinks.reporting.sqlserver.retention import SqlServerRetention
 from sinks.reporting.staging import stored_columns
 
 GENERATION = 71
@@ -42,7 +42,7 @@ class Store(Protocol):
     def reporting(self) -> Reporting:
         """Another adapter on this store, closed at the end of the test."""
 
-    def retiring(self) -> Retiring:
+    def retiring(self) -> RetentionStore:
         """This store as retention reaches it, closed at the end of the test."""
 
     def noted_epoch(self, number: int) -> AbstractContextManager[None]:
@@ -77,8 +77,8 @@ class MemoryStore:
     def reporting(self) -> Reporting:
         return self._reporting
 
-    def retiring(self) -> Retiring:
-        return MemoryRetiring(self._reporting)
+    def retiring(self) -> RetentionStore:
+        return MemoryRetention(self._reporting)
 
     @contextmanager
     def noted_epoch(self, number: int) -> Iterator[None]:
@@ -128,7 +128,7 @@ class SqlStore:
         connect: Callable[[], Any],
         own: Callable[[], Any],
         adapter: Callable[[], Reporting],
-        retiring: Callable[[], Retiring],
+        retiring: Callable[[], RetentionStore],
         dialect: ModuleType,
         lock: str,
         waits: str,
@@ -139,7 +139,7 @@ class SqlStore:
         self._adapter = adapter
         self._retiring = retiring
         self._lock, self._waits = lock, waits
-        self._adapters: list[Reporting | Retiring] = []
+        self._adapters: list[Reporting | RetentionStore] = []
         self.connection = connect()
         self._mark = "?" if dialect is sqlserver_sql else "%s"
 
@@ -147,7 +147,7 @@ class SqlStore:
         self._adapters.append(adapter := self._adapter())
         return adapter
 
-    def retiring(self) -> Retiring:
+    def retiring(self) -> RetentionStore:
         self._adapters.append(retiring := self._retiring())
         return retiring
 
@@ -228,7 +228,7 @@ def postgres(writer: str, migrator: str, retention: str) -> SqlStore:
         connect=lambda: psycopg.connect(writer, autocommit=True),
         own=lambda: psycopg.connect(migrator),
         adapter=lambda: PostgresReporting(writer, GENERATION),
-        retiring=lambda: PostgresRetiring(retention, GENERATION),
+        retiring=lambda: PostgresRetention(retention, GENERATION),
         dialect=postgres_sql,
         lock=postgres_retiring_sql.lock_cutoffs(),
         waits="SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'retention.cutoff'::regclass",
@@ -244,7 +244,7 @@ def sqlserver(odbc: str) -> SqlStore:
         connect=lambda: pyodbc.connect(odbc, autocommit=True),
         own=lambda: pyodbc.connect(odbc, autocommit=False),
         adapter=lambda: SqlServerReporting(odbc, GENERATION),
-        retiring=lambda: SqlServerRetiring(odbc, GENERATION),
+        retiring=lambda: SqlServerRetention(odbc, GENERATION),
         dialect=sqlserver_sql,
         lock=sqlserver_retiring_sql.lock_cutoffs(),
         waits="SELECT 1 FROM sys.dm_exec_requests WHERE wait_type LIKE 'LCK%'",

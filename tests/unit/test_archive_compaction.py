@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from uuid_utils import uuid7
 
 from schemas.tables import EVENTS, ORDER_LINES
-from sinks.archive.batch import Batch
+from sinks.archive.batch import ArchiveBatch
 from sinks.archive.compaction import Merged, groups, merge, sweep
 from sinks.archive.erasure import Eraser
 from sinks.archive.files import Datum, check, describe, read
@@ -233,7 +233,7 @@ def test_a_file_that_is_added_after_all_is_not_swept(log: Log, monkeypatch: pyte
 def test_a_file_that_holds_more_than_the_archive_is_kept(log: Log, tmp_path: Path):
     """As after a restore of the manifest from an older backup: the file may be all that is left."""
     with tempfile.TemporaryDirectory() as spool:
-        batch = Batch(Path(spool))
+        batch = ArchiveBatch(Path(spool))
         batch.file(EVENTS, "tenant-001", event(90)["event_day"]).write(("", "", "90"), event(90), NOON)
         (file,) = batch.publish(log.store, offsets={"shop.events.order/0": ("a", 91)})
         batch.discard()

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from sinks.archive.layout import Folder, made_at, new_name
-from sinks.archive.manifest import KEPT, ArchivedFile, Draft, Entry, Kind, Manifest
+from sinks.archive.layout import ArchiveFolder, made_at, new_name
+from sinks.archive.manifest import KEPT, ArchivedFile, Draft, Kind, Manifest, ManifestEntry
 
-FOLDER = Folder("events", 8, date(2026, 8, 3))
+FOLDER = ArchiveFolder("events", 8, date(2026, 8, 3))
 NOW = datetime(2026, 8, 3, 9, tzinfo=UTC)
 
 
@@ -35,7 +35,7 @@ def draft(at: datetime, **content) -> Draft:
 def after(manifest: Manifest, at: datetime) -> Manifest:
     """A hundred entries more, all of that time."""
     for _ in range(100):
-        manifest.apply(Entry(number=manifest.number + 1, draft=draft(at)))
+        manifest.apply(ManifestEntry(number=manifest.number + 1, draft=draft(at)))
     return manifest
 
 
@@ -43,7 +43,7 @@ def after(manifest: Manifest, at: datetime) -> Manifest:
 def swept() -> tuple[Manifest, str]:
     """A manifest that knows of one swept file, and its name."""
     named, manifest = name(NOW), Manifest()
-    manifest.apply(Entry(number=1, draft=draft(NOW + timedelta(days=1), swept=(named,))))
+    manifest.apply(ManifestEntry(number=1, draft=draft(NOW + timedelta(days=1), swept=(named,))))
     return manifest, named
 
 

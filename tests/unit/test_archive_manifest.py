@@ -12,10 +12,10 @@ from sinks.archive.manifest import (
     MANIFEST,
     ArchivedFile,
     Draft,
-    Entry,
     Erasure,
     Kind,
     Manifest,
+    ManifestEntry,
     Progress,
 )
 
@@ -99,7 +99,7 @@ def test_what_may_come_next_is_what_follows_and_nothing_else(some: list[Draft]):
         objection = manifest.objection(draft)
         assert (objection is None) == model.allows(draft), objection
         if objection is None:
-            manifest.apply(Entry(number=manifest.number + 1, draft=draft))
+            manifest.apply(ManifestEntry(number=manifest.number + 1, draft=draft))
             model.take(draft)
         assert manifest.files.keys() == model.there
         assert manifest.gone.keys() == model.gone
@@ -110,7 +110,7 @@ def test_what_may_come_next_is_what_follows_and_nothing_else(some: list[Draft]):
 @examples(max_examples=100)
 @given(st.lists(drafts, max_size=14), st.integers(0, 14))
 def test_a_checkpoint_and_the_entries_behind_it_say_what_all_entries_say(some: list[Draft], at: int):
-    entries = [Entry(number=number, draft=draft) for number, draft in enumerate(some, start=1)]
+    entries = [ManifestEntry(number=number, draft=draft) for number, draft in enumerate(some, start=1)]
     whole = Manifest()
     kept = MANIFEST.dump_json(whole)
     for entry in entries:
@@ -131,7 +131,7 @@ def test_forgetting_never_lets_a_removed_name_come_back(days: list[int]):
         manifest.files[name] = file(name)
         manifest.number = 99  # so that the next entry is one at which names are forgotten
         draft = Draft(id="x", kind=Kind.COMPACT, by="test", at=NOON + timedelta(days=day), removed=(name,))
-        manifest.apply(Entry(number=100, draft=draft))
+        manifest.apply(ManifestEntry(number=100, draft=draft))
         removed.append(name)
         for each in removed:
             late = Draft(id="y", kind=Kind.APPEND, by="test", at=NOON, added=(file(each),))

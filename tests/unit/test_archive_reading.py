@@ -11,7 +11,7 @@ from operations.archive.cat import lines
 from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.files import FileDamaged
 from sinks.archive.log import Log
-from sinks.archive.reader import Selection, records
+from sinks.archive.reader import ArchiveSelection, records
 from tests.support.archive_files import NOON, append, erase, event, flip, headrace, ids, open_log, order_line
 
 MANY = [
@@ -33,21 +33,21 @@ def log(tmp_path: Path) -> Log:
 @pytest.mark.parametrize(
     ("selection", "numbers"),
     [
-        (Selection(), {1, 2, 3, 4, 5}),
-        (Selection(tenant="tenant-002"), {3}),
-        (Selection(tenant="nobody"), set()),
-        (Selection(event_type="OrderPaid"), {2}),
-        (Selection(since=date(2026, 8, 4)), {4, 5}),
-        (Selection(until=date(2026, 8, 4)), {1, 2, 3, 4}),
-        (Selection(since=date(2026, 8, 4), until=date(2026, 8, 4), tenant="tenant-001"), {4}),
-        (Selection(since=NOON + timedelta(minutes=2)), {2, 3, 4, 5}),
-        (Selection(until=NOON + timedelta(minutes=2)), {1}),
-        (Selection(since=NOON + timedelta(minutes=2), until=NOON + timedelta(days=1)), {2, 3}),
-        (Selection(since=date(2026, 8, 4), until=NOON + timedelta(days=1, seconds=1)), {4}),
-        (Selection(since=date.min, until=date.max), {1, 2, 3, 4, 5}),
+        (ArchiveSelection(), {1, 2, 3, 4, 5}),
+        (ArchiveSelection(tenant="tenant-002"), {3}),
+        (ArchiveSelection(tenant="nobody"), set()),
+        (ArchiveSelection(event_type="OrderPaid"), {2}),
+        (ArchiveSelection(since=date(2026, 8, 4)), {4, 5}),
+        (ArchiveSelection(until=date(2026, 8, 4)), {1, 2, 3, 4}),
+        (ArchiveSelection(since=date(2026, 8, 4), until=date(2026, 8, 4), tenant="tenant-001"), {4}),
+        (ArchiveSelection(since=NOON + timedelta(minutes=2)), {2, 3, 4, 5}),
+        (ArchiveSelection(until=NOON + timedelta(minutes=2)), {1}),
+        (ArchiveSelection(since=NOON + timedelta(minutes=2), until=NOON + timedelta(days=1)), {2, 3}),
+        (ArchiveSelection(since=date(2026, 8, 4), until=NOON + timedelta(days=1, seconds=1)), {4}),
+        (ArchiveSelection(since=date.min, until=date.max), {1, 2, 3, 4, 5}),
     ],
 )
-def test_only_what_is_selected_is_read(log: Log, selection: Selection, numbers: set[int]):
+def test_only_what_is_selected_is_read(log: Log, selection: ArchiveSelection, numbers: set[int]):
     assert {datum["_offset"] for datum in records(log, EVENTS, selection)} == numbers
 
 
@@ -55,14 +55,14 @@ def test_tenants_of_one_bucket_are_told_apart(tmp_path: Path):
     log = open_log(tmp_path)
     append(log, [event(1, "tenant-012"), event(2, "tenant-025")])
     assert len(log.manifest().files) == 1
-    assert [datum["_offset"] for datum in records(log, EVENTS, Selection(tenant="tenant-025"))] == [2]
+    assert [datum["_offset"] for datum in records(log, EVENTS, ArchiveSelection(tenant="tenant-025"))] == [2]
 
 
 def test_folders_that_cannot_hold_what_is_selected_are_not_opened(log: Log):
     for file in log.manifest().files.values():
         if file.day == date(2026, 8, 3):
             log.store.delete(file.name)
-    assert len(list(records(log, EVENTS, Selection(since=date(2026, 8, 4))))) == 2
+    assert len(list(records(log, EVENTS, ArchiveSelection(since=date(2026, 8, 4))))) == 2
 
 
 def test_files_that_cannot_hold_what_is_selected_are_not_opened(log: Log):
@@ -70,7 +70,7 @@ def test_files_that_cannot_hold_what_is_selected_are_not_opened(log: Log):
     for file in log.manifest().files.values():
         if file.last < NOON + timedelta(hours=10):
             log.store.delete(file.name)
-    evening = Selection(since=NOON + timedelta(hours=5), until=date(2026, 8, 3))
+    evening = ArchiveSelection(since=NOON + timedelta(hours=5), until=date(2026, 8, 3))
     assert [datum["_offset"] for datum in records(log, EVENTS, evening)] == [600]
 
 
@@ -85,8 +85,8 @@ def test_rows_that_age_by_month_are_of_its_first_instant(tmp_path: Path):
     log = open_log(tmp_path)
     append(log, [order_line("o-1", 1)], ORDER_LINES)
     august = date(2026, 8, 1)
-    assert len(list(records(log, ORDER_LINES, Selection(since=august, until=august)))) == 1
-    assert not list(records(log, ORDER_LINES, Selection(since=date(2026, 8, 2))))
+    assert len(list(records(log, ORDER_LINES, ArchiveSelection(since=august, until=august)))) == 1
+    assert not list(records(log, ORDER_LINES, ArchiveSelection(since=date(2026, 8, 2))))
 
 
 def test_a_repeat_in_another_file_is_read_once(log: Log):
@@ -112,7 +112,7 @@ def test_a_flipped_byte_is_refused_before_anything_of_that_file_is_shown(tmp_pat
 def test_values_are_printed_exactly(tmp_path: Path):
     log = open_log(tmp_path)
     append(log, [event(1)])
-    (line,) = lines(log, EVENTS, Selection())
+    (line,) = lines(log, EVENTS, ArchiveSelection())
     shown = json.loads(line)
     assert shown["occurred_at"] == "2026-08-03T12:01:00.000000+00:00"
     assert shown["event_day"] == "2026-08-03"

@@ -5,11 +5,11 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.asof import Entry, as_of, with_entry
+from streams.asof import CatalogEntry, as_of, with_entry
 
 
 def entry(valid_from, name="n"):
-    return Entry(valid_from, name, "c", Decimal(1))
+    return CatalogEntry(valid_from, name, "c", Decimal(1))
 
 
 HISTORY = (entry(10), entry(20), entry(30))

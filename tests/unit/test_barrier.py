@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operations.barrier import Barrier, Sighting, Stand, advance, begin
+from operations.barrier import Barrier, PipelineOffsets, SourcePosition, advance, begin
 from schemas.tables import ORDER_LINES, ORDERS, PAYMENTS, PRODUCTS, Source, Table
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-STAND = Stand(at=NOON, position=100, captured=100, unit="bytes behind", unknown="no slot")
+STAND = SourcePosition(at=NOON, position=100, captured=100, unit="bytes behind", unknown="no slot")
 CAPTURED = {(f"shop.sales.{name}", number): 10 for name in ("orders", "order_lines", "payments") for number in (0, 1)}
 LINES = {at: end for at, end in CAPTURED.items() if "lines" in at[0]}
 EMITTED = {("reporting.order_lines", 0): 15, ("reporting.order_lines", 1): 15}
 CATALOG = {("shop.catalog.products", 0): 5}
-PASSED = Sighting(
+PASSED = PipelineOffsets(
     stands={Source.POSTGRES: STAND, Source.MONGODB: STAND},
     captured=CAPTURED | CATALOG,
     taken=LINES,
@@ -28,7 +28,7 @@ def begun(table: Table) -> Barrier:
     return begin(table, STAND)
 
 
-def lack(table: Table, seen: Sighting) -> str | None:
+def lack(table: Table, seen: PipelineOffsets) -> str | None:
     return advance(begun(table), seen)[1]
 
 

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from connectors.pipeline import template
-from messaging.health import Serving
+from messaging.health import HealthServer
 from operations import needs
-from operations.cli import Worker
+from operations.cli import WorkerName
 from operations.settings import PREFIX, Settings
 from schemas.tables import Source
 from stack import postgres as pg
@@ -155,7 +155,7 @@ def test_a_password_that_is_there_stays(tmp_path, env):
 
 
 def test_each_worker_has_a_service():
-    assert {worker.value for worker in Worker} == set(WORKERS)
+    assert {worker.value for worker in WorkerName} == set(WORKERS)
 
 
 @pytest.mark.parametrize("name", HEADRACE)
@@ -201,7 +201,7 @@ def test_a_health_check_asks_what_a_worker_serves():
 
 def asked(code: str, port: str, *, ready: str | None) -> int:
     """The exit code of a health check's Python, asked of a worker that is ready unless `ready` says why not."""
-    serving = Serving(0, alive=lambda: None, ready=lambda: ready)
+    serving = HealthServer(0, alive=lambda: None, ready=lambda: ready)
     try:
         code = code.replace(f":{port}/", f":{serving.port}/")
         return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from connectors.connect import Connect, Status, _clean, _is_rebalance, _reason
+from connectors.connect import Connect, ConnectorStatus, _clean, _is_rebalance, _reason
 from schemas.errors import Unavailable
 
 TRACE = """org.apache.kafka.connect.errors.ConnectException: Tolerance exceeded in error handler
@@ -40,7 +40,7 @@ def test_no_password_of_a_uri_is_repeated():
     ],
 )
 def test_a_connector_runs_when_it_and_all_its_tasks_do(state, tasks, running):
-    assert Status(state=state, tasks=tasks).running is running
+    assert ConnectorStatus(state=state, tasks=tasks).running is running
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_connector_runs_when_it_and_all_its_tasks_do(state, tasks, running):
     ],
 )
 def test_a_failed_task_makes_its_connector_failed(state, tasks, overall):
-    assert Status(state=state, tasks=tasks).overall == overall
+    assert ConnectorStatus(state=state, tasks=tasks).overall == overall
 
 
 def test_connect_down_is_one_line_that_names_its_address():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.pipeline import HEARTBEAT, SIGNALS, Line
+from connectors.pipeline import HEARTBEAT, SIGNALS, Pipeline
 from connectors.plan import (
     AlterPublication,
     AlterTopic,
@@ -12,8 +12,8 @@ from connectors.plan import (
     CreatePublication,
     CreateTopic,
     Note,
+    PlanRefusal,
     PlanRefused,
-    Refusal,
     Restart,
     Resume,
     Seen,
@@ -28,7 +28,7 @@ from schemas.tables import ORDERS, PAYMENTS, TABLES, Column, Source
 from schemas.topics import DEAD_LETTERS, Replication
 from schemas.types import Text
 
-LINE = Line()
+LINE = Pipeline()
 FRESH = Seen(
     topics={}, relations=frozenset(LINE.relations), publication=None, lacking_full=(), slot=None, connectors={}
 )
@@ -72,7 +72,7 @@ def test_what_is_as_it_should_be_changes_nothing():
 
 
 def test_a_new_table_is_published_and_read_only_while_its_connector_knows_it_and_stands_still():
-    old = Line(tables=tuple(table for table in TABLES if table is not PAYMENTS))
+    old = Pipeline(tables=tuple(table for table in TABLES if table is not PAYMENTS))
     name = old.connector(Source.POSTGRES)
     before = SeenConnector(config=old.config(Source.POSTGRES) | {"name": name}, state="RUNNING", offsets=True)
     seen = replace(APPLIED, publication=frozenset(old.relations), connectors=dict(APPLIED.connectors) | {name: before})
@@ -122,7 +122,7 @@ def test_a_table_whose_record_kafka_would_not_carry_is_refused():
     text = Column(name="text", type=Text())
     wide = replace(ORDERS, name="wide", columns=(*ORDERS.columns, *[text] * 4))
     seen = replace(APPLIED, relations=frozenset({*LINE.relations, "sales.wide"}))
-    (refusal,) = plan(Line(tables=(wide,)), seen).refusals
+    (refusal,) = plan(Pipeline(tables=(wide,)), seen).refusals
     assert refusal.about == "table wide"
     assert "declare a length for its texts" in refusal.reason
 
@@ -137,7 +137,7 @@ def test_only_drifted_settings_of_a_topic_are_set_again():
 def test_a_missing_table_is_refused_before_anything_is_done():
     found = plan(LINE, replace(FRESH, relations=FRESH.relations - {"sales.orders"}))
     assert found.refusals == (
-        Refusal(about="table sales.orders", reason="it does not exist; run `headrace migrate` first"),
+        PlanRefusal(about="table sales.orders", reason="it does not exist; run `headrace migrate` first"),
     )
 
 
@@ -213,13 +213,13 @@ def test_every_step_has_a_line_of_its_own():
 
 
 def test_a_plan_shows_no_configuration_and_so_no_secret():
-    line = Line(password="secret", uri="mongodb://me:secret@host")
+    line = Pipeline(password="secret", uri="mongodb://me:secret@host")
     found = plan(line, FRESH)
     assert "secret" not in repr(found.steps) + "".join(found.describe())
 
 
 def test_a_line_without_documents_needs_no_mongodb_connector():
-    line = Line(tables=(ORDERS,), prefix="mine", name="mine")
+    line = Pipeline(tables=(ORDERS,), prefix="mine", name="mine")
     assert line.sources == (Source.POSTGRES,)
     assert line.relations == ("sales.orders", HEARTBEAT, SIGNALS)
     assert [topic.name for topic in line.topics()] == [

@@ -7,7 +7,7 @@ import pytest
 
 from messaging.dead_letters import DeadLetter, Record
 from operations.dlq.decisions import Decision, Verdict, parsed
-from operations.dlq.letters import Letter, Selection, groups, has_key, letters, reason
+from operations.dlq.letters import Letter, LetterSelection, groups, has_key, letters, reason
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEY = b'{"tenant_id":"t-1","order_id":"o-1"}'
@@ -117,23 +117,23 @@ LETTER = Letter(refusals=[refusal(3, record(7))], decision=None)
 @pytest.mark.parametrize(
     ("selection", "selected"),
     [
-        (Selection(), True),
-        (Selection(target=LETTER.group), True),
-        (Selection(target="shop.sales.orders[1]@7"), True),
-        (Selection(target="shop.sales.orders[1]@77"), False),
-        (Selection(error="decimal places"), True),
-        (Selection(error="badrecord: TOTAL"), True),
-        (Selection(error="poison"), False),
-        (Selection(key="order_id=o-1"), True),
-        (Selection(key="order_id=o-"), False),
-        (Selection(key=KEY.decode()), True),
-        (Selection(topic="shop.sales.orders"), True),
-        (Selection(topic="shop.sales"), False),
-        (Selection(since=NOON + timedelta(minutes=3)), True),
-        (Selection(since=NOON + timedelta(minutes=4)), False),
-        (Selection(until=NOON + timedelta(minutes=3)), False),
-        (Selection(until=NOON + timedelta(minutes=4)), True),
-        (Selection(topic="shop.sales.orders", error="poison"), False),
+        (LetterSelection(), True),
+        (LetterSelection(target=LETTER.group), True),
+        (LetterSelection(target="shop.sales.orders[1]@7"), True),
+        (LetterSelection(target="shop.sales.orders[1]@77"), False),
+        (LetterSelection(error="decimal places"), True),
+        (LetterSelection(error="badrecord: TOTAL"), True),
+        (LetterSelection(error="poison"), False),
+        (LetterSelection(key="order_id=o-1"), True),
+        (LetterSelection(key="order_id=o-"), False),
+        (LetterSelection(key=KEY.decode()), True),
+        (LetterSelection(topic="shop.sales.orders"), True),
+        (LetterSelection(topic="shop.sales"), False),
+        (LetterSelection(since=NOON + timedelta(minutes=3)), True),
+        (LetterSelection(since=NOON + timedelta(minutes=4)), False),
+        (LetterSelection(until=NOON + timedelta(minutes=3)), False),
+        (LetterSelection(until=NOON + timedelta(minutes=4)), True),
+        (LetterSelection(topic="shop.sales.orders", error="poison"), False),
     ],
 )
 def test_selecting(selection, selected):
@@ -142,8 +142,8 @@ def test_selecting(selection, selected):
 
 def test_what_is_decided_is_selected_only_when_asked_for():
     closed = Letter(refusals=LETTER.refusals, decision=decided(record(7), 3, Verdict.LANDED))
-    assert not Selection().matches(closed)
-    assert Selection(settled=True).matches(closed)
+    assert not LetterSelection().matches(closed)
+    assert LetterSelection(settled=True).matches(closed)
 
 
 def test_an_events_key_is_plain_text():

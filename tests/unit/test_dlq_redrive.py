@@ -10,7 +10,7 @@ import pytest
 from messaging.dead_letters import DeadLetter, Record
 from operations.dlq.decisions import Verdict
 from operations.dlq.letters import Letter
-from operations.dlq.redrive import Destination, Outcome, Ways, overall, send, stands
+from operations.dlq.redrive import Destination, RedriveOutcome, RedriveTargets, overall, send, stands
 from schemas.change import Change, Op
 from schemas.errors import BadRecord
 from schemas.position import Position
@@ -63,14 +63,14 @@ class World:
     archived: list[Change] = field(default_factory=list)
     entered: list[Record] = field(default_factory=list)
 
-    def send(self, letter: Letter) -> Outcome:
+    def send(self, letter: Letter) -> RedriveOutcome:
         found = [
             Destination(number=number, epoch=epoch, tables=of_generation(number), reporting=each)
             for number, (epoch, each) in enumerate(zip(self.epochs, self.reporting, strict=True), 1)
         ]
         return send(
             letter,
-            Ways(
+            RedriveTargets(
                 decoding=Decoder(),  # type: ignore[arg-type]
                 destinations=found,
                 enrich=self.enrich,
@@ -84,13 +84,13 @@ class World:
         row = (came.row or ()) + ("lamp", "home", Decimal(1), version, "enriched")
         return Enriched(replace(came, row=row, position=came.position._replace(version=version)), self.wait)
 
-    def archive(self, came: Change) -> Outcome:
+    def archive(self, came: Change) -> RedriveOutcome:
         self.archived.append(came)
-        return Outcome(verdict=Verdict.LANDED)
+        return RedriveOutcome(verdict=Verdict.LANDED)
 
-    def enter(self, record: Record) -> Outcome:
+    def enter(self, record: Record) -> RedriveOutcome:
         self.entered.append(record)
-        return Outcome(verdict=Verdict.LANDED)
+        return RedriveOutcome(verdict=Verdict.LANDED)
 
     def position(self, table: Table, generation: int = 1) -> Position | None:
         return self.reporting[generation - 1].standing(table, KEYS[table.name])
@@ -131,20 +131,20 @@ def test_a_newer_row_stays():
     world = World()
     world.reporting[0].land(Batch(changes=[change(ORDERS, 9)], checkpoints={}))
     outcome = world.send(letter(ORDERS_TOPIC))
-    assert outcome == Outcome(verdict=Verdict.OUTDATED, detail="the row stands at epoch 1, offset 9")
+    assert outcome == RedriveOutcome(verdict=Verdict.OUTDATED, detail="the row stands at epoch 1, offset 9")
     assert world.position(ORDERS) == change(ORDERS, 9).position
 
 
 def test_what_still_cannot_be_understood_is_dead_again_with_its_present_error():
     outcome = World().send(letter(ORDERS_TOPIC, value=b"bad"))
-    assert outcome == Outcome(verdict=Verdict.DEAD_AGAIN, detail="still not understood")
+    assert outcome == RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail="still not understood")
 
 
 def test_what_reporting_still_refuses_is_dead_again():
     world = World()
     assert world.send(letter(EVENTS_TOPIC)).verdict is Verdict.LANDED
     world.reporting[0]._write = _refuse  # type: ignore[method-assign]
-    assert world.send(letter(ORDERS_TOPIC)) == Outcome(verdict=Verdict.DEAD_AGAIN, detail="no")
+    assert world.send(letter(ORDERS_TOPIC)) == RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail="no")
 
 
 def _refuse(*_):
@@ -216,6 +216,6 @@ def test_a_repeat_of_what_has_landed_is_outdated():
 
 
 def test_of_several_outcomes_the_one_that_needs_somebody_counts():
-    found = [Outcome(verdict=each) for each in (Verdict.OUTDATED, Verdict.LANDED, Verdict.DEAD_AGAIN)]
+    found = [RedriveOutcome(verdict=each) for each in (Verdict.OUTDATED, Verdict.LANDED, Verdict.DEAD_AGAIN)]
     assert overall(found).verdict is Verdict.DEAD_AGAIN
     assert overall(found[:2]).verdict is Verdict.LANDED

@@ -10,7 +10,7 @@ from schemas.change import Change, Op
 from schemas.decoders.values import microseconds
 from schemas.position import Position, enrichment_version
 from schemas.tables import ORDER_LINES
-from streams.asof import Entry
+from streams.asof import CatalogEntry
 from streams.catalog import Catalog
 from streams.enrich import Wait, enricher
 
@@ -43,7 +43,7 @@ def line(priced, *, committed=None, offset=7, sku="lamp"):
 def catalog(*entries, known=None):
     found = Catalog(slack=timedelta(0))
     for seconds, name in entries:
-        found.add(LAMP, Entry(us(seconds), name, "home", Decimal(5)))
+        found.add(LAMP, CatalogEntry(us(seconds), name, "home", Decimal(5)))
     if known is not None:
         found.heartbeat(at(known))
     return found

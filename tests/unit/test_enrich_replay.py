@@ -18,10 +18,10 @@ from schemas.decoders.values import microseconds
 from schemas.position import Position
 from schemas.tables import ORDER_LINES
 from streams import pending_topic
-from streams.asof import Entry, as_of, with_entry
+from streams.asof import CatalogEntry, as_of, with_entry
 from streams.catalog import Catalog
 from streams.enrich import decided
-from streams.processor import Bounds, Engine
+from streams.processor import Bounds, Processor
 from streams.wiring import Wiring
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ class Run:
         for step in self.seen:
             self.read(step)
         self.catalog.arrived.clear()
-        self.engine = Engine(
+        self.engine = Processor(
             wiring=WIRING, catalog=self.catalog, decoding=self.topics, serialize=lambda change: change,
             outlet=self.topics, dead_letters=None, bounds=self.bounds, lines_id="t",
         )  # fmt: skip
@@ -191,7 +191,7 @@ SKUS = ("lamp", "vase")
 
 def price_history(found):
     ordered = sorted(found, key=lambda each: each[1])
-    return [(("t", sku), Entry(microseconds(at(s)), f"{sku}{s}", "c", Decimal(s))) for sku, s in ordered]
+    return [(("t", sku), CatalogEntry(microseconds(at(s)), f"{sku}{s}", "c", Decimal(s))) for sku, s in ordered]
 
 
 def changes(found):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.pipeline import Line
+from connectors.pipeline import Pipeline
 from operations.generations import Generation, State, fed, least, live
 from schemas import generations
 from schemas.errors import HeadraceError
@@ -29,7 +29,7 @@ def test_another_generation_shares_captured_topics_and_nothing_else():
 
 
 def test_capture_is_the_same_for_all_generations():
-    assert Line(tables=of_generation(2)).own_topics() == Line().own_topics()
+    assert Pipeline(tables=of_generation(2)).own_topics() == Pipeline().own_topics()
 
 
 def test_a_generations_enrichment_writes_topics_of_its_own():

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from operations.cli import Worker
+from operations.cli import WorkerName
 from operations.settings import PREFIX, Settings
 from tests.support import compose
 from tests.support.commands import accepted
@@ -47,7 +47,7 @@ def test_every_file_is_part_of_the_base():
 
 
 def test_each_worker_is_deployed_and_may_be_disturbed_one_at_a_time():
-    assert set(DEPLOYMENTS) == {f"headrace-{worker.value}" for worker in Worker}
+    assert set(DEPLOYMENTS) == {f"headrace-{worker.value}" for worker in WorkerName}
     budgets = {found["metadata"]["name"]: found["spec"] for found in OBJECTS if found["kind"] == "PodDisruptionBudget"}
     for name, deployment in DEPLOYMENTS.items():
         labels = deployment["spec"]["template"]["metadata"]["labels"]

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from operations import connections, migrate, settings
-from operations.cli import Worker, app
+from operations.cli import WorkerName, app
 from operations.needs import NEEDS, of
 from operations.settings import PREFIX
 from schemas.errors import HeadraceError
@@ -44,7 +44,7 @@ def test_every_command_is_listed():
     for words in leaves(typer.main.get_command(app)):
         if words[0] in SERVERS:
             continue
-        for line in [(*words, worker.value) for worker in Worker] if words == ("run",) else [words]:
+        for line in [(*words, worker.value) for worker in WorkerName] if words == ("run",) else [words]:
             assert of(line), line
 
 

@@ -7,7 +7,7 @@ from messaging.dead_letters import Record
 from schemas.position import Position
 from streams import pending_topic
 from streams.enrich import Wait
-from streams.undecided import Line, Waiting
+from streams.undecided import UndecidedLine, Waiting
 
 LAMP = ("shop", "lamp")
 
@@ -20,7 +20,7 @@ def record(offset, key=b"k", value=b"v", headers=()):
 def line(offset, key=b"k", *, due: int | None = 100, log=None, taken_at=0.0):
     position = Position(1, offset, log=(offset, offset) if log is None else (log, log))
     wait = Wait(LAMP, due)
-    return Line(record=record(offset, key), key=key, position=position, wait=wait, taken_at=taken_at)
+    return UndecidedLine(record=record(offset, key), key=key, position=position, wait=wait, taken_at=taken_at)
 
 
 def waiting(*lines):
@@ -30,7 +30,7 @@ def waiting(*lines):
     return found
 
 
-def offsets(lines: Sequence[Line]):
+def offsets(lines: Sequence[UndecidedLine]):
     return [each.record.offset for each in lines]
 
 

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from operations.replay.archived_events import captured_since, change, hot, lacking
-from operations.replay.progress import Pace, Passed, pace, passed
+from operations.replay.progress import BuildRate, Passed, pace, passed
 from operations.replay.workers import LocalWorkers, workers_of
-from operations.settings import Kafka, Settings
+from operations.settings import KafkaSettings, Settings
 from schemas.tables import EVENTS, ORDERS
-from sinks.archive.reader import Selection
+from sinks.archive.reader import ArchiveSelection
 from sinks.reporting.cutoff import Cutoff
 from stack.folder import Folder
 from tests.support.setting_names import setting_names
@@ -40,10 +40,10 @@ def test_records_that_come_while_one_looks_are_not_done_before_they_are_there():
 @pytest.mark.parametrize(
     ("first", "now", "expected"),
     [
-        (0, 50, Pace(rate=5.0, left_s=10.0)),
-        (40, 60, Pace(rate=2.0, left_s=20.0)),
-        (40, 40, Pace(rate=0.0, left_s=None)),
-        (0, 100, Pace(rate=10.0, left_s=0.0)),
+        (0, 50, BuildRate(rate=5.0, left_s=10.0)),
+        (40, 60, BuildRate(rate=2.0, left_s=20.0)),
+        (40, 40, BuildRate(rate=0.0, left_s=None)),
+        (0, 100, BuildRate(rate=10.0, left_s=0.0)),
     ],
 )
 def test_time_left_is_what_is_behind_at_the_rate_so_far(first, now, expected):
@@ -59,9 +59,9 @@ def test_an_event_is_landed_from_the_archive_where_kafka_begins_behind_it_or_nev
 
 
 def test_what_has_aged_out_is_not_even_read_unless_somebody_is_held():
-    assert hot(None) == Selection()
-    assert hot(Cutoff("events", date(2026, 9, 1))) == Selection(since=date(2026, 9, 1))
-    assert hot(Cutoff("events", date(2026, 9, 1), frozenset({"t"}))) == Selection()
+    assert hot(None) == ArchiveSelection()
+    assert hot(Cutoff("events", date(2026, 9, 1))) == ArchiveSelection(since=date(2026, 9, 1))
+    assert hot(Cutoff("events", date(2026, 9, 1), frozenset({"t"}))) == ArchiveSelection()
 
 
 def test_events_of_a_future_that_the_source_has_left_stay_out():
@@ -80,7 +80,7 @@ def test_an_archived_event_is_the_change_that_capture_made():
 
 def test_where_headrace_up_does_not_run_the_line_it_says_which_workers_to_start(tmp_path: Path):
     said = io.StringIO()
-    settings = Settings.model_construct(kafka=Kafka(bootstrap="kafka:9092"))
+    settings = Settings.model_construct(kafka=KafkaSettings(bootstrap="kafka:9092"))
     workers = workers_of(settings, tmp_path, 2, Console(file=said, width=300))
     workers.start(500)
     workers.check()
@@ -89,7 +89,7 @@ def test_where_headrace_up_does_not_run_the_line_it_says_which_workers_to_start(
 
 
 def test_the_line_of_another_folder_is_not_taken_for_the_one_of_the_settings(tmp_path: Path):
-    settings = Settings.model_construct(kafka=Kafka(bootstrap="127.0.0.1:9092"))
+    settings = Settings.model_construct(kafka=KafkaSettings(bootstrap="127.0.0.1:9092"))
     environment = Folder(tmp_path).environment
     environment.write_text("HEADRACE_KAFKA__BOOTSTRAP=127.0.0.1:9093\n")
     assert not isinstance(workers_of(settings, tmp_path, 2, Console()), LocalWorkers)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from operations.retention.expiry import expired
-from operations.retention.item import Outcome
+from operations.retention.item import RetentionOutcome
 from operations.retention.policy import Expiry, Policy
 from operations.retention.stores import Stores
 from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.log import Log
-from sinks.archive.reader import Selection, records
+from sinks.archive.reader import ArchiveSelection, records
 from tests.support.archive_files import NOON, append, event, flip, open_log, order_line
 
 HELD, OTHER = "tenant-012", "tenant-025"  # of one bucket
@@ -30,7 +30,7 @@ def log(tmp_path: Path) -> Log:
 
 def let_go(
     log: Log, spool: Path, *, year: int, dry: bool = False, keep: Expiry = TEN_YEARS
-) -> list[tuple[Outcome, int]]:
+) -> list[tuple[RetentionOutcome, int]]:
     nobody: Any = None
     stores = Stores(
         oltp=nobody, reporting=[], generations=[], log=log, bootstrap="", decoding=nobody, barrier=nobody,
@@ -45,13 +45,13 @@ def test_what_is_not_old_enough_stays(log: Log, tmp_path: Path):
 
 
 def test_a_plan_lets_nothing_go(log: Log, tmp_path: Path):
-    assert let_go(log, tmp_path, year=2036, dry=True) == [(Outcome.GOES, 1), (Outcome.GOES, 1)]
+    assert let_go(log, tmp_path, year=2036, dry=True) == [(RetentionOutcome.GOES, 1), (RetentionOutcome.GOES, 1)]
     assert len(log.manifest().files) == 2
 
 
 def test_a_held_tenants_records_stay_and_are_read_like_others(log: Log, tmp_path: Path):
-    assert let_go(log, tmp_path, year=2036) == [(Outcome.GONE, 1), (Outcome.GONE, 1)]
-    assert [row["tenant_id"] for row in records(log, ORDER_LINES, Selection(since=AUGUST))] == [HELD]
+    assert let_go(log, tmp_path, year=2036) == [(RetentionOutcome.GONE, 1), (RetentionOutcome.GONE, 1)]
+    assert [row["tenant_id"] for row in records(log, ORDER_LINES, ArchiveSelection(since=AUGUST))] == [HELD]
     assert [row["tenant_id"] for row in records(log, EVENTS)] == [HELD]
     spans = {file.table: (file.first, file.last) for file in log.manifest().files.values()}
     at = NOON.replace(minute=1)
@@ -62,7 +62,7 @@ def test_a_held_tenants_records_stay_and_are_read_like_others(log: Log, tmp_path
 def test_a_damaged_file_is_not_copied_under_a_hold_but_named(log: Log, tmp_path: Path):
     for name in log.manifest().files:
         flip(tmp_path / "archive" / name)
-    assert {outcome for outcome, _ in let_go(log, tmp_path, year=2036)} == {Outcome.KEPT}
+    assert {outcome for outcome, _ in let_go(log, tmp_path, year=2036)} == {RetentionOutcome.KEPT}
     assert len(log.manifest().files) == 2
 
 

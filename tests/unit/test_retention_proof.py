@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.retention.proof import ArchiveProof, Days, Event, datum_text, identified
+from operations.retention.proof import ArchiveProof, Days, ProvenEvent, datum_text, identified
 from schemas.checksums import row_text, sum_of
 from schemas.tables import EVENTS
 from sinks.archive.log import Log
@@ -33,8 +33,8 @@ def test_a_second_payload_of_an_archived_id_is_missing(log):
 
 def test_where_the_id_alone_is_known_it_is_looked_up_by_it(log):
     key = (FIRST["tenant_id"], FIRST["event_day"])
-    wanted = {Event(*key, FIRST["event_id"]), Event(*key, "another")}
-    assert ArchiveProof(log).missing(EVENTS, wanted) == [Event(*key, "another")]
+    wanted = {ProvenEvent(*key, FIRST["event_id"]), ProvenEvent(*key, "another")}
+    assert ArchiveProof(log).missing(EVENTS, wanted) == [ProvenEvent(*key, "another")]
 
 
 def test_an_archived_event_sums_as_its_row_does(log):

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.errors import HeadraceError
 from shop.generate import default_start, history
-from shop.model import ListProduct, MarkOrder, MovePayment, PaymentStatus, PlaceOrder, Status, Step, TakePayment
+from shop.model import ListProduct, MarkOrder, MovePayment, OrderStatus, PaymentStatus, PlaceOrder, Step, TakePayment
 from shop.model import WithdrawOrder as Withdraw
 
 START = datetime(2026, 9, 17, tzinfo=UTC)
@@ -52,8 +52,8 @@ def test_a_history_from_the_default_start_is_over_and_fresh(today: date) -> None
 def test_every_turn_of_an_order_s_life_occurs(steps: list[Step]) -> None:
     kinds = Counter((type(step), getattr(step, "status", None)) for step in steps)
     assert kinds[PlaceOrder, None] == ORDERS
-    for status in Status:
-        assert status is Status.PLACED or kinds[MarkOrder, status] > 0
+    for status in OrderStatus:
+        assert status is OrderStatus.PLACED or kinds[MarkOrder, status] > 0
     assert kinds[TakePayment, PaymentStatus.FAILED] > kinds[MovePayment, PaymentStatus.CAPTURED] > 0
     assert kinds[MovePayment, PaymentStatus.REFUNDED] > 0
     assert kinds[Withdraw, None] > 0

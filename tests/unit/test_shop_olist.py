@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import HeadraceError
-from shop.model import ListProduct, MarkOrder, OrderKey, PlaceOrder, Status, Step, TakePayment, WithdrawOrder
+from shop.model import ListProduct, MarkOrder, OrderKey, OrderStatus, PlaceOrder, Step, TakePayment, WithdrawOrder
 from shop.olist import history
 from shop.olist_files import read, utc
 
@@ -62,18 +62,18 @@ def data(tmp_path: Path) -> Data:
     ("status", "then", "expected"),
     [
         ("created", ",,", []),
-        ("approved", "2017-11-27 20:00:00,,", [Status.APPROVED]),
-        ("invoiced", "2017-11-27 20:00:00,,", [Status.APPROVED]),
-        ("processing", "2017-11-27 20:00:00,,", [Status.APPROVED]),
-        ("shipped", "2017-11-27 20:00:00,2017-11-28 20:00:00,", [Status.APPROVED, Status.SHIPPED]),
+        ("approved", "2017-11-27 20:00:00,,", [OrderStatus.APPROVED]),
+        ("invoiced", "2017-11-27 20:00:00,,", [OrderStatus.APPROVED]),
+        ("processing", "2017-11-27 20:00:00,,", [OrderStatus.APPROVED]),
+        ("shipped", "2017-11-27 20:00:00,2017-11-28 20:00:00,", [OrderStatus.APPROVED, OrderStatus.SHIPPED]),
         (
             "delivered",
             "2017-11-27 20:00:00,2017-11-28 20:00:00,2017-11-29 20:00:00",
-            [Status.APPROVED, Status.SHIPPED, Status.DELIVERED],
+            [OrderStatus.APPROVED, OrderStatus.SHIPPED, OrderStatus.DELIVERED],
         ),
-        ("canceled", "2017-11-27 20:00:00,,", [Status.APPROVED, Status.CANCELLED]),
-        ("canceled", ",,", [Status.CANCELLED]),
-        ("unavailable", "2017-11-27 20:00:00,,", [Status.APPROVED, "withdrawn"]),
+        ("canceled", "2017-11-27 20:00:00,,", [OrderStatus.APPROVED, OrderStatus.CANCELLED]),
+        ("canceled", ",,", [OrderStatus.CANCELLED]),
+        ("unavailable", "2017-11-27 20:00:00,,", [OrderStatus.APPROVED, "withdrawn"]),
     ],
 )
 def test_each_status_becomes_the_life_that_the_timestamps_tell(
@@ -145,7 +145,7 @@ def test_a_product_without_category_is_uncategorised(data: Data) -> None:
 def test_what_the_shop_learned_out_of_order_it_learns_with_its_predecessor(data: Data) -> None:
     data.order("o1", then="2017-11-29 10:00:00,2017-11-28 10:00:00,2017-12-01 10:00:00").item("o1", 1)
     marks = [step for step in data.steps() if isinstance(step, MarkOrder)]
-    assert [mark.status for mark in marks] == [Status.APPROVED, Status.SHIPPED, Status.DELIVERED]
+    assert [mark.status for mark in marks] == [OrderStatus.APPROVED, OrderStatus.SHIPPED, OrderStatus.DELIVERED]
     assert marks[1].at == marks[0].at == utc("2017-11-29 10:00:00")
     assert marks[1].moment == utc("2017-11-28 10:00:00")
 
@@ -259,5 +259,5 @@ if OLIST.is_dir():
         ends = Counter(
             getattr(step, "status", "withdrawn") for step in real if isinstance(step, MarkOrder | WithdrawOrder)
         )
-        assert ends[Status.CANCELLED] == 235
+        assert ends[OrderStatus.CANCELLED] == 235
         assert ends["withdrawn"] == 3

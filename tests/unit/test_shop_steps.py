@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from shop.events import event, uuid7
 from shop.model import (
-    Line,
     ListProduct,
     MarkOrder,
     MovePayment,
     OrderKey,
+    OrderLine,
+    OrderStatus,
     OrderStep,
     PaymentStatus,
     PlaceOrder,
-    Status,
     Step,
 )
 from shop.payments import CARDS, PROVIDERS, method_token, split
@@ -31,7 +31,7 @@ cents = st.decimals(min_value=0, max_value=100_000, places=2)
 
 
 def placed(at: datetime = AT, order_id: str = "o") -> PlaceOrder:
-    line = Line(line_no=1, sku="s", quantity=2, unit_price=Decimal("1.50"), freight=Decimal("0.25"))
+    line = OrderLine(line_no=1, sku="s", quantity=2, unit_price=Decimal("1.50"), freight=Decimal("0.25"))
     order = OrderKey("t", date(2026, 10, 1), order_id)
     return PlaceOrder(at=at, order=order, customer_id="c", currency="EUR", lines=(line,))
 
@@ -82,7 +82,11 @@ def test_the_same_step_has_the_same_event_in_every_run() -> None:
 def test_each_step_of_an_order_has_an_event_of_its_own() -> None:
     steps: list[OrderStep] = [
         placed(),
-        *(MarkOrder(at=AT, order=ORDER, status=status, moment=AT) for status in Status if status is not Status.PLACED),
+        *(
+            MarkOrder(at=AT, order=ORDER, status=status, moment=AT)
+            for status in OrderStatus
+            if status is not OrderStatus.PLACED
+        ),
         *(MovePayment(at=AT, order=ORDER, payment_id="o-1", status=status) for status in PaymentStatus),
     ]
     assert len({event(step).event_id for step in steps}) == len(steps)

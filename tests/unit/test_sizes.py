@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from connectors.pipeline import Line, template
+from connectors.pipeline import Pipeline, template
 from messaging import clients
-from operations.settings import Oltp
+from operations.settings import OltpSettings
 from schemas.sizes import (
     CUT_AT,
     DEAD_LETTER_OVERHEAD,
@@ -42,7 +42,7 @@ def test_a_changed_row_is_in_its_record_twice():
 
 @pytest.mark.parametrize("source", [Source.POSTGRES, Source.MONGODB])
 def test_the_connectors_producer_takes_the_largest_record(source):
-    config = Line().config(source)
+    config = Pipeline().config(source)
     assert config["producer.override.max.request.size"] == str(SIZE)
     assert int(config["producer.override.buffer.memory"]) > SIZE
     assert config["errors.tolerance"] == "none", "a record that could not be sent would be passed over"
@@ -64,7 +64,7 @@ def test_a_worker_can_send_what_any_topic_takes_and_receive_it():
 
 @pytest.mark.parametrize("most", [0, LONGEST_VALUE + 1])
 def test_the_source_can_not_be_told_to_accept_what_capture_would_cut(most):
-    passwords = {name: "p" for name in Oltp.model_fields if name.endswith("_password")}
-    assert Oltp(host="h", **passwords, max_value_bytes=LONGEST_VALUE).max_value_bytes == LONGEST_VALUE
+    passwords = {name: "p" for name in OltpSettings.model_fields if name.endswith("_password")}
+    assert OltpSettings(host="h", **passwords, max_value_bytes=LONGEST_VALUE).max_value_bytes == LONGEST_VALUE
     with pytest.raises(ValidationError, match="max_value_bytes"):
-        Oltp(host="h", **passwords, max_value_bytes=most)
+        OltpSettings(host="h", **passwords, max_value_bytes=most)

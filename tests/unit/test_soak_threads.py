@@ -67,5 +67,5 @@ def test_a_start_of_the_pipeline_that_fails_stops_what_it_had_started(monkeypatc
     monkeypatch.setattr(pipeline, "Workers", started("workers", "stop"))
     monkeypatch.setattr(pipeline.supervisor if failing == "up" else pipeline, failing, raising(HeadraceError("no")))
     with pytest.raises(HeadraceError, match="no"):
-        pipeline.Pipeline(tmp_path / "stack", tmp_path)
+        pipeline.SoakPipeline(tmp_path / "stack", tmp_path)
     assert running == []

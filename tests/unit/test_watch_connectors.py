@@ -10,16 +10,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from prometheus_client import REGISTRY
 
-from connectors.connect import Connect, Status
+from connectors.connect import Connect, ConnectorStatus
 from operations.watch.connectors import FIRST_S, LONGEST_S, MOST, STEADY_S, Connectors, Restarts, follow, is_hopeless
 
-FAILED = Status(state="RUNNING", tasks=("FAILED",), failure="PSQLException: FATAL: password authentication failed")
-RUNNING = Status(state="RUNNING", tasks=("RUNNING",))
-RESTARTING = Status(state="RUNNING", tasks=("RESTARTING",))
-STOPPED, PAUSED = Status(state="STOPPED", tasks=()), Status(state="PAUSED", tasks=())
+FAILED = ConnectorStatus(
+    state="RUNNING", tasks=("FAILED",), failure="PSQLException: FATAL: password authentication failed"
+)
+RUNNING = ConnectorStatus(state="RUNNING", tasks=("RUNNING",))
+RESTARTING = ConnectorStatus(state="RUNNING", tasks=("RESTARTING",))
+STOPPED, PAUSED = ConnectorStatus(state="STOPPED", tasks=()), ConnectorStatus(state="PAUSED", tasks=())
 
 
-def restarted_at(status: Status, *, until: float, step: float = 1.0) -> list[float]:
+def restarted_at(status: ConnectorStatus, *, until: float, step: float = 1.0) -> list[float]:
     """The moments of all restarts of a connector that fails again each time."""
     found, restarts, now = [], Restarts(), 0.0
     while now < until:
@@ -67,7 +69,7 @@ def test_a_connector_that_ran_steadily_has_all_its_restarts_again_and_one_that_d
 )
 def test_what_a_restart_cannot_mend_is_not_restarted(failure):
     assert is_hopeless(failure)
-    assert restarted_at(Status(state="RUNNING", tasks=("FAILED",), failure=failure), until=7200) == []
+    assert restarted_at(ConnectorStatus(state="RUNNING", tasks=("FAILED",), failure=failure), until=7200) == []
 
 
 def test_a_failure_without_a_reason_is_worth_a_restart():

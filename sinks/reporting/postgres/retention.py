@@ -17,7 +17,7 @@ from sinks.reporting.retention import BATCH, PAGE, Sums, next_month, require_cut
 Guard = Callable[[Mapping[str, Cutoff]], object]
 
 
-class PostgresRetiring:
+class PostgresRetention:
     """`Retiring` over psycopg. `conninfo` is libpq's, of the role that `headrace migrate` makes for
     retention."""
 

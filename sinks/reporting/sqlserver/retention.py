@@ -20,7 +20,7 @@ STATEMENT_SECONDS = 3_600
 Guard = Callable[[Mapping[str, Cutoff]], object]
 
 
-class SqlServerRetiring:
+class SqlServerRetention:
     """`Retiring` over pyodbc. `odbc` is a connection string, driver included, of the login that
     `headrace migrate` makes for retention."""
 
