@@ -4,6 +4,7 @@ HEADRACE_TEST_STACK_DIR names a folder whose stack is started if need be and lef
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,10 @@ collect_ignore_glob = [] if SQLSERVER else ["integration/test_*_sqlserver.py", "
 
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
+
+# A shell without job control starts background jobs with SIGINT ignored, and every command under test would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
