@@ -8,12 +8,16 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from operations.settings import Settings, load
 from stack import supervisor
+
+if TYPE_CHECKING:
+    from tests.support.archiving import Archiving
 
 pytest.register_assert_rewrite("tests.support")  # a failure says what differs
 
@@ -81,3 +85,12 @@ def capture(settings: Settings) -> Settings:
 
     connectors.apply(settings, print)
     return settings
+
+
+@pytest.fixture
+def archive(settings: Settings) -> Iterator["Archiving"]:
+    """An event topic of the test's own, and an archive in a folder of its own."""
+    from tests.support.archiving import archiving
+
+    with archiving(settings) as made:
+        yield made

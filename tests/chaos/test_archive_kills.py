@@ -5,16 +5,12 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from operations.settings import Settings
 from schemas.failpoints import FailPoint
 from schemas.tables import EVENTS
 from sinks.archive.files import check
-from tests.support.archiving import Archiving, archiving
+from tests.support.archiving import Archiving
 
 SEED = 20261125
 ROOT = Path(__file__).parents[2]
@@ -27,12 +23,6 @@ POINTS = (
     FailPoint.CHECKPOINT_PUBLISHED,
     FailPoint.OFFSETS_TOLD,
 )
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
 
 
 def run(archive: Archiving, group: str, **killed: object) -> int:

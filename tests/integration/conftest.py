@@ -1,21 +1,17 @@
-"""Databases of a test module's own, for what would harm the stack's or must begin from nothing."""
+"""A superuser and empty databases, for tests that would harm the stack's or that start from nothing."""
 
 import json
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from operations.settings import Settings
+from tests.support.databases import Connection, empty_databases
 
-Connection = psycopg.Connection[Any]
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def superuser(settings: Settings, stack_folder: Path) -> Iterator[Connection]:
     """The stack's superuser, for what only a database administrator does."""
     password = json.loads((stack_folder / "passwords.json").read_text())["postgres"]
@@ -32,23 +28,6 @@ def superuser(settings: Settings, stack_folder: Path) -> Iterator[Connection]:
 
 @pytest.fixture(scope="module")
 def empty(settings: Settings, superuser: Connection) -> Iterator[Callable[[], Settings]]:
-    """Makes settings that name empty databases in Postgres, which are dropped at the end."""
-    made: list[str] = []
-
-    def database(owner: str) -> dict[str, str]:
-        name = f"test_migrations_{secrets.token_hex(4)}"
-        superuser.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner)))
-        made.append(name)
-        return {"database": name}
-
-    def make() -> Settings:
-        return settings.model_copy(
-            update={
-                "oltp": settings.oltp.model_copy(update=database("migrator")),
-                "reporting": settings.reporting.model_copy(update=database("reporting_migrator")),
-            }
-        )
-
-    yield make
-    for name in made:
-        superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    """A function whose settings name empty databases in Postgres; they are dropped at the end of the module."""
+    with empty_databases(settings, superuser) as make:
+        yield make

@@ -1,7 +1,6 @@
 """A gap is passed only when somebody says so, and what Postgres still has of it is archived from there."""
 
 import io
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from messaging.offsets import OffsetGone
 from operations import connections
 from operations.archive import gaps as commands
 from operations.migrate import make_partitions
-from operations.settings import Settings
 from schemas.tables import EVENTS
 from sinks.archive.backfill import Backfilled, backfill
 from sinks.archive.batch import ArchiveBatch, spooling
@@ -24,16 +22,10 @@ from sinks.archive.erasure import Eraser
 from sinks.archive.files import check
 from sinks.archive.gaps import gaps
 from sinks.archive.subject import Subject
-from tests.support.archiving import BEGIN, Archiving, archiving
+from tests.support.archiving import BEGIN, Archiving
 from tests.support.eventually import eventually
 
 DAY = BEGIN.date()
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
 
 
 def events(archive: Archiving, count: int, seed: int = 1) -> list[dict[str, Any]]:

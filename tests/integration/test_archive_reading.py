@@ -5,28 +5,19 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import duckdb_extension_avro
-import pytest
 
 from operations.archive.cat import lines
-from operations.settings import Settings
 from schemas.tables import EVENTS
 from sinks.archive.audit import audit
 from sinks.archive.compaction import Merged, merge, sweep
 from sinks.archive.layout import bucket
 from sinks.archive.reader import ArchiveSelection, records
-from tests.support.archiving import Archiving, archiving
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
+from tests.support.archiving import Archiving
 
 
 def compact(archive: Archiving, **how) -> list[Merged]:

@@ -4,14 +4,12 @@ import io
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from operations.archive.rebuild import rebuild as command
-from operations.settings import Settings
 from schemas.failpoints import FailPoint
 from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.erasure import Eraser
@@ -22,14 +20,8 @@ from sinks.archive.rebuild import ASIDE, rebuild
 from sinks.archive.store import open_store
 from sinks.archive.subject import Subject
 from tests.conftest import ROOT
-from tests.support.archiving import Archiving, archiving
+from tests.support.archiving import Archiving
 from tests.support.eventually import eventually
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
 
 
 def said(manifest: Manifest) -> tuple[object, ...]:

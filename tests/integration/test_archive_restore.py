@@ -1,7 +1,6 @@
 """What was archived comes back as capture gave it: a sink lands it like the captured events."""
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -24,14 +23,8 @@ from schemas.wire import EPOCH_HEADER
 from sinks.archive.reader import ArchiveSelection
 from sinks.reporting.worker import SinkWorker
 from tests.support.archive_files import append
-from tests.support.archiving import Archiving, archiving
+from tests.support.archiving import Archiving
 from tests.support.eventually import eventually
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
 
 
 def settings_of(archive: Archiving) -> Settings:

@@ -12,20 +12,13 @@ from confluent_kafka import Message, TopicPartition
 from structlog.testing import capture_logs
 
 from messaging import clients
-from operations.settings import Settings
 from schemas import failpoints
 from schemas.failpoints import FailPoint
 from sinks.archive.worker import ArchiveWorker
-from tests.support.archiving import Archiving, archiving
+from tests.support.archiving import Archiving
 from tests.support.eventually import eventually
 
 ROOM = 512  # bytes of each file
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
 
 
 class Disk:

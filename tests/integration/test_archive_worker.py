@@ -1,6 +1,5 @@
 """The archive worker on real Kafka: every event once, whatever happens between."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -9,19 +8,12 @@ import pytest
 
 from messaging import dead_letters
 from messaging.offsets import OffsetGone
-from operations.settings import Settings
 from schemas.tables import EVENTS
 from sinks.archive.files import check
 from sinks.archive.layout import bucket
 from sinks.archive.log import Superseded
-from tests.support.archiving import Archiving, archiving
+from tests.support.archiving import Archiving
 from tests.support.eventually import eventually
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
 
 
 def ids(events: list[dict]) -> list[str]:

@@ -1,27 +1,17 @@
 """Records of event topics are deleted up to what the archive is proven to hold, and no further."""
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from messaging import clients
 from messaging.decoding import Decoding
 from operations.retention.proof import ArchiveProof
 from operations.retention.topics import EventTopics, Stretch
-from operations.settings import Settings
 from sinks.archive.manifest import Kind
-from tests.support.archiving import Archiving, archiving
+from tests.support.archiving import Archiving
 
 DAY_MS = 86_400_000
 NOW = int(time.time() * 1000)
 OLD, CUTOFF = NOW - 100 * DAY_MS, NOW - 90 * DAY_MS
-
-
-@pytest.fixture
-def archive(settings: Settings) -> Iterator[Archiving]:
-    with archiving(settings) as archive:
-        yield archive
 
 
 def topics(archive: Archiving) -> EventTopics:
