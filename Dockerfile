@@ -1,5 +1,5 @@
-# Two images: `headrace`, the command with SQL Server's driver, and `connect`, Debezium's with the plugins of the stack
-# without Docker. Versions of Python packages are those of requirements.lock, of plugins those of stack/pom.xml.
+# Two images: `headrace`, the command with SQL Server's driver, and `connect`, Debezium's image with the plugins of the
+# stack without Docker. requirements.lock has the versions of Python packages, stack/pom.xml those of plugins.
 
 ARG PYTHON=python:3.11-slim-bookworm
 ARG MAVEN=maven:3.9.9-eclipse-temurin-17
@@ -13,7 +13,7 @@ WORKDIR /source
 COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN pip install --no-cache-dir --disable-pip-version-check "$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.lock)"
 COPY . .
-# The lock names every package with its hashes; the wheel says which of them this image needs.
+# The lock file has every package with its hashes. The wheel's metadata says which of them this image needs.
 RUN uv build --wheel --out-dir /wheel \
  && uv venv /opt/headrace \
  && uv pip install --no-cache --python /opt/headrace/bin/python --constraints requirements.lock \
@@ -30,7 +30,7 @@ RUN apt-get update \
  && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin headrace \
  && install --directory --owner=headrace --group=headrace /archive
 COPY --from=build /opt/headrace /opt/headrace
-# Health and metrics are read from outside the container, on one port whatever the worker.
+# Health and metrics are read from outside the container, on the same port for every worker.
 ENV PATH=/opt/headrace/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -60,6 +60,6 @@ RUN mvn --batch-mode --no-transfer-progress --projects plugins -Dheadrace.out=/o
 FROM ${DEBEZIUM} AS connect
 LABEL org.opencontainers.image.title="headrace-connect" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Instead of the image's own plugins: what is loaded here is what the tests without Docker have run.
+# These replace the image's own plugins, so that it loads the versions that the tests without Docker run.
 COPY --from=plugins /out/plugins /kafka/headrace
 ENV CONNECT_PLUGIN_PATH=/kafka/headrace

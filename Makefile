@@ -1,9 +1,10 @@
-# make demo    the whole line on this machine, proven row by row (OLIST=DIR plays real orders; KEEP=1 leaves it running)
-# make up      the servers, migrated and capturing, for work of your own       make down / make wipe
+# make demo    the whole pipeline on this machine, verified row by row (OLIST=DIR plays real orders; KEEP=1 leaves it running)
+# make up      the pipeline on this machine, migrated and capturing             make down / make wipe
 # make test    everything that must hold: lint, types, layers, unit to chaos   make check  the fast part of it
-# make compose-up    the line on the official images, SQL Server and MongoDB included      make compose-down (WIPE=1: its data too)
-# make compose-demo  the same demo as above on it, proven row by row                      make compose-test  the T-SQL tests on it
-# make soak    MINUTES=60 [SEED=n]: faults of every kind while the shop trades; every commit of reporting is watched
+# make compose-up    the pipeline on the official images, SQL Server and MongoDB included  make compose-down (WIPE=1: its data too)
+# make compose-demo  the same demo on it, verified row by row                              make compose-test  the T-SQL tests on it
+# make soak    MINUTES=60 [SEED=n]: faults of every kind while the shop places orders; every commit in reporting is checked
+# make docs    docs/reference, generated from the code
 # make bench   enrichment, landing and archiving, measured                   make bench-archive  the last one alone
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ ORDERS ?= 2000
 MINUTES ?= 5
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check alerts test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
+.PHONY: help install odbc demo up down wipe check docs alerts test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -67,7 +68,7 @@ wipe:
 
 compose-up: .env
 	docker compose up --build --detach --wait enrich report archive watch
-	@echo "The line runs; make compose-demo trades on it. Status: docker compose run --rm --no-deps demo status"
+	@echo "The pipeline runs; make compose-demo shows it at work. Status: docker compose run --rm --no-deps demo status"
 
 compose-demo: compose-up
 	docker compose run --rm --no-deps demo
@@ -86,6 +87,10 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest --quiet tests/unit
+
+# The reference pages; a unit test fails where they are out of date.
+docs: install
+	$(BIN)/python -m docs.generate
 
 # promtool comes with Prometheus (Debian and Ubuntu: apt-get install prometheus); nothing else needs it.
 alerts:

@@ -13,7 +13,7 @@ from messaging.decoding import Headers
 from schemas.errors import HeadraceError, Unavailable
 from schemas.topics import DEAD_LETTERS
 
-COUNTER = Counter("headrace_dead_letters", "Records sent to the dead letters, confirmed.", ["topic", "error"])
+COUNTER = Counter("headrace_dead_letters", "Records written to the dead-letter topic, confirmed.", ["topic", "error"])
 _OWN = ("error", "message", "origin-topic", "origin-partition", "origin-offset", "origin-timestamp", "worker")
 _TOO_LARGE = 2**63  # for an offset, and for those who keep it
 _REMEMBERED = 10_000  # origins known to be confirmed, so that a batch that is tried again repeats none

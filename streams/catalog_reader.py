@@ -32,7 +32,7 @@ from streams.wiring import Wiring
 _LOG = logging.getLogger("headrace.enrich.catalog")
 _LOG.addFilter(RateLimitedFilter())
 
-BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be understood (also dead letters).")
+BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be decoded; each is a dead letter.")
 
 
 class CatalogReader:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints .env for docker-compose.yml: a random value for each password that the file given as $1 doesn't have yet.
-# 160 random bits behind a prefix with the four kinds of characters that SQL Server asks of a password.
+# Print .env for docker-compose.yml, with a random value for each password that the file $1 doesn't have yet: 160 random
+# bits after a prefix with the four kinds of characters that SQL Server requires in a password.
 set -eu
 
 known=${1:-/dev/null}

@@ -1,5 +1,5 @@
-// What no migration can make: the replica set of one node, and the users. Harmless when repeated.
-// The roles are empty here: `headrace migrate` gives them their privileges (migrations/catalog/0004_roles.json).
+// Create what no migration can: the replica set of one node, and the users. Repeating it is harmless.
+// The roles are empty here. `headrace migrate` gives them their privileges (migrations/catalog/0004_roles.json).
 
 const password = (name) => process.env[name];
 const root = encodeURIComponent(password("MONGODB_ROOT_PASSWORD"));

@@ -1,5 +1,5 @@
--- What no migration can make: databases, and the roles that own them. The image runs it once, when the volume is new;
--- psql reads the passwords from the environment. The same as OWNERS in stack/postgres.py.
+-- Create what no migration can: databases, and the roles that own them. The image runs it once, when the volume is new.
+-- psql reads the passwords from the environment. OWNERS in stack/postgres.py is the same.
 
 \set ON_ERROR_STOP on
 \getenv migrator_password OLTP_MIGRATOR_PASSWORD

@@ -1,5 +1,5 @@
--- What no migration can make: the database, and the login that owns it and may make the other logins.
--- sqlcmd reads the password from the environment. Harmless when repeated.
+-- Create what no migration can: the database, and the login that owns it and may create the other logins.
+-- sqlcmd reads the password from the environment. Repeating it is harmless.
 
 IF DB_ID(N'reporting') IS NULL
     CREATE DATABASE [reporting];

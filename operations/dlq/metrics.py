@@ -13,7 +13,11 @@ from schemas.errors import HeadraceError
 
 EVERY_S = 30.0
 _LOG = structlog.get_logger("headrace")
-OPEN = Gauge("headrace_dead_letters_open", "Dead letters on which nothing was decided.", ["topic", "error"])
+OPEN = Gauge(
+    "headrace_dead_letters_open",
+    "Dead letters without a decision (neither redriven nor discarded).",
+    ["topic", "error"],
+)
 
 
 def open_by_error(bootstrap: str) -> Counter[tuple[str, str]]:

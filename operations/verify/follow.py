@@ -25,7 +25,7 @@ RETRY_S = 5.0  # after a server that did not answer
 VERIFIED_THROUGH = Gauge(
     "headrace_verified_through_seconds", "Up to when, by its source's clock, a table was found equal.", ["table"]
 )
-DIFFERENT = Gauge("headrace_verify_different", "Rows that differed when a table was compared last.", ["table"])
+DIFFERENT = Gauge("headrace_verify_different", "Rows that differed in the last comparison of the table.", ["table"])
 UNSETTLED = Gauge(
     "headrace_verify_unsettled", "Rows that could not be decided when a table was compared last.", ["table"]
 )

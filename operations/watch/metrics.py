@@ -9,19 +9,20 @@ from connectors.connect import ConnectorStatus
 
 FRESHNESS = Gauge(
     "headrace_freshness_lag_seconds",
-    "Age of the moment of the source up to which the table is complete in reporting.",
+    "Seconds since the moment up to which the table in reporting is complete.",
     ["table"],
 )
 RETAINED = Gauge(
     "headrace_slot_retained_bytes",
-    "Postgres' log that the replication slot keeps from being removed; NaN without a slot that keeps any.",
+    "Bytes of Postgres' log that the replication slot retains; NaN where no slot retains any.",
 )
 LIMIT = Gauge(
-    "headrace_slot_limit_bytes", "How much log a slot may retain before it is lost (max_slot_wal_keep_size); +Inf: any."
+    "headrace_slot_limit_bytes",
+    "Bytes of log that a slot may retain before it is lost (max_slot_wal_keep_size); +Inf: no limit.",
 )
 RESTARTED = Gauge(
     "headrace_source_restarted",
-    "1 when capture has lost its place in the source's history and was stopped, else 0.",
+    "1 while capture is stopped because it lost its place in the source's history, else 0.",
 )
 RUNNING = Gauge(
     "headrace_connector_running",

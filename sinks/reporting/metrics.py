@@ -20,18 +20,18 @@ LAG_SECONDS = Gauge(
     "headrace_sink_lag_seconds", "Age of the last landed record while more are waiting, else 0.", ["topic", "partition"]
 )
 BATCH = Histogram(
-    "headrace_sink_batch_records", "Records a batch.", buckets=(1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 50_000)
+    "headrace_sink_batch_records", "Records in a batch.", buckets=(1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 50_000)
 )
 LAND_SECONDS = Histogram(
     "headrace_sink_land_seconds",
-    "Time to land a batch.",
+    "Seconds to land a batch.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 FOLDED = Counter("headrace_sink_folded", "Rows staged: the newest change of each key of a batch.")
-WRITTEN = Counter("headrace_sink_written", "Rows that changed reporting; the rest were repeats or outdated.")
-REFUSED = Counter("headrace_sink_refused", "Changes of rows that have aged out of reporting; they were passed over.")
-RETRIES = Counter("headrace_sink_retries", "Batches tried again.")
-POISONED = Counter("headrace_sink_poisoned", "Batches that had to be bisected.")
+WRITTEN = Counter("headrace_sink_written", "Rows changed in reporting. Other staged rows were repeats or outdated.")
+REFUSED = Counter("headrace_sink_refused", "Changes skipped because retention has deleted their rows.")
+RETRIES = Counter("headrace_sink_retries", "Retries of a batch.")
+POISONED = Counter("headrace_sink_poisoned", "Batches bisected to isolate a row that reporting refuses.")
 
 
 def forget(partition: Partition) -> None:
@@ -66,7 +66,9 @@ class Latency(Collector):
     def collect(self) -> Iterable[HistogramMetricFamily]:
         """The histogram, for prometheus_client."""
         family = HistogramMetricFamily(
-            "headrace_commit_to_visible_seconds", "Commit in the source to visible in reporting.", labels=["table"]
+            "headrace_commit_to_visible_seconds",
+            "Seconds from the commit in the source until the row is visible in reporting.",
+            labels=["table"],
         )
         bounds = [str(bound) for bound in self.BOUNDS] + ["+Inf"]
         for table, counts in self._counts.items():
