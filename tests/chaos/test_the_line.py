@@ -117,10 +117,11 @@ def test_documents_that_were_bent_are_repaired_by_records_that_stay_in_their_top
 
 
 def test_late_records_that_would_win_a_rebuild_are_repaired_in_their_topics(line: Line):
+    topics = ("shop.sales.orders", "shop.sales.payments", "shop.catalog.products")
+    since = {topic: line.ends(topic) for topic in topics}
     line.run("load", "shop", "--orders", "50", "--seed", "7")
     assert line.verify()["equal"]
-    topics = ("shop.sales.orders", "shop.sales.payments", "shop.catalog.products")
-    late = {topic: line.sent_again(topic) for topic in topics}
+    late = {topic: line.sent_again(topic, since[topic]) for topic in topics}
     assert line.verify()["equal"]  # they have landed, and lost
     found = loaded(line.run("verify", "--topics", "--json", expect=1))["overtaken"]
     assert len(found) == len(late), (found, late)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +84,17 @@ class Line:
     def ends(self, topic: str) -> dict[tuple[str, int], int]:
         return clients.end_offsets(self.bootstrap, [topic])
 
-    def sent_again(self, topic: str) -> bytes:
-        """Sends the first record of the key with the most records once more, as a paused task does that goes on; the
-        key. Of the last two, one may be a repeat of the other."""
+    def sent_again(self, topic: str, since: Mapping[tuple[str, int], int]) -> bytes:
+        """Send the first of a key's records since these offsets once more, as a paused task does that is resumed.
+
+        Of the key with the most records since then, as of two records one may be a repeat of the other. Earlier records
+        don't count: a row that was deleted from reporting and read again has no log position that refuses a late one.
+
+        Returns:
+            The record's key.
+        """
         found: dict[bytes | None, list[Any]] = {}
-        for message in ranges.everything(self.bootstrap, topic):
+        for message in ranges.records(self.bootstrap, {at: (since[at], end) for at, end in self.ends(topic).items()}):
             if message.value() is not None:
                 found.setdefault(message.key(), []).append(message)
         key, messages = max(found.items(), key=lambda each: len(each[1]))
