@@ -5,24 +5,24 @@ import time
 from rich.console import Console
 from rich.table import Table as Grid
 
-from operations.console import Pane
+from operations.console import LiveDisplay
 from operations.stages import Stage
 
 
-class Board(Pane):
+class Board(LiveDisplay):
     """Shows stage, records, rate and lag. On a terminal in place, else a line every few seconds."""
 
     def __init__(self, out: Console) -> None:
         super().__init__(out, every_s=3.0)
         self._before: dict[str, tuple[float, int]] = {}
 
-    def show(self, orders: int, total: int, stages: list[Stage], *, last: bool = False) -> None:
+    def show_sample(self, orders: int, total: int, stages: list[Stage], *, last: bool = False) -> None:
         """Show one sample. `orders` of `total` have been placed."""
         now = time.monotonic()
         rates = {stage.name: self._rate(stage, now) for stage in stages}
         passed = "   ".join(f"{stage.name} {stage.records:,} (lag {stage.lag_s:.1f} s)" for stage in stages)
         line = f"{now - self.began:5.1f} s   placed {orders:,} of {total:,}   {passed}"
-        self.update(now, self._grid(orders, total, stages, rates), [line], last=last)
+        self.redraw(now, self._grid(orders, total, stages, rates), [line], last=last)
 
     def _rate(self, stage: Stage, now: float) -> float:
         at, records = self._before.get(stage.name, (now, stage.records))

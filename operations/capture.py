@@ -25,10 +25,10 @@ from schemas.topics import topics
 Say = Callable[[str], None]
 
 
-def show_plan(settings: Settings, out: Console, *, json: bool) -> None:
+def print_plan(settings: Settings, out: Console, *, json: bool) -> None:
     """Print what `apply` would do; raises PlanRefused, or SourceRestarted, when something stands in its way."""
     with connections.open_probe(settings) as probe:
-        epoch = guard.look(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
+        epoch = guard.check_source(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
         if epoch is not None:
             guard.require_raised(probe, epoch)
         line = replace(probe.pipeline, epoch=epoch.number) if epoch else probe.pipeline

@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from operations import barrier, connections, load, local, migrate
 from operations.archive.cat import lines
 from operations.board import Board
-from operations.invoked import command
+from operations.console import invocation
 from operations.retention import policy
 from operations.retention import run as retention
 from operations.retention.item import RetentionOutcome
@@ -49,7 +49,7 @@ def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bo
     """
     past = load.history(folder=olist, orders=orders, seed=1)  # a folder that can't be read: before anything starts
     if local.exists(folder):
-        ways = f"see `{command('status')}`, or end it: `{command('down --wipe')}`"
+        ways = f"see `{invocation('status')}`, or end it: `{invocation('down --wipe')}`"
         raise HeadraceError(f"{folder} holds a line already; {ways}")
     failed = True
     with supervisor.terminable():
@@ -101,7 +101,7 @@ def _end(folder: Path, out: Console, *, keep: bool, failed: bool) -> None:
     evidence = failed and any(local.logs(folder).glob("*.log"))
     local.down(folder, Console(quiet=True), wipe=not evidence)
     if evidence:
-        gone = f"`{command('down --wipe')}` deletes both"
+        gone = f"`{invocation('down --wipe')}` deletes both"
         out.print(f"Stopped. Logs: {local.logs(folder)}; data: {folder}; {gone}.", markup=False, soft_wrap=True)
 
 
@@ -126,7 +126,7 @@ def _trade(settings: Settings, past: History, out: Console, began: float, check:
         check()
         if first is None and reader.query(ANY_ORDER):
             first = time.monotonic() - began
-        board.show(shop.orders, past.orders, stages.sample(), last=last)
+        board.show_sample(shop.orders, past.orders, stages.sample(), last=last)
 
     with Board(out) as board:
         while shop.running():
@@ -171,7 +171,7 @@ def _prove(settings: Settings, out: Console, check: Check) -> bool:
     result = verify.verify(settings, deadline_s=CATCH_UP_S, on_wait=lambda _: check())
     _step(out, "      verify", "every row of Postgres and MongoDB against reporting")
     waiting = _waiting(reader, out)
-    verify.show(result, out, json=False)
+    verify.print_result(result, out, json=False)
     return result.equal and not waiting
 
 

@@ -66,7 +66,7 @@ class Player:
         self.orders = orders
 
 
-def show(settings: Settings, out: Console, past: History, *, rate: float = 0, speedup: float = 0) -> None:
+def load_with_progress(settings: Settings, out: Console, past: History, *, rate: float = 0, speedup: float = 0) -> None:
     """Play `past` behind a progress bar, then say what was written."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("orders"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal) as bar:

@@ -15,7 +15,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from rich.console import Console
 
-from operations.invoked import command
+from operations.console import invocation
 from operations.settings import PREFIX, Settings, adopt
 from schemas.errors import HeadraceError
 from schemas.generations import FIRST, group
@@ -122,7 +122,7 @@ def up(folder: Path, out: Console) -> None:
         raise
     out.print(f"servers   {describe(ready)}", soft_wrap=True)
     out.print(f"line      captures, enriches and lands; {time.monotonic() - began:.1f} s in all")
-    out.print(f"next      {command('load shop --orders 500')} && {command('verify')}", soft_wrap=True)
+    out.print(f"next      {invocation('load shop --orders 500')} && {invocation('verify')}", soft_wrap=True)
 
 
 def say_left(folder: Path, out: Console) -> None:
@@ -130,7 +130,7 @@ def say_left(folder: Path, out: Console) -> None:
     servers = [server.name for server in supervisor.status(folder) if server.running]
     left = [*servers, *sorted(_running(folder))]
     if left:
-        ends = f"`{command('status')}` shows them, `{command('down')}` stops them"
+        ends = f"`{invocation('status')}` shows them, `{invocation('down')}` stops them"
         out.print(f"Left running: {', '.join(left)}; {ends}.", markup=False, soft_wrap=True)
 
 

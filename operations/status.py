@@ -20,10 +20,10 @@ from connectors.pipeline import Pipeline
 from connectors.plan import FAILED
 from messaging import clients
 from operations import barrier, connections
+from operations.console import invocation
 from operations.dlq.metrics import open_by_error
 from operations.epoch import guard
 from operations.epoch.history import SourceRestarted
-from operations.invoked import command
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
@@ -48,7 +48,7 @@ class Part:
     wrong: str | None = None
 
 
-def show(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
+def print_status(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
     """Print the status; returns whether every server, worker and connector runs and every question was answered.
 
     Servers and workers are listed where `headrace up` started them. Dead letters are counted, but are no fault now.
@@ -116,7 +116,7 @@ def _workers(folder: Path) -> Part:
     rows = [
         (worker.name, "running", f"pid {worker.pid}, {worker.memory_bytes / MEGABYTE:.0f} MB")
         if worker.pid
-        else (worker.name, "ended", f"`{command('up')}` starts it; log: {worker.log}")
+        else (worker.name, "ended", f"`{invocation('up')}` starts it; log: {worker.log}")
         for worker in workers
     ]
     ended = [f"{worker.name} ended" for worker in workers if not worker.pid]
@@ -161,11 +161,13 @@ def _stages(settings: Settings) -> Part:
 def _source(settings: Settings) -> Part:
     try:
         with connections.open_probe(settings) as probe:
-            epoch = guard.look(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
+            epoch = guard.check_source(
+                probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader")
+            )
     except SourceRestarted as error:
         return Part(found=None, rows=[("", "restarted", str(error))], wrong=str(error))
     if epoch is None:
-        return Part(found=None, rows=[("", "not captured", f"`{command('connectors apply')}` begins it")])
+        return Part(found=None, rows=[("", "not captured", f"`{invocation('connectors apply')}` begins it")])
     since = f"{epoch.raised_at:%Y-%m-%d %H:%M}, {epoch.reason}, timeline {epoch.identity.timeline}"
     return Part(found=asdict(epoch), rows=[("", f"epoch {epoch.number}", f"since {since}")])
 
@@ -195,4 +197,4 @@ def _archive(settings: Settings) -> Part:
 
 def _dead_letters(settings: Settings) -> Part:
     dead = open_by_error(settings.kafka.bootstrap).total()
-    return Part(found=dead, rows=[("", f"{dead:,} open", f"`{command('dlq ls')}` lists them" if dead else "")])
+    return Part(found=dead, rows=[("", f"{dead:,} open", f"`{invocation('dlq ls')}` lists them" if dead else "")])

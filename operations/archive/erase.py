@@ -69,7 +69,7 @@ class Erasing:
         self._tables = tables
         self._events = [table for table in tables if table.mode is Mode.EVENT]
 
-    def look(self) -> SubjectRecords:
+    def find(self) -> SubjectRecords:
         """Finds everything of the person, and changes nothing."""
         known = self._eraser.known()
         groups = self._eraser.groups() | self._hot.groups()
@@ -99,7 +99,7 @@ class Erasing:
         """Until a look finds nothing: the worker may add a file between a look and its entry."""
         for _ in range(TRIES):
             try:
-                theirs = self.look()
+                theirs = self.find()
                 for table, rows in theirs.repaired.items():
                     done.repaired += self._reporting[0].erase_repaired(table, rows)
                 if not theirs.archived.files and not _without(theirs.ids, self._eraser.erased()):
@@ -130,7 +130,7 @@ def erase(
         if subject.tenant in oltp.legal_holds():  # before the archive lets go of what the source would keep
             raise Protected(f"tenant {subject.tenant} is under a legal hold in sales.legal_hold")
         erasing = Erasing(eraser, hot, oltp, reporting, tables)
-        theirs = erasing.look()
+        theirs = erasing.find()
         _say_found(out, theirs)
         if any(theirs.ids.values()) or theirs.repaired:
             confirm("Erase them? Nothing brings them back.")

@@ -48,7 +48,9 @@ def folders(
     }
 
 
-def show(manifest: Manifest, tables: Iterable[str], selection: ArchiveSelection, out: Console, *, json: bool) -> None:
+def print_listing(
+    manifest: Manifest, tables: Iterable[str], selection: ArchiveSelection, out: Console, *, json: bool
+) -> None:
     """Prints the folders and their total."""
     found = folders(manifest, tables, selection)
     total = held(file for files in found.values() for file in files)

@@ -14,7 +14,7 @@ from sinks.archive.audit import Audit, What, audit
 from sinks.archive.log import Log
 
 
-def look(log: Log, err: Console) -> Audit:
+def audit_with_progress(log: Log, err: Console) -> Audit:
     """Looks at everything, behind a progress bar on a terminal. Raises HeadraceError where there is nothing to look at:
     of a folder that isn't mounted nobody shall hear that it is whole."""
     columns = (TextColumn("verify"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -31,7 +31,7 @@ def look(log: Log, err: Console) -> Audit:
     return found
 
 
-def show(found: Audit, out: Console, *, json: bool) -> None:
+def print_audit(found: Audit, out: Console, *, json: bool) -> None:
     """Prints each damage, what is harmless by its kind, and what was looked at."""
     if json:
         findings = [asdict(each) | {"damage": each.damage} for each in found.findings]

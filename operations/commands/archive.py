@@ -1,4 +1,4 @@
-"""The `headrace archive` commands. What each does is imported when it runs, as in operations/cli.py."""
+"""The `headrace archive` commands. Their work is imported when one runs, as in operations/cli.py."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -8,14 +8,15 @@ from uuid import UUID
 import typer
 
 from operations import settings as configuration
-from operations.terminal import UNDECIDED, WRONG, Json, err, out, say
+from operations.commands.options import Json, Yes
+from operations.console import EXIT_FAILED, EXIT_UNDECIDED, err, out, print_line
 from schemas.errors import HeadraceError, Unavailable
 from schemas.tables import EVENTS, TABLES, Table
 
-if TYPE_CHECKING:  # its libraries are imported where an archive is used
+if TYPE_CHECKING:  # not at run time: its libraries take long to import
     from sinks.archive.reader import ArchiveSelection
 
-app = typer.Typer(no_args_is_help=True, help="The archive: looked through, checked, read back and cared for.")
+app = typer.Typer(no_args_is_help=True, help="The archive: list, read, check, restore, repair and erase.")
 
 
 def _table(name: str) -> Table:
@@ -26,12 +27,12 @@ def _table(name: str) -> Table:
     raise typer.BadParameter(f"expected one of {known}, got {name!r}")
 
 
-Tenant = Annotated[str | None, typer.Option(metavar="NAME", help="Of this tenant only.")]
-Type = Annotated[str | None, typer.Option("--type", metavar="NAME", help="Events of this type only.")]
+Tenant = Annotated[str | None, typer.Option(metavar="NAME", help="Only this tenant.")]
+Type = Annotated[str | None, typer.Option("--type", metavar="NAME", help="Only events of this type.")]
 
 
 def _moment(text: str) -> date:
-    """A day, or an instant, which is UTC where it names no zone."""
+    """Parse a day, or an instant, which is in UTC unless it names a zone."""
     try:
         if "T" not in text:
             return date.fromisoformat(text)
@@ -46,12 +47,11 @@ Since = Annotated[
 ]
 Until = Annotated[
     date | None,
-    typer.Option(parser=_moment, metavar="DAY|INSTANT", help="Up to this day, which is included, or this instant."),
+    typer.Option(parser=_moment, metavar="DAY|INSTANT", help="Up to and including this day, or up to this instant."),
 ]
-OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="Which table.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Don't ask.")]
-OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Of this table only.")]
-Limit = Annotated[int | None, typer.Option(help="At most this many.", min=0)]
+OfTable = Annotated[Table, typer.Option("--table", metavar="NAME", parser=_table, help="The table to read.")]
+OfAnyTable = Annotated[Table | None, typer.Option("--table", metavar="NAME", parser=_table, help="Only this table.")]
+Limit = Annotated[int | None, typer.Option(help="Print at most this many records.", min=0)]
 
 
 @app.command()
@@ -63,7 +63,7 @@ def cat(  # noqa: PLR0913, PLR0917  # its options
     table: OfTable = EVENTS.name,  # type: ignore[assignment]  # Typer parses a default, too
     limit: Limit = None,
 ) -> None:
-    """Print what is archived as JSON lines: each record once, by day, and nothing that was erased."""
+    """Print archived records as JSON lines, by day: each record once, without erased ones."""
     from operations import connections
     from operations.archive import cat as reading
 
@@ -81,56 +81,56 @@ def ls(
     table: OfAnyTable = None,
     json: Json = False,
 ) -> None:
-    """List what is archived, by table, day and tenant bucket, with a total. A tenant shares a bucket with others."""
+    """List archived records by table, day and tenant bucket, with a total. Several tenants share a bucket."""
     from operations import connections
     from operations.archive import ls as listing
 
     manifest = connections.archive(configuration.of("archive"), "ls").manifest()
     tables = [each.name for each in TABLES] if table is None else [table.name]
-    listing.show(manifest, tables, _selection(tenant, since, until), out, json=json)
+    listing.print_listing(manifest, tables, _selection(tenant, since, until), out, json=json)
 
 
 @app.command()
 def verify(json: Json = False) -> None:
-    """Read every entry, file and row, and compare. Exit 0 whole, 1 damaged, 2 it could not be looked at."""
+    """Read every entry, file and row, and compare. Exit 0 intact, 1 damaged, 2 could not be read."""
     from operations import connections
     from operations.archive import verify as verifying
 
     try:
-        found = verifying.look(connections.archive(configuration.of("archive"), "verify"), err)
-    except HeadraceError as error:  # whatever kept it from looking, it is no damage
+        found = verifying.audit_with_progress(connections.archive(configuration.of("archive"), "verify"), err)
+    except HeadraceError as error:  # a failure to read is not damage
         raise Unavailable(str(error)) from None
-    verifying.show(found, out, json=json)
+    verifying.print_audit(found, out, json=json)
     if found.damaged or found.undecided:
-        raise typer.Exit(WRONG if found.damaged else UNDECIDED)
+        raise typer.Exit(EXIT_FAILED if found.damaged else EXIT_UNDECIDED)
 
 
 @app.command()
 def compact(
     target_mb: Annotated[int, typer.Option(help="Merge files smaller than this.", min=1)] = 128,
-    grace_minutes: Annotated[float, typer.Option(help="Delete what was removed longer ago than this.", min=0)] = 60,
+    grace_minutes: Annotated[float, typer.Option(help="Delete files that left the manifest longer ago.", min=0)] = 60,
 ) -> None:
-    """Merge the small files of each folder, and delete those that no reader needs. Run it daily; at any time."""
+    """Merge the small files of each folder, and delete files that no reader needs. Run it daily, at any time."""
     from operations import connections
     from operations.archive import compact as compacting
 
     settings = configuration.of("archive")
     log, at = connections.archive(settings, "compact"), settings.archive
     target, grace = target_mb << 20, timedelta(minutes=grace_minutes)
-    if not compacting.compact(log, say, spool=at.spool, codec=at.codec, target=target, grace=grace):
-        raise typer.Exit(WRONG)
+    if not compacting.compact(log, print_line, spool=at.spool, codec=at.codec, target=target, grace=grace):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
 def erase(
-    tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose customer, or event, it is.")],
+    tenant: Annotated[str, typer.Option(metavar="NAME", help="The tenant of the customer or event.")],
     subject: Annotated[str | None, typer.Option(metavar="ID", help="The customer's id.")] = None,
     event: Annotated[UUID | None, typer.Option(help="Instead, one event that the outbox does not have.")] = None,
-    by: Annotated[str | None, typer.Option(metavar="WHO", help="Who asked for it; the archive keeps that.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="WHO", help="Who asked for it; recorded in the archive.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Erase a person: their records in the archive, their events in reporting and in Postgres' outbox; or a single
-    event that the outbox does not have. After a failure, the same call finishes it."""
+    """Erase a customer's records from the archive, and their events from reporting and from Postgres' outbox; or a
+    single event that the outbox does not have. After a failure, run the same command again to finish."""
     from operations.archive import erase as erasure
     from operations.archive import erase_event
     from sinks.archive.subject import Subject
@@ -146,13 +146,13 @@ def erase(
 
 @app.command()
 def restore(
-    to: Annotated[str, typer.Option("--to", metavar="TOPIC", help="It is made where it is missing.")],
+    to: Annotated[str, typer.Option("--to", metavar="TOPIC", help="The topic to send to; created if missing.")],
     tenant: Tenant = None,
     event_type: Type = None,
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Send archived events to a topic, in the form in which capture gives them."""
+    """Send archived events to a topic, in the format of captured ones."""
     from operations.archive import restore as restoring
 
     restoring.restore(configuration.of("archive restore"), out, _selection(tenant, since, until, event_type), to)
@@ -160,17 +160,17 @@ def restore(
 
 @app.command()
 def rebuild() -> None:
-    """Make the manifest anew from the files alone, and set the old one aside. Stop the archive worker first. Exit 1
-    when a file is damaged."""
+    """Rebuild the manifest from the files alone, and keep the old one as a backup. Stop the archive worker first. Exit
+    1 when a file is damaged."""
     from operations.archive import rebuild as rebuilding
 
     if not rebuilding.rebuild(configuration.of("archive"), out):
-        raise typer.Exit(WRONG)
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
 def skip(yes: Yes = False) -> None:
-    """Let the archive worker begin where the topics do, when these have lost what it had not read."""
+    """Move the archive worker to the topics' first offsets, after they lost records that it had not read."""
     from operations.archive import gaps
 
     gaps.skip(configuration.of("archive skip"), out, _confirm(yes))
@@ -180,15 +180,16 @@ def skip(yes: Yes = False) -> None:
 def backfill(
     day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day of the events (UTC).")],
 ) -> None:
-    """Archive the events of a day that Postgres' outbox has and the archive lacks. Exit 1 when a damaged file stays."""
+    """Archive the events of a day that are in Postgres' outbox but not in the archive. Exit 1 when a damaged file
+    remains."""
     from operations.archive import gaps
 
     if not gaps.backfill(configuration.of("archive backfill"), out, day.date()):
-        raise typer.Exit(WRONG)
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _confirm(yes: bool) -> Callable[[str], object]:
-    """Asks on the terminal, unless the answer is known; a no ends the command."""
+    """Return a function that asks on the terminal, unless `yes`; answering no aborts the command."""
     return lambda question: yes or typer.confirm(question, abort=True)
 
 

@@ -1,4 +1,4 @@
-"""The `headrace dlq` commands. What each does is imported when it runs, as in operations/cli.py."""
+"""The `headrace dlq` commands. Their work is imported when one runs, as in operations/cli.py."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operations import settings as configuration
-from operations.invoked import who
-from operations.terminal import WRONG, Json, out
+from operations.commands.options import Json
+from operations.console import EXIT_FAILED, invoking_user, out
 
-if TYPE_CHECKING:  # its libraries are imported where dead letters are used
+if TYPE_CHECKING:  # not at run time: its libraries take long to import
     from operations.dlq.decisions import Journal
     from operations.dlq.letters import Letter, LetterSelection
 
-app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be understood or stored.")
+app = typer.Typer(no_args_is_help=True, help="The dead letters: records that could not be decoded or stored.")
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"]
 Target = Annotated[
     str | None,
-    typer.Argument(metavar="[GROUP|ORIGIN]", help="A group of `ls`, or a record: topic[partition]@offset."),
+    typer.Argument(metavar="[GROUP|ORIGIN]", help="A group from `ls`, or a record: topic[partition]@offset."),
 ]
-Error = Annotated[str | None, typer.Option(metavar="TEXT", help="Whose error holds this text.")]
-Key = Annotated[str | None, typer.Option(metavar="KEY|NAME=VALUE", help="Of this key, or with this in the key.")]
-Topic = Annotated[str | None, typer.Option(metavar="NAME", help="From this topic.")]
-Since = Annotated[datetime | None, typer.Option(formats=FORMATS, help="Last refused at this time (UTC) or later.")]
-Until = Annotated[datetime | None, typer.Option(formats=FORMATS, help="Last refused before this time (UTC).")]
-All = Annotated[bool, typer.Option("--all", help="Those on which something was decided, too.")]
-By = Annotated[str | None, typer.Option(metavar="WHO", help="Who decides; you on this machine, if not said.")]
+Error = Annotated[str | None, typer.Option(metavar="TEXT", help="Only those with this text in their error.")]
+Key = Annotated[str | None, typer.Option(metavar="KEY|NAME=VALUE", help="Only this key, or keys with this column.")]
+Topic = Annotated[str | None, typer.Option(metavar="NAME", help="Only those from this topic.")]
+Since = Annotated[datetime | None, typer.Option(formats=FORMATS, help="Last rejected at this time (UTC) or later.")]
+Until = Annotated[datetime | None, typer.Option(formats=FORMATS, help="Last rejected before this time (UTC).")]
+All = Annotated[bool, typer.Option("--all", help="Also those that were redriven or discarded.")]
+By = Annotated[str | None, typer.Option(metavar="WHO", help="The person who decides; by default user@host.")]
 
 
 @app.command()
@@ -40,7 +40,7 @@ def ls(topic: Topic = None, every: All = False, json: Json = False) -> None:
 
 @app.command()
 def show(target: Target, json: Json = False) -> None:
-    """Print the records of a group, or one record, as far as they can be decoded, and what the runbook says."""
+    """Print the records of a group, or one record, decoded as far as possible, with the runbook's advice."""
     from messaging.registry import Registry
     from operations.dlq import shown
 
@@ -62,7 +62,7 @@ def redrive(  # noqa: PLR0913, PLR0917  # its options
     by: By = None,
     json: Json = False,
 ) -> None:
-    """Send open dead letters again and say what became of each. A newer row stays as it is. Exit 1 when one is left."""
+    """Send open dead letters again and print the outcome of each. Newer rows are kept. Exit 1 when one is left open."""
     from operations.dlq import redrive as sending
     from operations.dlq import shown, targets
 
@@ -72,17 +72,17 @@ def redrive(  # noqa: PLR0913, PLR0917  # its options
     try:
         if found:
             with targets.ways(settings) as open_ways:
-                for sent in sending.redrive(found, open_ways, _journal(), by=by or who()):
+                for sent in sending.redrive(found, open_ways, _journal(), by=by or invoking_user()):
                     outcomes.append(sent)
     finally:
         shown.show_outcomes(outcomes, out, json=json)
     if not all(outcome.verdict.closes for _, outcome in outcomes):
-        raise typer.Exit(WRONG)
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
 def discard(  # noqa: PLR0913, PLR0917  # its options
-    reason: Annotated[str, typer.Option(help="Why nobody needs them; it is kept, with who and when.")],
+    reason: Annotated[str, typer.Option(help="The reason; it is recorded with the person and time.")],
     target: Target = None,
     error: Error = None,
     key: Key = None,
@@ -99,13 +99,13 @@ def discard(  # noqa: PLR0913, PLR0917  # its options
 
     selection = _selection(target, error, key, topic, since, until)
     if selection == _selection():
-        raise typer.BadParameter("say which: a group, an origin, or an option that selects", param_hint="GROUP|ORIGIN")
+        raise typer.BadParameter("expected a group, an origin, or an option that selects", param_hint="GROUP|ORIGIN")
     if not reason.strip():
         raise typer.BadParameter("expected a reason", param_hint="--reason")
     outcome, journal = RedriveOutcome(verdict=Verdict.DISCARDED, detail=reason), _journal()
     found = _found(selection)
     for letter in found:
-        journal.write(decision(letter, outcome, by=by or who()))
+        journal.write(decision(letter, outcome, by=by or invoking_user()))
     shown.show_outcomes([(letter, outcome) for letter in found], out, json=json)
 
 

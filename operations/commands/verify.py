@@ -1,4 +1,4 @@
-"""The `headrace verify` command. What it does is imported when it runs, as in operations/cli.py."""
+"""The `headrace verify` command. Its work is imported when it runs, as in operations/cli.py."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from operations import settings as configuration
-from operations.invoked import who
-from operations.terminal import UNDECIDED, WRONG, Json, err, out, say
+from operations.commands.options import Json
+from operations.console import EXIT_FAILED, EXIT_UNDECIDED, err, invoking_user, out, progress_bar
 from schemas.errors import HeadraceError, Unavailable
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # not at run time: their libraries take long to import
     from operations.settings import Settings
     from operations.verify.run import VerifySelection
     from schemas.tables import Table
 
 
 def _month(text: str) -> date:
-    """A month as 2026-11, or a day in it."""
+    """Parse a month as 2026-11, or a day in it."""
     try:
         return date.fromisoformat(f"{text}-01" if len(text) == len("2026-11") else text).replace(day=1)
     except ValueError:
@@ -33,9 +33,33 @@ Months = Annotated[
     typer.Option("--month", metavar="YYYY-MM", parser=_month, help="Only rows of this month; repeatable."),
 ]
 Since = Annotated[
-    date | None, typer.Option(metavar="YYYY-MM", parser=_month, help="Only rows of this month and of later ones.")
+    date | None, typer.Option(metavar="YYYY-MM", parser=_month, help="Only rows of this month and later ones.")
 ]
-Generation = Annotated[int | None, typer.Option(help="Which generation of reporting; by default the live one.", min=1)]
+Generation = Annotated[
+    int | None, typer.Option(help="The generation of reporting to compare; by default the live one.", min=1)
+]
+Repair = Annotated[
+    bool,
+    typer.Option(
+        "--repair",
+        help="Capture rows that differ again, remove rows that only reporting has, then compare again.",
+    ),
+]
+Follow = Annotated[
+    bool,
+    typer.Option("--follow", help="Compare repeatedly until SIGTERM, and record the time up to which all was equal."),
+]
+Topics = Annotated[
+    bool,
+    typer.Option(
+        "--topics",
+        help="Instead, find keys whose last record in their topic is older than the landed row. Run it daily.",
+    ),
+]
+MaxLoad = Annotated[
+    float, typer.Option(help="With --follow: the maximum share of the time spent comparing.", min=0.001, max=1)
+]
+Deadline = Annotated[float, typer.Option(help="Seconds to wait for the pipeline to catch up.", min=0)]
 
 
 def verify(  # noqa: PLR0913, PLR0917  # its options
@@ -44,72 +68,67 @@ def verify(  # noqa: PLR0913, PLR0917  # its options
     month: Months = None,
     since: Since = None,
     generation: Generation = None,
-    repair: Annotated[
-        bool,
-        typer.Option(
-            "--repair",
-            help="Have what differs captured again, take out rows that only reporting has, then compare again.",
-        ),
-    ] = False,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Compare again and again until SIGTERM, and note up to when all was equal.")
-    ] = False,
-    topics: Annotated[
-        bool,
-        typer.Option(
-            "--topics",
-            help="Instead, look for keys whose last record in their topic is older than the landed row. Run it daily.",
-        ),
-    ] = False,
-    max_load: Annotated[
-        float, typer.Option(help="With --follow: the share of the time that may be spent on it.", min=0.001, max=1)
-    ] = 0.2,
-    deadline: Annotated[float, typer.Option(help="Seconds that the line may take to catch up.", min=0)] = 60.0,
+    repair: Repair = False,
+    follow: Follow = False,
+    topics: Topics = False,
+    max_load: MaxLoad = 0.2,
+    deadline: Deadline = 60.0,
     json: Json = False,
 ) -> None:
-    """Compare every row of Postgres and MongoDB with reporting. Exit 0 equal, 1 different, 2 could not be decided."""
-    from operations.verify import run as verification
+    """Compare every row of Postgres and MongoDB with reporting. Exit 0 equal, 1 different, 2 undecided."""
+    from operations.verify.run import select
 
     try:
         settings = configuration.of("verify --repair" if repair else "verify --topics" if topics else "verify")
-        selection = verification.select(table or [], tenants=tenant or [], months=month or [], since=since)
+        selection = select(table or [], tenants=tenant or [], months=month or [], since=since)
         if topics:
             if follow or tenant or month or since:
-                raise HeadraceError(
-                    "--topics reads whole topics: it goes with --table, --generation and --repair alone"
-                )
+                raise HeadraceError("--topics reads whole topics: it goes with --table, --generation and --repair only")
             _topics(settings, table or [], generation=generation, deadline_s=deadline, repair=repair, json=json)
-            return
-        if follow:
-            _follow(settings, selection, generation=generation, max_load=max_load, deadline_s=deadline, json=json)
-            return
-        with _progress(len(selection.tables)) as on_table:
-            result = verification.verify(
-                settings,
-                deadline_s=deadline,
-                on_table=on_table,
-                generation=generation,
-                selection=selection,
-                repair_by=who() if repair else None,
+        elif follow:
+            from operations.verify import serve
+
+            serve.follow_until_signal(
+                settings, selection, generation=generation, max_load=max_load, deadline_s=deadline, json=json
             )
-    except HeadraceError as error:  # whatever kept it from looking, it is no difference
+        else:
+            _rows(settings, selection, generation=generation, deadline_s=deadline, repair=repair, json=json)
+    except HeadraceError as error:  # a failure to compare is not a difference
         raise Unavailable(str(error)) from None
-    verification.show(result, out, json=json)
+
+
+def _rows(  # noqa: PLR0913
+    settings: "Settings",
+    selection: "VerifySelection",
+    *,
+    generation: int | None,
+    deadline_s: float,
+    repair: bool,
+    json: bool,
+) -> None:
+    from operations.verify import run as verification
+
+    with _progress(len(selection.tables)) as on_table:
+        result = verification.verify(
+            settings,
+            deadline_s=deadline_s,
+            on_table=on_table,
+            generation=generation,
+            selection=selection,
+            repair_by=invoking_user() if repair else None,
+        )
+    verification.print_result(result, out, json=json)
     if repair:
         for name in verification.beyond_repair(result):
             _cannot_repair(name)
         for name, count in verification.only_copies(result).items():
             err.print(
-                f"{name}: {count:,} that only reporting has stay as they are; to remove one for good: "
+                f"{name}: {count:,} rows that only reporting has are kept; to delete one permanently: "
                 "headrace archive erase --event; see docs/runbook.md#unexpected-rows",
                 soft_wrap=True,
             )
     if not result.equal:
-        raise typer.Exit(WRONG if result.different else UNDECIDED)
-
-
-def _cannot_repair(table: str) -> None:
-    err.print(f"{table}: not all documents can be captured again; see docs/runbook.md#not-repaired")
+        raise typer.Exit(EXIT_FAILED if result.different else EXIT_UNDECIDED)
 
 
 def _topics(  # noqa: PLR0913
@@ -122,66 +141,19 @@ def _topics(  # noqa: PLR0913
         found = verify_topics.verify_topics(
             settings, deadline_s=deadline_s, generation=generation, tables=tables, repair=repair, on_table=on_table
         )
-    verify_topics.show(found, out, json=json)
+    verify_topics.print_overtaken(found, out, json=json)
     if repair:
         for name in sorted({each.table.name for each in found if not verify_topics.mendable(each)}):
             _cannot_repair(name)
     if found:
-        raise typer.Exit(WRONG)
+        raise typer.Exit(EXIT_FAILED)
 
 
-def _follow(  # noqa: PLR0913
-    settings: "Settings",
-    selection: "VerifySelection",
-    *,
-    generation: int | None,
-    max_load: float,
-    deadline_s: float,
-    json: bool,
-) -> None:
-    import signal
-    import threading
-
-    from messaging.health import HealthServer
-    from operations.verify import follow as following
-    from operations.verify import output
-
-    following.whole(selection)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    serving = HealthServer(
-        settings.verify.http_port, alive=lambda: None, ready=lambda: None, host=settings.verify.http_host
-    )
-    err.print(f"metrics are served on port {serving.port}")
-    try:
-        following.follow(
-            settings,
-            selection,
-            generation=generation,
-            max_load=max_load,
-            deadline_s=deadline_s,
-            stopping=stopping,
-            on_result=lambda result: say(output.in_one_line(result, json=json)),
-            on_trouble=lambda said: err.print(f"headrace: {said}", style="red", markup=False),
-        )
-    finally:
-        serving.close()
+def _cannot_repair(table: str) -> None:
+    err.print(f"{table}: not all documents can be captured again; see docs/runbook.md#not-repaired")
 
 
 @contextmanager
 def _progress(tables: int) -> Iterator[Callable[["Table"], None]]:
-    """A bar on a terminal, which moves when a table is begun."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("waits for the line", total=tables)
-        begun = 0
-
-        def on_table(table: "Table") -> None:
-            nonlocal begun
-            bar.update(task, completed=begun, description=table.name)
-            begun += 1
-
-        yield on_table
+    with progress_bar("verify", "waiting for the pipeline", tables) as begin:
+        yield lambda table: begin(table.name)

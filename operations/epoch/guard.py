@@ -15,7 +15,7 @@ from schemas.errors import HeadraceError
 from schemas.tables import Source
 
 
-def look(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
+def check_source(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
     """The epoch that capture is in, its identity being the source's; None before capture was first applied.
 
     Raises SourceRestarted when capture can't continue in the source's history, now or once before. Changes nothing.
@@ -45,14 +45,14 @@ def _offset(probe: PipelineProbe, epoch: int) -> Offset:
 
 
 def guard(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
-    """As `look`; but what it raises stops the connector, and is noted in `headrace.epoch`: until the next epoch is
-    raised, the answer stays. A failover that lost nothing is noted, too: its timeline is the known one from now on.
+    """As `check_source`; but what it raises stops the connector, and is noted in `headrace.epoch`: until the next epoch
+    is raised, the answer stays. A failover that lost nothing is noted, too: its timeline is the known one from now on.
     """
     known = store.newest(probe.report)
     if known is None:
         return None
     try:
-        epoch = look(probe, stand, replication)
+        epoch = check_source(probe, stand, replication)
     except SourceRestarted as error:
         stop_capture(probe)
         store.end(probe.report, known.number, error.why, datetime.now(UTC))

@@ -11,7 +11,7 @@ from operations.epoch import store
 from operations.settings import Settings
 
 
-def show(settings: Settings, out: Console, *, json: bool) -> None:
+def print_epochs(settings: Settings, out: Console, *, json: bool) -> None:
     """Print the epochs, in order."""
     with closing(connections.report(settings)) as report:
         found = store.epochs(report)

@@ -61,7 +61,7 @@ class ReportingMigrator:
         with self._transaction():
             self._connection.exec_driver_sql(generations.become(number, state, datetime.now(UTC)))
 
-    def show(self, number: int, instead_of: int, settle: Callable[[], None], deadline_s: float) -> None:
+    def switch_readers(self, number: int, instead_of: int, settle: Callable[[], None], deadline_s: float) -> None:
         """Have readers see `number`, as above, and mark `instead_of` as the previous one. `settle` is step 2.
 
         Raises Unavailable, and changes nothing, when it has not worked after `deadline_s` seconds.

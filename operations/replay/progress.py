@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from messaging import clients
 from operations import barrier
 from operations.barrier import Offsets, PipelineProbe
-from operations.console import Pane
+from operations.console import LiveDisplay
 from schemas.tables import reported
 
 BAR_WIDTH = 24
@@ -67,21 +67,21 @@ def sample(probe: PipelineProbe) -> list[Passed]:
     return [passed(topic, starts, ends, reached) for topic in topics]
 
 
-class ProgressBoard(Pane):
+class ProgressBoard(LiveDisplay):
     """Shows the topics: in place on a terminal, else a line every few seconds."""
 
     def __init__(self, out: Console) -> None:
         super().__init__(out, every_s=5.0)
         self._first: dict[str, Passed] = {}
 
-    def show(self, topics: Sequence[Passed], *, last: bool = False) -> None:
+    def show_sample(self, topics: Sequence[Passed], *, last: bool = False) -> None:
         """Show one sample."""
         now = time.monotonic()
         for each in topics:
             self._first.setdefault(each.topic, each)
         paces = [pace(self._first[each.topic], each, now - self.began) for each in topics]
         lines = [f"{each.topic:28} {' '.join(_cells(each, its))}" for each, its in zip(topics, paces, strict=True)]
-        self.update(now, _grid(topics, paces), lines, last=last)
+        self.redraw(now, _grid(topics, paces), lines, last=last)
 
 
 def _cells(passed: Passed, pace: BuildRate) -> tuple[str, str, str]:

@@ -23,9 +23,9 @@ from rich.console import Console
 from messaging import clients
 from operations import barrier, capture, connections, migrate
 from operations.barrier import PipelineProbe
+from operations.console import invocation
 from operations.freshness import Stamp, stamp
 from operations.generations import Generation, State, live
-from operations.invoked import command
 from operations.replay import archived_events, drop
 from operations.replay.cutover import ReportingMigrator, opened
 from operations.replay.progress import Passed, ProgressBoard, sample
@@ -74,7 +74,7 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
             _fill(settings, new, probe, workers, out)
             _prove(settings, new, probe, workers, out)
             workers.unlimit()
-            show(reporting, probe, new, before, SHOW_S)
+            cut_over(reporting, probe, new, before, SHOW_S)
         reached(FailPoint.GENERATION_SHOWN)
         _say_shown(new, before, out)
 
@@ -100,24 +100,24 @@ def rollback(settings: Settings, out: Console) -> None:
             )
         try:
             with connections.open_probe(settings, previous.number) as probe:
-                show(reporting, probe, previous, shown, ROLLBACK_S)
+                cut_over(reporting, probe, previous, shown, ROLLBACK_S)
         except Unavailable as error:
             raise RollbackRefused(
                 f"generation {previous.number}: {error}. See docs/runbook.md#rollback-refused"
             ) from None
         out.print(
             f"readers see generation {previous.number} again; {shown.number} is still fed: "
-            f"`{command('replay --abort')}` removes it",
+            f"`{invocation('replay --abort')}` removes it",
             markup=False,
         )
 
 
-def show(
+def cut_over(
     reporting: ReportingMigrator, probe: PipelineProbe, new: Generation, before: Generation, deadline_s: float
 ) -> None:
     """Have readers see `new`, whose pipeline is `probe`, once it is not behind `before`. Raises Unavailable."""
     settle = partial(barrier.wait_until_landed, probe, deadline_s=min(SETTLE_S, deadline_s))
-    reporting.show(new.number, before.number, settle, deadline_s)
+    reporting.switch_readers(new.number, before.number, settle, deadline_s)
 
 
 def _begin(settings: Settings, reporting: ReportingMigrator, epoch: int | None) -> Generation:
@@ -127,14 +127,15 @@ def _begin(settings: Settings, reporting: ReportingMigrator, epoch: int | None) 
     for each in found:
         if each.state is State.BUILDING and epoch is not None and each.epoch != epoch:
             raise HeadraceError(
-                f"generation {each.number} is being built for epoch {each.epoch}: `{command('replay --abort')}` first"
+                f"generation {each.number} is being built for epoch {each.epoch}: "
+                f"`{invocation('replay --abort')}` first"
             )
         if each.state is State.BUILDING:
             return each
     if (previous := _previous(found)) is not None:
         shown, ends = live(found).number, "drop-old" if previous.number < live(found).number else "abort"
         raise HeadraceError(
-            f"readers see generation {shown}, and {previous.number} is still fed: `{command(f'replay --{ends}')}` "
+            f"readers see generation {shown}, and {previous.number} is still fed: `{invocation(f'replay --{ends}')}` "
             "removes it; then another one can be built"
         )
     with OltpRetention(connections.oltp(settings, "retention")).lock():
@@ -162,9 +163,9 @@ def _fill(settings: Settings, new: Generation, probe: PipelineProbe, workers: Wo
                 if events:
                     out.print(f"      {events:,} events from the archive", markup=False)
             elif whole and _behind(topics) <= CLOSE:
-                board.show(topics, last=True)
+                board.show_sample(topics, last=True)
                 break
-            board.show(topics)
+            board.show_sample(topics)
             time.sleep(POLL_S)
     reached(FailPoint.CAUGHT_UP)
 
@@ -185,7 +186,7 @@ def _behind(topics: Sequence[Passed]) -> int:
 def _prove(settings: Settings, new: Generation, probe: PipelineProbe, workers: Workers, out: Console) -> None:
     """Verify it; what is proven is complete, too, so readers who turn to it find it as fresh as that."""
     result = run.verify(settings, generation=new.number, deadline_s=VERIFY_S, on_wait=lambda _: workers.check())
-    run.show(result, out, json=False)
+    run.print_result(result, out, json=False)
     if result.different:
         raise NotEqual(
             f"generation {new.number} differs from the source; readers still see the one before. "
@@ -202,8 +203,8 @@ def _prove(settings: Settings, new: Generation, probe: PipelineProbe, workers: W
 
 def _say_shown(new: Generation, before: Generation, out: Console) -> None:
     out.print(
-        f"readers see generation {new.number}. {before.number} is still fed: `{command('replay --rollback')}` shows it "
-        f"again, `{command('replay --drop-old')}` removes it",
+        f"readers see generation {new.number}. {before.number} is still fed: `{invocation('replay --rollback')}` shows "
+        f"it again, `{invocation('replay --drop-old')}` removes it",
         markup=False,
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ from operations import connections
 from operations.barrier import PipelineProbe, log_of
 from operations.freshness import Stamp, stamp, stamped
 from operations.settings import Settings
-from operations.verify.run import VerifySelection, look
+from operations.verify.run import VerifySelection, compare_selection
 from operations.verify.settle import Result
 from operations.verify.sides import Report
 from schemas.errors import HeadraceError, Unavailable
@@ -51,7 +51,7 @@ def follow(  # noqa: PLR0913
                 resume(selection, probe.report)
                 while not stopping.is_set():
                     began = time.monotonic()
-                    result = look(probe, VerifySelection(tables=[next(names)]), deadline_s=deadline_s)
+                    result = compare_selection(probe, VerifySelection(tables=[next(names)]), deadline_s=deadline_s)
                     note(result, probe)
                     on_result(result)
                     stopping.wait(rest(time.monotonic() - began, max_load))

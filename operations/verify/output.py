@@ -14,7 +14,7 @@ from schemas.tables import Table
 SHOWN = 20  # differences that are printed
 
 
-def show(result: Result, out: Console, *, json: bool) -> None:
+def print_result(result: Result, out: Console, *, json: bool) -> None:
     """Print the comparison."""
     if json:
         out.print_json(orjson.dumps(_plain(result)).decode())

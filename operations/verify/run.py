@@ -12,7 +12,7 @@ from operations import connections
 from operations.barrier import OnWait, PipelineProbe, catalog_time, wait_for_barrier
 from operations.settings import Settings
 from operations.verify.enriched import EnrichedSource
-from operations.verify.output import show
+from operations.verify.output import print_result
 from operations.verify.provenance import placed
 from operations.verify.repair import beyond_repair, only_copies, repair
 from operations.verify.scope import Scope
@@ -25,10 +25,10 @@ __all__ = [
     "EVERY_ROW",
     "VerifySelection",
     "beyond_repair",
-    "look",
+    "compare_selection",
     "only_copies",
+    "print_result",
     "select",
-    "show",
     "sides_of",
     "verify",
 ]
@@ -81,14 +81,14 @@ def verify(  # noqa: PLR0913
     Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
     """
     with connections.open_probe(settings, generation) as probe:
-        result = look(probe, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
+        result = compare_selection(probe, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
         if repair_by is None or result.equal:
             return result
         sides = sides_of(probe, deadline_s=deadline_s, on_wait=on_wait)
         return repair(settings, result, probe, sides, by=repair_by, deadline_s=deadline_s)
 
 
-def look(
+def compare_selection(
     probe: PipelineProbe,
     selection: VerifySelection,
     *,

@@ -76,7 +76,7 @@ def capture_again(settings: Settings, probe: PipelineProbe, registry: Registry, 
                 signal_rows(signals, f"{table.schema}.{table.relation}", condition)
 
 
-def show(found: Sequence[Overtaken], out: Console, *, json: bool) -> None:
+def print_overtaken(found: Sequence[Overtaken], out: Console, *, json: bool) -> None:
     """Print what was found."""
     if json:
         out.print_json(orjson.dumps({"equal": not found, "overtaken": list(map(str, found))}).decode())

@@ -68,7 +68,7 @@ class Connectors:
         self._restarts = dict.fromkeys(names, Restarts())
         self._trouble = ""
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Ask for the states and export them. While Connect does not answer, no connector counts as running."""
         before = self._seen
         try:

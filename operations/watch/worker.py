@@ -92,7 +92,7 @@ class WatchWorker:
         return None if self._good is not None and time.monotonic() - self._good < SILENT_S else self._trouble
 
     def _try(self) -> None:
-        self._connectors.look()
+        self._connectors.check()
         try:
             self.turn()
         except SourceRestarted as error:

@@ -35,8 +35,8 @@ def test_a_reader_that_never_pauses_sees_no_mix_and_no_error(at: Turning):
 
 
 def test_how_long_turning_waits_for_a_view_does_not_outlive_it(at: Turning):
-    at.show(2)
-    at.show(1)
+    at.switch_readers(2)
+    at.switch_readers(1)
     assert at.states()[1] is State.LIVE
     connection = at.reporting._connection
     with connection.begin():

@@ -156,7 +156,7 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
         own.start()
         connect, connector = Connect(own.servers.connect_url), own.line.connector(Source.POSTGRES)
         connectors = Connectors(connect, [connector])
-        connectors.look()
+        connectors.check()
         assert running(connector) == 1
         assert states(connector) == {("connector", "RUNNING"), ("task 0", "RUNNING")}
 
@@ -164,7 +164,7 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
         connect.stop(connector)
         connect.resume(connector)
         eventually(lambda: connect.status(connector).overall == "FAILED")
-        connectors.look()
+        connectors.check()
         assert running(connector) == 0
         assert states(connector) == {("connector", "RUNNING"), ("task 0", "FAILED")}
         (step,) = apply.plan(own.line, own.servers).changes
@@ -208,7 +208,7 @@ def states(connector: str) -> set[tuple[str, str]]:
 
 def test_connect_down_leaves_no_connector_that_counts_as_running() -> None:
     connectors = Connectors(Connect("http://127.0.0.1:9"), ["unreached"])
-    connectors.look()
+    connectors.check()
     assert running("unreached") == 0
     assert states("unreached") == set()
 

@@ -36,8 +36,10 @@ class Turning:
     def states(self) -> dict[int, State]:
         return {each.number: each.state for each in self.reporting.generations()}
 
-    def show(self, number: int, settle: Callable[[], None] = lambda: None, deadline_s: float = SHOW_S) -> None:
-        self.reporting.show(number, 3 - number, settle, deadline_s)
+    def switch_readers(
+        self, number: int, settle: Callable[[], None] = lambda: None, deadline_s: float = SHOW_S
+    ) -> None:
+        self.reporting.switch_readers(number, 3 - number, settle, deadline_s)
 
 
 @contextmanager
@@ -66,9 +68,9 @@ def turning(settings: Settings) -> Iterator[Turning]:
 def turned_and_back(at: Turning) -> None:
     """Readers see the other generation, and then the first again; the states say so."""
     assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.BUILDING})
-    at.show(2)
+    at.switch_readers(2)
     assert (at.counts(), at.states()) == (SECOND, {1: State.PREVIOUS, 2: State.LIVE})
-    at.show(1)
+    at.switch_readers(1)
     assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.PREVIOUS})
 
 
@@ -85,10 +87,10 @@ def all_or_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(failpoints, "on_reach", die)
-        at.show(2)
+        at.switch_readers(2)
     assert (at.counts(), at.states()) == before
     with pytest.raises(Unavailable, match=r"still see generation 1: 7 records behind.*views-not-turned"):
-        at.show(2, behind, deadline_s=0)
+        at.switch_readers(2, behind, deadline_s=0)
     assert (at.counts(), at.states()) == before
 
 
@@ -114,7 +116,7 @@ def never_a_mix(at: Turning, times: int) -> None:
     try:
         for number, expected in (*((1, FIRST), (2, SECOND)) * times, (1, FIRST)):
             if seen:
-                at.show(number)
+                at.switch_readers(number)
             eventually(lambda expected=expected: sees(expected))  # type: ignore[misc]
     finally:
         done.set()

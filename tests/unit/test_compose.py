@@ -18,7 +18,7 @@ import yaml
 from connectors.pipeline import template
 from messaging.health import HealthServer
 from operations import needs
-from operations.cli import WorkerName
+from operations.commands.workers import WorkerName
 from operations.settings import PREFIX, Settings
 from schemas.tables import Source
 from stack import postgres as pg

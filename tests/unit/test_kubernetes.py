@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from operations.cli import WorkerName
+from operations.commands.workers import WorkerName
 from operations.settings import PREFIX, Settings
 from tests.support import compose
 from tests.support.commands import accepted

@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from operations import connections, migrate, settings
-from operations.cli import WorkerName, app
+from operations.cli import app
+from operations.commands.workers import WorkerName
 from operations.needs import NEEDS, of
 from operations.settings import PREFIX
 from schemas.errors import HeadraceError

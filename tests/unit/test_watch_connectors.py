@@ -112,14 +112,14 @@ def metric(name: str, connector: str) -> float | None:
 )
 def test_an_answer_that_is_none_of_connects_makes_the_states_unknown_and_ends_nothing(status, body):
     with answering(status, body) as url:
-        Connectors(Connect(url), ["asked"]).look()
+        Connectors(Connect(url), ["asked"]).check()
     assert metric("headrace_connector_running", "asked") == 0
 
 
 def test_a_restart_that_connect_refused_is_not_counted_and_ends_nothing():
     with answering(200, b'{"connector": {"state": "RUNNING"}, "tasks": [{"state": "FAILED"}]}') as url:
         connectors = Connectors(Connect(url), ["refused"])
-        connectors.look()
+        connectors.check()
         for now in range(0, 40, 10):
             connectors.restart_failed(float(now))
     assert not metric("headrace_connector_restarts_total", "refused")

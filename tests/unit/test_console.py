@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.invoked import command
+from operations.console import invocation
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def called(monkeypatch: pytest.MonkeyPatch, name: str | Path) -> str:
     monkeypatch.setattr(sys, "argv", [str(name)])
-    return command("status")
+    return invocation("status")
 
 
 def test_a_program_that_is_in_no_path_is_named_from_here(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
