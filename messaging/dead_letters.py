@@ -14,7 +14,8 @@ from schemas.errors import HeadraceError, Unavailable
 from schemas.topics import DEAD_LETTERS
 
 COUNTER = Counter("headrace_dead_letters", "Records written to the dead-letter topic, confirmed.", ["topic", "error"])
-_OWN = ("error", "message", "origin-topic", "origin-partition", "origin-offset", "origin-timestamp", "worker")
+_ORIGIN = ("origin-topic", "origin-partition", "origin-offset", "origin-timestamp")
+_OWN = ("error", "message", "worker", "runbook", *_ORIGIN)
 _TOO_LARGE = 2**63  # for an offset, and for those who keep it
 _REMEMBERED = 10_000  # origins known to be confirmed, so that a batch that is tried again repeats none
 
@@ -76,6 +77,8 @@ class DeadLetters:
             "origin-timestamp": record.timestamp,
             "worker": self._worker,
         }
+        if error.entry is not None:
+            own["runbook"] = error.entry
 
         def delivered(failure: KafkaError | None, _message: Message) -> None:
             self._waiting -= 1
@@ -115,8 +118,11 @@ class DeadLetters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A stored dead letter: what came (`record`, with its origin), why it was refused, by whom, where it lies
-    (`offset`) and since when (`seen`, milliseconds since 1970)."""
+    """A stored dead letter: the record with its origin, the type and text of the error, the worker that refused it, the
+    letter's own offset, and when it was stored (`seen`, milliseconds since 1970).
+
+    `entry` is the anchor of the error's entry in docs/runbook.md; None for a letter written before errors named one.
+    """
 
     record: Record
     error: str
@@ -124,6 +130,7 @@ class DeadLetter:
     worker: str
     offset: int
     seen: int
+    entry: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +191,7 @@ def _letter(message: Message) -> DeadLetter:
         worker=own.get("headrace-worker", ""),
         offset=kept.offset,
         seen=kept.timestamp,
+        entry=own.get("headrace-runbook"),
     )
 
 

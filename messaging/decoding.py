@@ -49,7 +49,7 @@ class Decoding:
         try:
             return decode(key, datum, headers, offset)
         except OTHER_SHAPE as error:
-            raise BadRecord(f"not a record of {topic}: {trouble(error)}") from None
+            raise BadRecord(f"not a record of {topic}: {trouble(error)}", entry="foreign-record") from None
 
 
 def trouble(error: Exception) -> str:
@@ -81,12 +81,14 @@ def epoch(headers: Headers | None) -> int:
     for name, value in headers or ():
         if name == EPOCH_HEADER:
             return _EPOCHS.get(value or b"") or _epoch(value)
-    raise BadRecord("the header is missing: Connect's InsertHeader transform sets it", field=EPOCH_HEADER)
+    raise BadRecord(
+        "the header is missing: Connect's InsertHeader transform sets it", field=EPOCH_HEADER, entry="epoch-missing"
+    )
 
 
 def _epoch(value: bytes | None) -> int:
     if value is None or not value.isdigit() or int(value) < 1:
-        raise BadRecord(f"expected a positive number, got {shape(value)}", field=EPOCH_HEADER)
+        raise BadRecord(f"expected a positive number, got {shape(value)}", field=EPOCH_HEADER, entry="epoch-missing")
     return int(value)
 
 

@@ -57,9 +57,14 @@ class Registry:
         try:
             datum, end = read(value, wire.HEADER_SIZE)
         except Exception as error:  # the bytes are foreign: whatever their reader trips over is about them
-            raise BadRecord(f"malformed Avro for schema {id_}: {type(error).__name__}") from None
+            raise BadRecord(
+                f"malformed Avro for schema {id_}: {type(error).__name__}", entry="foreign-record"
+            ) from None
         if end != len(value):
-            raise BadRecord(f"malformed Avro for schema {id_}: its record ends at byte {end}, not {len(value)}")
+            raise BadRecord(
+                f"malformed Avro for schema {id_}: its record ends at byte {end}, not {len(value)}",
+                entry="foreign-record",
+            )
         return datum
 
     def register(self, subject: str, schema: Schema) -> int:
@@ -92,7 +97,7 @@ class Registry:
     def _fetch(self, id_: int) -> Read:
         answer = self._ask("GET", f"/schemas/ids/{id_}")
         if _says_unknown(answer):
-            raise BadRecord(f"schema {id_} is unknown to the registry at {self._url}")
+            raise BadRecord(f"schema {id_} is unknown to the registry at {self._url}", entry="schema-unknown")
         if answer.status_code != httpx.codes.OK:
             raise HeadraceError(
                 f"{self._url} does not answer as a schema registry: {_reason(answer)}; check HEADRACE_REGISTRY__URL"
@@ -100,9 +105,11 @@ class Registry:
         try:
             schema = fastavro.parse_schema(orjson.loads(answer.json()["schema"]))
         except Exception as error:
-            raise BadRecord(f"schema {id_} in the registry is not an Avro schema: {error}") from None
+            raise BadRecord(
+                f"schema {id_} in the registry is not an Avro schema: {error}", entry="foreign-record"
+            ) from None
         if not isinstance(schema, dict) or schema["type"] != "record":
-            raise BadRecord(f"expected a record's schema, schema {id_} is {str(schema)[:80]}")
+            raise _foreign(f"expected a record's schema, schema {id_} is {str(schema)[:80]}")
         self._readers[id_] = reader(schema, whole=self._whole)
         return self._readers[id_]
 
@@ -149,3 +156,8 @@ def _says_unknown(answer: httpx.Response) -> bool:
 
 def _reason(answer: httpx.Response) -> str:
     return f"{answer.status_code} {answer.text[:200]}"
+
+
+def _foreign(message: str) -> BadRecord:
+    """Return the error for a record that no writer of this pipeline has written."""
+    return BadRecord(message, entry="foreign-record")

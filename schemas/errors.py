@@ -2,7 +2,12 @@
 
 
 class HeadraceError(Exception):
-    """Something that an operator has to know; the message says where, what was expected and what to do."""
+    """Something that an operator has to know; the message says where, what was expected and what to do.
+
+    `entry` is the anchor of the error's entry in docs/runbook.md, for an error that is stored as a dead letter.
+    """
+
+    entry: str | None = None
 
 
 class Unavailable(HeadraceError):
@@ -12,12 +17,15 @@ class Unavailable(HeadraceError):
 class BadRecord(HeadraceError):
     """A record that no retry will make understandable: it goes to the dead letters, with this message.
 
-    `field` names the column or header at fault, where one is.
+    `field` names the column or header at fault, where one is. `entry` is the anchor of its entry in docs/runbook.md.
     """
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    entry: str
+
+    def __init__(self, message: str, *, field: str | None = None, entry: str = "record-not-understood") -> None:
         super().__init__(f"{field}: {message}" if field else message)
         self.field = field
+        self.entry = entry
 
 
 class Unproven(HeadraceError):

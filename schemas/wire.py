@@ -15,7 +15,8 @@ def schema_id(value: bytes) -> int:
     """The id of the schema that `value` was written with. Raises BadRecord for anything but the wire format."""
     if len(value) < HEADER_SIZE or value[0] != 0:
         raise BadRecord(
-            f"expected Avro in Confluent's wire format (0x00 and a schema id), got {len(value)} bytes that are not"
+            f"expected Avro in Confluent's wire format (0x00 and a schema id), got {len(value)} bytes that are not",
+            entry="foreign-record",
         )
     return int(struct.unpack_from(">I", value, 1)[0])
 

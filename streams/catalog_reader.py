@@ -191,7 +191,8 @@ def entry_reader(table: Table) -> Callable[[Any], tuple[Product, CatalogEntry]]:
     def read(change: Any) -> tuple[Product, CatalogEntry]:
         if change.row is None:
             raise BadRecord(
-                f"{table.name} is append-only: expected an entry, got a delete (a correction is a new entry)"
+                f"{table.name} is append-only: expected an entry, got a delete (a correction is a new entry)",
+                entry="catalog-entry-refused",
             )
         tenant, sku, valid_from, name, category, price = (change.row[index] for index in indexes)
         return (tenant, sku), CatalogEntry(microseconds(valid_from), name, category, price)

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 
 import orjson
+from confluent_kafka import Producer
 
 from messaging import clients, ranges
 from messaging.dead_letters import Record
@@ -65,7 +67,6 @@ class Journal:
 
     def __init__(self, bootstrap: str, *, topic: str = DECISIONS) -> None:
         self._bootstrap, self._topic = bootstrap, topic
-        self._producer = clients.producer(bootstrap, linger_ms=0)
 
     def read(self) -> Iterator[Decision]:
         """Every readable decision, oldest first. Raises HeadraceError where the topic does not exist, Unavailable."""
@@ -77,6 +78,11 @@ class Journal:
         """Returns when the decision is stored by all replicas. Raises Unavailable when it is not."""
         key = f"{decision.topic}[{decision.partition}]@{decision.offset}".encode()
         clients.deliver(self._producer, self._topic, orjson.dumps(decision), key)
+
+    @cached_property
+    def _producer(self) -> Producer:
+        """The producer, made by the first `write`: a reader needs none."""
+        return clients.producer(self._bootstrap, linger_ms=0)
 
 
 def parsed(value: bytes | str) -> Decision | None:

@@ -54,7 +54,7 @@ def show_letters(found: Sequence[Letter], registry: Registry, out: Console, *, j
 
 def described(letter: Letter, registry: Registry) -> dict[str, Any]:
     """A letter as far as it can be read."""
-    record, to_do = letter.record, remedy(letter.error, letter.message)
+    record, to_do = letter.record, remedy(letter.refusals[-1])
     return {
         "origin": letter.origin,
         "group": letter.group,

@@ -3,8 +3,9 @@
 A plan walks the same way as an apply does, the proofs included, and deletes nothing.
 """
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -16,13 +17,12 @@ from messaging.registry import Registry
 from operations import connections, generations
 from operations.barrier import wait_for_barrier
 from operations.migrate import months_ahead
-from operations.retention import policy
 from operations.retention.dead_letters import settled_items
 from operations.retention.errors import Protected
 from operations.retention.events import EventRetention
 from operations.retention.expiry import expired
 from operations.retention.item import RetentionItem, RetentionOutcome
-from operations.retention.policy import Policy
+from operations.retention.policy import Policy, load
 from operations.retention.rows import RowRetention
 from operations.retention.source import OltpRetention
 from operations.retention.stores import Stores
@@ -41,7 +41,7 @@ def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], 
     What has been done until then is done; running it again goes on.
     """
     items: list[RetentionItem] = []
-    with _opened(settings, policy.load(settings.retention.policy), held, dry=not apply) as stores:
+    with _opened(settings, load(settings.retention.policy), held, dry=not apply) as stores:
         for item in walk(stores):
             items.append(item)
             if not json:
@@ -122,31 +122,39 @@ def _sessions(stores: Stores) -> Iterator[RetentionItem]:
 
 
 @contextmanager
-def _opened(settings: Settings, rules: Policy, held: frozenset[str], *, dry: bool) -> Iterator[Stores]:
+def _opened(settings: Settings, policy: Policy, held: frozenset[str], *, dry: bool) -> Iterator[Stores]:
+    """Connect to every store, hold the lock of one retention run at a time, and close everything at the end."""
     log = connections.archive(settings, "retention")
     log.manifest()  # an archive that can't be read, before anything else is asked
-    oltp = OltpRetention(connections.oltp(settings, "retention"))
-    probe = connections.probe(settings)
-    numbers = generations.fed(generations.read(probe.report.query))
-    reports = [connections.report(settings, generation=number) for number in numbers]
-    with oltp.lock(), spooling(log.store, settings.archive.spool) as spool:
-        stores = Stores(
+    with ExitStack() as closing:
+        oltp = OltpRetention(closing.enter_context(connections.oltp(settings, "retention")))
+        probe = closing.enter_context(connections.open_probe(settings))
+        numbers = generations.fed(generations.read(probe.report.query))
+        reports = [
+            closing.enter_context(contextlib.closing(connections.report(settings, generation=number)))
+            for number in numbers
+        ]
+        reporting = connections.retention_stores(settings)
+        for store in reporting:
+            closing.callback(store.close)
+        registry = closing.enter_context(contextlib.closing(Registry(settings.registry.url)))
+        closing.enter_context(oltp.lock())
+        yield Stores(
             oltp=oltp,
-            reporting=connections.retention_stores(settings),
+            reporting=reporting,
             generations=numbers,
             log=log,
             bootstrap=settings.kafka.bootstrap,
-            decoding=Decoding(Registry(settings.registry.url)),
+            decoding=Decoding(registry),
             barrier=lambda: wait_for_barrier(probe, deadline_s=BARRIER_S),
             landed=lambda: generations.least(report.offsets() for report in reports),
-            spool=spool,
+            spool=closing.enter_context(spooling(log.store, settings.archive.spool)),
             codec=settings.archive.codec,
-            policy=rules,
-            held=rules.hold.tenants | held | oltp.legal_holds(),
+            policy=policy,
+            held=policy.hold.tenants | held | oltp.legal_holds(),
             now=datetime.now(UTC),
             dry=dry,
         )
-        yield stores
 
 
 def _show(out: Console, item: RetentionItem) -> None:

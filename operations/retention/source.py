@@ -239,10 +239,16 @@ def _explained(error: psycopg.Error) -> HeadraceError | psycopg.Error:
         case errors.LockNotAvailable() | errors.DeadlockDetected():
             return Busy(said)
         case errors.ForeignKeyViolation():
-            return Unproven(f"{said} ({error.diag.message_detail})")
+            return Unproven(_still_referenced(error.diag))
         case psycopg.OperationalError() | psycopg.InterfaceError():
             return Unavailable(f"Postgres: {said}")
     return error
+
+
+def _still_referenced(diagnostic: psycopg.errors.Diagnostic) -> str:
+    """Say which table and constraint still refer to a row; Postgres' own detail would quote the key's values."""
+    table = f"{diagnostic.schema_name}.{diagnostic.table_name}"
+    return f"{table} still refers to these rows by its foreign key {diagnostic.constraint_name}"
 
 
 def _claimed(proven: Mapping[str, Sum]) -> Jsonb:

@@ -33,7 +33,7 @@ def row_decoder(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Any]], Ro
                 "the record lacks this field; is the migration ahead of the table's entry?", field=name
             ) from None
         except BadRecord as error:
-            raise BadRecord(str(error), field=name) from None
+            raise BadRecord(str(error), field=name, entry=error.entry) from None
         return tuple(values)
 
     return decode
@@ -89,11 +89,17 @@ def _json(value: Value) -> str:
 def key_fields(raw: bytes | None) -> dict[str, Any]:
     """The JSON object that a record's key holds. Raises BadRecord where there is none."""
     if raw is None:
-        raise BadRecord("expected a JSON object, got null", field="key")
+        raise _no_object("null")
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise BadRecord(f"expected a JSON object, got {shape(raw)} ({error})", field="key") from None
+        raise BadRecord(
+            f"expected a JSON object, got {shape(raw)} ({error})", field="key", entry="foreign-record"
+        ) from None
     if not isinstance(fields, dict):
-        raise BadRecord(f"expected a JSON object, got {shape(raw)}", field="key")
+        raise _no_object(shape(raw))
     return fields
+
+
+def _no_object(found: str) -> BadRecord:
+    return BadRecord(f"expected a JSON object, got {found}", field="key", entry="foreign-record")

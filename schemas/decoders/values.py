@@ -77,14 +77,16 @@ def _text(length: int | None) -> Convert:
         if raw == TOAST_PLACEHOLDER:
             raise BadRecord(
                 "the value was TOASTed and is not in the record: a leaf partition lacks REPLICA IDENTITY FULL "
-                "(see docs/runbook.md#toast-placeholder)"
+                "(see docs/runbook.md#toast-placeholder)",
+                entry="toast-placeholder",
             )
         if len(raw) > limit:
             raise BadRecord(f"expected at most {limit} characters, got {len(raw)}")
         if is_cut(raw):
             raise BadRecord(
                 f"the value is longer than {LONGEST_VALUE} characters, so capture has cut it (see "
-                "docs/runbook.md#value-cut)"
+                "docs/runbook.md#value-cut)",
+                entry="value-cut",
             )
         return raw
 

@@ -109,6 +109,8 @@ class Fenced(HeadraceError):
 class Poison(HeadraceError):
     """The database refuses a value of the batch: retrying would refuse it again. Bisect, and dead-letter the row."""
 
+    entry = "value-refused"
+
 
 class Transient(Unavailable):
     """A deadlock, a timeout, a lost connection: worth another try from the start of the batch."""

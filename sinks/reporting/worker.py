@@ -160,7 +160,8 @@ class SinkWorker:
             if epoch in self._known_epochs:
                 known.append((message, change))
             else:
-                self._refuse(message, BadRecord(f"reporting knows no epoch {epoch}", field=EPOCH_HEADER))
+                error = BadRecord(f"reporting knows no epoch {epoch}", field=EPOCH_HEADER, entry="epoch-unknown")
+                self._refuse(message, error)
         return known
 
     def _moved(self, ends: dict[tuple[str, int], int]) -> dict[Partition, Checkpoint]:
