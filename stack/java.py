@@ -57,7 +57,7 @@ def jars(report: Report) -> Path:
     stamp = folder / "complete"
     if not stamp.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
+        with locked(folder.with_suffix(".lock")):
             if not stamp.exists():
                 _build(folder, report)
     stamp.touch()
@@ -174,7 +174,8 @@ def _forget_unused(*, keep: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`; wait for another process that holds it."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -25,6 +25,7 @@ class Layout:
     postgres: pg.Home
     java: Path
     jars: Path
+    caches: Path
     ports: Mapping[str, int]
     passwords: Mapping[str, str]
     jit: bool
@@ -122,7 +123,7 @@ def kafka(layout: Layout) -> Server:
     return Server(
         name="kafka",
         command=(
-            *_java(layout, heap="384m", big_heap="1g"),
+            *_java(layout, "kafka", heap="384m", big_heap="1g"),
             f"-Dlog4j2.configurationFile={logging}",
             "-cp",
             classes,
@@ -142,7 +143,11 @@ def registry(layout: Layout) -> Server:
     port = layout.ports["registry"]
     return Server(
         name="registry",
-        command=(*_java(layout, heap="256m", big_heap="512m"), "-jar", f"{layout.jars}/registry/quarkus-run.jar"),
+        command=(
+            *_java(layout, "registry", heap="256m", big_heap="512m"),
+            "-jar",
+            f"{layout.jars}/registry/quarkus-run.jar",
+        ),
         env=(
             *_java_environment(layout),
             ("APICURIO_STORAGE_KIND", "sql"),
@@ -171,7 +176,7 @@ def catalog(layout: Layout) -> Server:
     arguments = (str(port), CATALOG_EVENTS, str(layout.folder.root / "catalog.bson"))
     return Server(
         name="catalog",
-        command=(*_java(layout, heap="256m", big_heap="512m"), *stand_in(layout.jars), *arguments),
+        command=(*_java(layout, "catalog", heap="256m", big_heap="512m"), *stand_in(layout.jars), *arguments),
         env=_java_environment(layout),
         ports=("catalog",),
         probe=CatalogAnswers(port),
@@ -221,7 +226,7 @@ def connect(layout: Layout) -> Server:
     return Server(
         name="connect",
         command=(
-            *_java(layout, heap="512m", big_heap="1g"),
+            *_java(layout, "connect", heap="512m", big_heap="1g"),
             f"-Dlog4j2.configurationFile={logging}",
             "-cp",
             f"{layout.jars}/kafka/*",
@@ -253,6 +258,9 @@ SERVERS: Declarations = {
     "catalog": catalog,
     "connect": connect,
 }
+
+# The servers whose JVMs use a cache (stack/aot.py). The catalog's classes lie in a folder, which Java can't cache.
+RECORDED = ("kafka", "registry", "connect")
 
 STOP_ORDER = (("connect",), ("registry", "catalog", "kafka"), ("postgres",))
 
@@ -317,7 +325,7 @@ def _format(layout: Layout, classes: str, config: Path) -> None:
         return
     done = subprocess.run(
         [
-            *_java(layout, heap="128m", big_heap="128m"),
+            *_java(layout, "kafka", heap="128m", big_heap="128m"),
             "-cp",
             classes,
             "kafka.tools.StorageTool",
@@ -337,16 +345,22 @@ def _format(layout: Layout, classes: str, config: Path) -> None:
         raise StackError(f"kafka: its storage could not be formatted: {(done.stdout + done.stderr)[-600:]}")
 
 
-def _java(layout: Layout, *, heap: str, big_heap: str) -> tuple[str, ...]:
+def _java(layout: Layout, server: str, *, heap: str, big_heap: str) -> tuple[str, ...]:
     quick = () if layout.jit else ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
     return (
         str(layout.java),
         *quick,
+        *(aot_options(server, layout.caches) if server in RECORDED else ()),
         f"-Xmx{big_heap if layout.jit else heap}",
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
         "--enable-native-access=ALL-UNNAMED",
     )
+
+
+def aot_options(server: str, caches: Path) -> tuple[str, ...]:
+    """Return Java's options that use a server's cache. The log is off, as a cache that does not fit is no error."""
+    return (f"-XX:AOTCache={caches / server}.aot", "-Xlog:aot*=off")
 
 
 def _java_environment(layout: Layout) -> tuple[tuple[str, str], ...]:

@@ -13,6 +13,7 @@ The block's end waits for all servers. An exception in it, Ctrl-C included, stop
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stack import java, postgres, processes
+from stack import aot, java, postgres, processes
 from stack.errors import StackError
 from stack.folder import Folder, Ports, is_free, load_passwords, write_private
 from stack.servers import SERVERS, STOP_ORDER, Declarations, Layout, Server, environment
@@ -31,6 +32,7 @@ OnEvent = Callable[[str, str, float], None]
 READY_DEADLINE_S = 180.0  # a cold start of everything on one slow core
 STOP_GRACE_S = 30.0
 WIPE_GRACE_S = 2.0  # what they would tidy up is about to be deleted
+RECORDING_GRACE_S = 300.0  # a JVM that writes its cache as it ends takes seconds of processor time
 PROBE_EVERY_S = 0.1
 RESEND_S = 0.05
 PORT_ATTEMPTS = 5
@@ -232,13 +234,20 @@ def starting(
     where.create()
     with where.locked(), terminable():
         begin = time.monotonic()
-        jars = java.jars(lambda said: on_event("java", said, time.monotonic() - begin))
+
+        def tell(said: str) -> None:
+            on_event("java", said, time.monotonic() - begin)
+
+        jars = java.jars(tell)
+        if servers is SERVERS:
+            aot.make(jars, servers, _start_and_stop, tell)
         ports = Ports(where)
         layout = Layout(
             folder=where,
             postgres=postgres.find_home(where),
             java=java.runtime(),
             jars=jars,
+            caches=aot.folder(jars),
             ports=ports.current(),
             passwords=load_passwords(where),
             jit=jit,
@@ -260,8 +269,22 @@ def up(folder: Path, *, jit: bool = False, on_event: OnEvent = _ignore, servers:
     return stack
 
 
-def down(folder: Path, *, wipe: bool = False, on_event: OnEvent = _ignore) -> None:
-    """Stop all servers of `folder`; with `wipe`, delete its data, passwords and logs too."""
+def _start_and_stop(servers: Declarations) -> None:
+    """Run servers in a temporary folder until all answer, then stop them gracefully."""
+    with tempfile.TemporaryDirectory(prefix="headrace-classes-") as temporary:
+        folder = Path(temporary) / "stack"
+        try:
+            up(folder, servers=servers)
+            down(folder, grace=RECORDING_GRACE_S)
+        finally:
+            down(folder, wipe=True)
+
+
+def down(folder: Path, *, wipe: bool = False, on_event: OnEvent = _ignore, grace: float | None = None) -> None:
+    """Stop all servers of `folder`; with `wipe`, delete its data, passwords and logs too.
+
+    A server that has not ended `grace` seconds after its signal is killed; by default 30 s, or 2 s before a wipe.
+    """
     where = Folder(folder.absolute())
     if not where.marker.exists():
         return
@@ -270,7 +293,7 @@ def down(folder: Path, *, wipe: bool = False, on_event: OnEvent = _ignore) -> No
         found = {name: processes.find(where.pid_of(name)) for name in SERVERS}
         _stop_all(
             {name: running for name, running in found.items() if running},
-            WIPE_GRACE_S if wipe else STOP_GRACE_S,
+            grace or (WIPE_GRACE_S if wipe else STOP_GRACE_S),
             lambda server, state: on_event(server, state, time.monotonic() - begin),
             order=(tuple(SERVERS),) if wipe else STOP_ORDER,  # what is about to be deleted needs no last write
         )
@@ -301,6 +324,7 @@ def status(folder: Path) -> list[ServerStatus]:
         postgres=postgres.Home(root=nowhere, bin=nowhere, user=None),
         java=nowhere,
         jars=nowhere,
+        caches=nowhere,
         ports=Ports(where).current(),
         passwords=load_passwords(where),
         jit=False,

@@ -62,6 +62,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> servers.Layout:
         postgres=pg.Home(root=nowhere, bin=nowhere, user=None),
         java=nowhere,
         jars=nowhere,
+        caches=nowhere,
         ports={name: 1000 + index for index, name in enumerate(PORT_NAMES)},
         passwords=dict.fromkeys(("postgres", "registry", "cdc_reader"), "secret"),
         jit=False,

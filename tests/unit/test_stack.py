@@ -35,6 +35,7 @@ def layout(folder: Folder) -> Layout:
         postgres=Home(root=folder.postgres, bin=Path("/pg/bin"), user=None),
         java=Path("/jre/bin/java"),
         jars=Path("/jars"),
+        caches=Path("/jars/aot"),
         ports={name: 20_000 + n for n, name in enumerate(PORT_NAMES)},
         passwords=load_passwords(folder),
         jit=False,
