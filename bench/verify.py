@@ -32,7 +32,7 @@ from rich.console import Console
 
 from bench import jdbc_sink
 from messaging import clients
-from operations import capture, connections, local, migrate
+from operations import capture, connections, local, local_workers, migrate
 from operations.replay import drop
 from operations.replay.progress import sample
 from operations.settings import Settings
@@ -101,7 +101,7 @@ def running_line() -> Iterator[tuple[Settings, Path]]:
         try:
             yield local.start(stack, print)[0], stack
         finally:
-            local.stop_workers(stack)
+            local_workers.stop_workers(stack)
             supervisor.down(stack, wipe=True)
 
 
@@ -186,7 +186,7 @@ def rebuilt(settings: Settings, stack: Path) -> float:
     new = migrate.begin_generation(settings)
     try:
         capture.make_topics(settings)
-        local.start_generation(stack, new.number, 0)
+        local_workers.start_generation(stack, new.number, 0)
         probe = connections.probe(settings, new.number)
         records = until(lambda: totals(probe), "rebuilt")
         _, total = totals(probe)

@@ -1,4 +1,4 @@
-"""`headrace connectors`: the plan and its application, wired from the settings."""
+"""`headrace connectors`: plan and apply capture, wired from the settings."""
 
 import socket
 from collections.abc import Callable
@@ -26,13 +26,13 @@ Say = Callable[[str], None]
 
 
 def print_plan(settings: Settings, out: Console, *, json: bool) -> None:
-    """Print what `apply` would do; raises PlanRefused, or SourceRestarted, when something stands in its way."""
+    """Print what `apply` would do. Raises PlanRefused or SourceRestarted when it can't be done."""
     with connections.open_probe(settings) as probe:
         epoch = guard.check_source(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
         if epoch is not None:
             guard.require_raised(probe, epoch)
-        line = replace(probe.pipeline, epoch=epoch.number) if epoch else probe.pipeline
-    found = capture.plan(line, servers(settings))
+        pipeline = replace(probe.pipeline, epoch=epoch.number) if epoch else probe.pipeline
+    found = capture.plan(pipeline, servers(settings))
     if json:
         changes = [step.describe() for step in found.changes]
         refused = [step.describe() for step in found.refusals]
@@ -41,31 +41,31 @@ def print_plan(settings: Settings, out: Console, *, json: bool) -> None:
     else:
         for step in (*found.notes, *found.changes):
             out.print(step.describe(), markup=False, soft_wrap=True)
-        as_they_should_be = len(found.steps) - len(found.changes) - len(found.notes)
-        out.print(f"{len(found.changes)} change(s), {as_they_should_be} as they should be")
+        unchanged = len(found.steps) - len(found.changes) - len(found.notes)
+        out.print(f"{len(found.changes)} change(s), {unchanged} already correct")
     found.check()
 
 
 def apply(settings: Settings, say: Say) -> int:
-    """Make capture match the tables and wait until records flow; returns how many things were changed.
+    """Make capture match the tables and wait until records flow; return the number of changes.
 
-    The first time ever, epoch 1 begins. Raises SourceRestarted when the source isn't the one that was captured.
+    The first call begins epoch 1. Raises SourceRestarted when the source's history isn't the captured one.
     """
     replication = connections.oltp_conninfo(settings, "cdc_reader")
     with connections.open_probe(settings) as probe:
-        epoch = guard.guard(probe, barrier.postgres(probe), replication) or begin(settings, probe)
+        epoch = guard.guard(probe, barrier.postgres(probe), replication) or begin_first_epoch(settings, probe)
         guard.require_raised(probe, epoch)
-        line = replace(probe.pipeline, epoch=epoch.number)
-    found = capture.plan(line, servers(settings))
+        pipeline = replace(probe.pipeline, epoch=epoch.number)
+    found = capture.plan(pipeline, servers(settings))
     beats = capture.apply(found, servers(settings), lambda step: say(step.describe()))
-    capture.wait_ready(line, servers(settings), beats, on_wait=say)
+    capture.wait_ready(pipeline, servers(settings), beats, on_wait=say)
     if not found.changes:
-        say("nothing to change; capture streams")
+        say("nothing to change; capture is streaming")
     return len(found.changes)
 
 
-def begin(settings: Settings, probe: PipelineProbe) -> Epoch:
-    """Epoch 1: the history that the source has now. As the migrator, who alone begins epochs."""
+def begin_first_epoch(settings: Settings, probe: PipelineProbe) -> Epoch:
+    """Record the source's current history as epoch 1. Only the migrator role may begin an epoch."""
     with closing(connections.report(settings, "migrator")) as report:
         store.record(
             report, 1, identify(probe.oltp), reason="capture begins", by=f"connectors apply on {socket.gethostname()}"
@@ -75,23 +75,23 @@ def begin(settings: Settings, probe: PipelineProbe) -> Epoch:
 
 
 def make_topics(settings: Settings) -> None:
-    """Make the topics that are not there yet: all that workers need to start, of every generation that is fed."""
+    """Create the missing topics that workers need to start, for every generation that is fed."""
     bootstrap = settings.kafka.bootstrap
-    fed = [of_generation(each.number) for each in connections.fed(settings)]
-    wanted = {topic.name: topic for tables in fed for topic in topics(tables)}
-    there = clients.present(bootstrap, wanted)
+    generations = [of_generation(each.number) for each in connections.fed(settings)]
+    wanted = {topic.name: topic for tables in generations for topic in topics(tables)}
+    existing = clients.present(bootstrap, wanted)
     replication = settings.kafka.replication
-    missing = [replication.of(topic) for name, topic in wanted.items() if name not in there]
+    missing = [replication.of(topic) for name, topic in wanted.items() if name not in existing]
     kafka_topics.create_topics(bootstrap, missing)
 
 
 def remove(settings: Settings, say: Say, *, topics: bool) -> None:
-    """Remove connectors, slot and publication; when asked, what they wrote as well, but never a dead letter."""
+    """Remove connectors, slot and publication; with `topics`, also the captured records, but no dead letters."""
     capture.remove(Pipeline(), servers(settings), topics=topics, on_step=say)
 
 
 def servers(settings: Settings) -> Servers:
-    """Where capture's servers are. The source's login is tried now, so that a refusal names the setting."""
+    """Return the addresses of capture's servers. Logs in to the source once, so that a refusal names the setting."""
     connections.oltp(settings, "migrator").close()
     return Servers(
         oltp=connections.oltp_conninfo(settings, "migrator"),

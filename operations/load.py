@@ -1,4 +1,4 @@
-"""`headrace load`: the pretend shop trades, with a progress bar, into partitions made ahead."""
+"""`headrace load`: write a shop's orders, behind a progress bar, after creating the partitions that they need."""
 
 import threading
 from collections.abc import Callable
@@ -19,16 +19,20 @@ OnProgress = Callable[[int, int], None]
 
 
 def history(*, folder: Path | None, orders: int, seed: int) -> History:
-    """Olist's history in `folder`, or a generated one. Raises HeadraceError for files that can't be read."""
+    """Return Olist's history in `folder`, or a generated one. Raises HeadraceError for files that can't be read."""
     if folder is not None:
         return olist.history(folder)
     return generate.history(orders, seed, generate.default_start(datetime.now(UTC).date()))
 
 
-def play(settings: Settings, past: History, *, rate: float = 0, speedup: float = 0, on_progress: OnProgress) -> Loaded:
-    """Make the partitions that `past` needs and play it. `on_progress` gets the orders done and their total."""
+def load(settings: Settings, past: History, *, rate: float = 0, speedup: float = 0, on_progress: OnProgress) -> Loaded:
+    """Create the partitions that `past` needs and write its orders.
+
+    `rate` is in orders a second, 0 for no limit. `speedup` keeps the history's own pace, that many times faster; 0
+    ignores it. `on_progress` gets the orders written and their total.
+    """
     migrate.make_partitions(settings, past.first_day, past.last_day)
-    connections.oltp(settings, "app_writer").close()  # its refusal names the setting
+    connections.oltp(settings, "app_writer").close()  # a refused login names the setting
     catalog = connections.catalog(settings)
     with catalog.client:
         return writer.load(
@@ -41,8 +45,8 @@ def play(settings: Settings, past: History, *, rate: float = 0, speedup: float =
         )
 
 
-class Player:
-    """Plays a history on a thread of its own, for whoever wants to watch the line meanwhile."""
+class BackgroundLoad:
+    """Write a history on a thread of its own, so that the caller can watch the pipeline meanwhile."""
 
     def __init__(self, settings: Settings, past: History) -> None:
         self.orders = 0
@@ -50,7 +54,7 @@ class Player:
         threading.Thread(target=self._run, args=(settings, past), name="shop", daemon=True).start()
 
     def running(self) -> bool:
-        """Whether it still plays; raises what ended it otherwise."""
+        """Return whether it is still writing. Raises the error that ended it, if any."""
         if self._future.done():
             self._future.result()
             return False
@@ -58,8 +62,8 @@ class Player:
 
     def _run(self, settings: Settings, past: History) -> None:
         try:
-            self._future.set_result(play(settings, past, on_progress=self._count))
-        except BaseException as error:  # the watcher's to see
+            self._future.set_result(load(settings, past, on_progress=self._count))
+        except BaseException as error:  # `running` raises it
             self._future.set_exception(error)
 
     def _count(self, orders: int, _: int) -> None:
@@ -67,14 +71,13 @@ class Player:
 
 
 def load_with_progress(settings: Settings, out: Console, past: History, *, rate: float = 0, speedup: float = 0) -> None:
-    """Play `past` behind a progress bar, then say what was written."""
+    """Write `past` behind a progress bar, then print a summary. For the parameters see `load`."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("orders"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, disable=not out.is_terminal) as bar:
         task = bar.add_task("orders", total=past.orders)
-        done = play(
+        done = load(
             settings, past, rate=rate, speedup=speedup, on_progress=lambda orders, _: bar.update(task, completed=orders)
         )
-    each = f"{done.orders / done.seconds:,.0f} orders/s" if done.seconds else ""
-    out.print(
-        f"{done.orders:,} orders, {done.steps:,} steps, {done.written:,} of them new; {done.seconds:.1f} s, {each}"
-    )
+    speed = f"{done.orders / done.seconds:,.0f} orders/s" if done.seconds else ""
+    changes = f"{done.steps:,} changes, {done.written:,} of them new"
+    out.print(f"{done.orders:,} orders, {changes}; {done.seconds:.1f} s, {speed}")

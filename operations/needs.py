@@ -1,8 +1,8 @@
-"""The settings that each command uses, so that a process is given these alone. Opens nothing.
+"""The settings that each command requires, so that a process can be given these alone. Opens nothing.
 
-A command asks for all of its own when it starts, and for no other: a missing one is named before anything is done.
-`HEADRACE_CATALOG__USER` and `…__PASSWORD` go with the catalog's URI where MongoDB has users. What has a default is not
-listed.
+A command checks its own settings when it starts, and no others, so a missing one is named before anything is done.
+Where MongoDB has users, `HEADRACE_CATALOG__USER` and `…__PASSWORD` go with the catalog's URI. Settings that have a
+default aren't listed.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def _reporting(*roles: str) -> Needs:
 _KAFKA, _REGISTRY, _CONNECT = ("kafka.bootstrap",), ("registry.url",), ("connect.url",)
 _CATALOG, _ARCHIVE = ("catalog.uri",), ("archive.url",)
 _SINK = _KAFKA + _REGISTRY + _reporting("writer")
-# What it takes to see how far the pipeline is: connections.probe.
+# Used by connections.probe, which measures how far the pipeline is.
 _PIPELINE = _oltp("reporter_reader") + _CATALOG + _CONNECT + _KAFKA + _reporting("writer")
 _CAPTURE = _PIPELINE + _oltp("migrator", "cdc_reader")
 _REPLAY = _CAPTURE + _REGISTRY + _oltp("retention") + _reporting("migrator")
@@ -62,6 +62,6 @@ NEEDS: dict[str, Needs] = {
 
 
 def of(command: Sequence[str]) -> Needs:
-    """The settings that a command line (`run`, `report`, …) uses. Raises KeyError for one that isn't listed."""
+    """Return the settings that a command line (`run`, `report`, …) requires. Raises KeyError for an unlisted one."""
     known = [line for line in accumulate(command, "{} {}".format) if line in NEEDS]
     return tuple(dict.fromkeys(NEEDS[known[-1]])) if known else NEEDS[" ".join(command)]

@@ -1,7 +1,7 @@
-"""How far each stage is: records passed, records behind, and for how many seconds it has been behind.
+"""Measure each stage of the pipeline: records processed, records behind, and lag in seconds.
 
-A stage's lag is the age of the moment at which the stage before it stood where this one stands now. It needs no
-clock but ours, and no counter of a worker's.
+A stage's lag is the time since the previous stage was where this stage is now. It is measured with one clock, this
+process's, and does not depend on the workers' own counters.
 """
 
 import time
@@ -15,7 +15,10 @@ from schemas.tables import Source
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage at one moment. `behind` is in records, for capture in bytes of Postgres' log; `lag_s` in seconds."""
+    """One stage at one moment.
+
+    `behind` is in `unit`: records, or for capture bytes of Postgres' write-ahead log. `lag_s` is in seconds.
+    """
 
     name: str
     records: int
@@ -25,13 +28,13 @@ class Stage:
 
 
 @dataclass(slots=True)
-class Curve:
-    """How far the stage before has come, and when; old points are dropped once they have been passed."""
+class LagCurve:
+    """The previous stage's progress over time, as (time, progress). Points that this stage has passed are dropped."""
 
     points: deque[tuple[float, int]] = field(default_factory=deque)
 
     def lag(self, now: float, produced: int, reached: int) -> float:
-        """For how many seconds `reached` has been behind, when `produced` is where the stage before stands now."""
+        """Record the previous stage's progress, `produced`; return for how many seconds `reached` has been behind."""
         if not self.points or produced > self.points[-1][1]:
             self.points.append((now, produced))
         while self.points and self.points[0][1] <= reached:
@@ -40,22 +43,22 @@ class Curve:
 
 
 class Stages:
-    """Samples the line; the first sample begins the curves."""
+    """Sample the stages of a pipeline. Lags are measured from the first sample on."""
 
     def __init__(self, probe: PipelineProbe) -> None:
-        self._hops = probe
+        self._probe = probe
         self._lines = {topic for table in probe.pipeline.tables if table.enrichment for topic in table.captured_topics}
-        self._curves = {name: Curve() for name in ("captured", "enriched", "landed")}
+        self._curves = {name: LagCurve() for name in ("captured", "enriched", "landed")}
 
     def sample(self) -> list[Stage]:
-        """The stages now. Raises Unavailable when Kafka or a database does not answer."""
-        stand = barrier.postgres(self._hops)
-        seen = barrier.look(self._hops, {Source.POSTGRES: stand})
+        """Return the stages now. Raises Unavailable when Kafka or a database does not answer."""
+        source = barrier.postgres(self._probe)
+        seen = barrier.look(self._probe, {Source.POSTGRES: source})
         lines = {at: end for at, end in seen.captured.items() if at[0] in self._lines}
         expected = {at: end for at, end in seen.captured.items() if at not in lines} | dict(seen.emitted)
         landed = sum(seen.landed.get(at, 0) for at in expected)
         return [
-            self._stage("captured", sum(seen.captured.values()), stand.position, stand.captured or 0, "bytes"),
+            self._stage("captured", sum(seen.captured.values()), source.position, source.captured or 0, "bytes"),
             self._stage("enriched", sum(seen.taken.values()), sum(lines.values()), sum(seen.taken.values())),
             self._stage("landed", landed, sum(expected.values()), landed),
         ]

@@ -1,6 +1,6 @@
-"""`headrace status`: servers and workers of this machine, connectors, and how far each stage is.
+"""`headrace status`: servers and workers on this machine, connectors, and how far each stage is behind.
 
-Each part is asked on its own, side by side: when one does not answer, its line says so and the others are shown.
+All parts are queried concurrently. A part that does not answer is shown as such, beside the others.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,10 @@ Cells = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part's answer: `found` for a machine, `rows` (name, state, detail) for a reader; `wrong` says what is."""
+    """One part's answer: `found` for JSON, `rows` (name, state, detail) for the screen.
+
+    `wrong` describes the fault, None where there is none.
+    """
 
     found: Any
     rows: list[Cells]
@@ -49,9 +52,9 @@ class Part:
 
 
 def print_status(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
-    """Print the status; returns whether every server, worker and connector runs and every question was answered.
+    """Print the status; return whether every server, worker and connector runs and every part answered.
 
-    Servers and workers are listed where `headrace up` started them. Dead letters are counted, but are no fault now.
+    Servers and workers are listed only where `headrace up` started them. Dead letters are counted, but aren't a fault.
     """
     asked: dict[str, Callable[[], Part]] = {
         "servers": lambda: _servers(folder),
@@ -68,8 +71,8 @@ def print_status(settings: Settings, folder: Path, out: Console, *, json: bool) 
         parts = dict(zip(asked, pool.map(_answer, asked.values()), strict=True))
     wrong = {name: part.wrong for name, part in parts.items() if part.wrong is not None}
     if json:
-        said = {name: part.found for name, part in parts.items()} | {"wrong": wrong}
-        out.print_json(orjson.dumps(said).decode())
+        answer = {name: part.found for name, part in parts.items()} | {"wrong": wrong}
+        out.print_json(orjson.dumps(answer).decode())
     else:
         out.print(_grid(parts))
     return not wrong
@@ -94,7 +97,7 @@ def _grid(parts: dict[str, Part]) -> Grid:
 def _servers(folder: Path) -> Part:
     try:
         from stack import supervisor
-    except ImportError:  # an installation without the extra `stack` has no servers of its own
+    except ImportError:  # an installation without the extra `stack` starts no servers
         return Part(found=[], rows=[])
     servers = [server for server in supervisor.status(folder) if server.port is not None]
     rows, down = [], []
@@ -109,14 +112,14 @@ def _servers(folder: Path) -> Part:
 
 def _workers(folder: Path) -> Part:
     try:
-        from operations import local
+        from operations import local_workers
     except ImportError:
         return Part(found=[], rows=[])
-    workers = local.workers(folder)
+    workers = local_workers.workers(folder)
     rows = [
         (worker.name, "running", f"pid {worker.pid}, {worker.memory_bytes / MEGABYTE:.0f} MB")
         if worker.pid
-        else (worker.name, "ended", f"`{invocation('up')}` starts it; log: {worker.log}")
+        else (worker.name, "ended", f"`{invocation('up')}` restarts it; log: {worker.log}")
         for worker in workers
     ]
     ended = [f"{worker.name} ended" for worker in workers if not worker.pid]
@@ -125,9 +128,9 @@ def _workers(folder: Path) -> Part:
 
 
 def _connectors(settings: Settings) -> Part:
-    connect, line = Connect(settings.connect.url), Pipeline()
-    found = {name: connect.status(name) for name in map(line.connector, line.sources)}
-    rows = [(name, each.overall.lower(), _why(each)) for name, each in found.items()]
+    connect, pipeline = Connect(settings.connect.url), Pipeline()
+    found = {name: connect.status(name) for name in map(pipeline.connector, pipeline.sources)}
+    rows = [(name, each.overall.lower(), _failure(each)) for name, each in found.items()]
     wrong = [" ".join(cells).strip() for cells in rows if not found[cells[0]].running]
     return Part(
         found={name: asdict(each) | {"state": each.overall} for name, each in found.items()},
@@ -136,8 +139,8 @@ def _connectors(settings: Settings) -> Part:
     )
 
 
-def _why(status: ConnectorStatus) -> str:
-    """What is known of a connector that does not run: its own reason, and where the runbook goes on from that."""
+def _failure(status: ConnectorStatus) -> str:
+    """Return why a connector doesn't run, with the runbook's entry; empty where it runs."""
     if status.overall != FAILED:
         return status.failure or ""
     return f"{status.failure or 'no reason given'}; see docs/runbook.md#connector-failed"
@@ -145,7 +148,7 @@ def _why(status: ConnectorStatus) -> str:
 
 def _generations(settings: Settings) -> Part:
     found = connections.fed(settings)
-    rows = [(schema(each.number), str(each.state), f"from epoch {each.epoch} on") for each in found]
+    rows = [(schema(each.number), str(each.state), f"records from epoch {each.epoch} on") for each in found]
     return Part(found=[asdict(each) for each in found], rows=rows)
 
 
@@ -167,7 +170,7 @@ def _source(settings: Settings) -> Part:
     except SourceRestarted as error:
         return Part(found=None, rows=[("", "restarted", str(error))], wrong=str(error))
     if epoch is None:
-        return Part(found=None, rows=[("", "not captured", f"`{invocation('connectors apply')}` begins it")])
+        return Part(found=None, rows=[("", "not captured", f"`{invocation('connectors apply')}` starts capture")])
     since = f"{epoch.raised_at:%Y-%m-%d %H:%M}, {epoch.reason}, timeline {epoch.identity.timeline}"
     return Part(found=asdict(epoch), rows=[("", f"epoch {epoch.number}", f"since {since}")])
 

@@ -37,6 +37,6 @@ def epoch_accept(reason: Reason) -> None:
 def epoch_raise(reason: Reason, max_rate: MaxRate = 0) -> None:
     """Begin a new epoch after the source was restored: capture all its rows again, build the report from these alone,
     verify it, and switch readers to it. If interrupted, run it again to resume."""
-    from operations.epoch import raising
+    from operations.replay import epoch as raising
 
     raising.raise_epoch(configuration.of("epoch raise"), configuration.stack_dir(), out, reason, max_rate=max_rate)

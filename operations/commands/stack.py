@@ -42,7 +42,7 @@ def demo(
     ] = False,
 ) -> None:
     """Start everything, write orders, watch them arrive, and prove that reporting equals Postgres."""
-    from operations import demo as demonstration
+    from operations.demo import run as demonstration
 
     if running:
         settings = configuration.of("demo --running")

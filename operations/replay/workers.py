@@ -32,29 +32,29 @@ class LocalWorkers:
 
     def start(self, max_rate: float) -> None:
         """See `Workers.start`. Those that run already go on as they are."""
-        from operations import local
+        from operations import local_workers
 
-        local.start_generation(self._folder, self._generation, max_rate)
+        local_workers.start_generation(self._folder, self._generation, max_rate)
 
     def check(self) -> None:
         """See `Workers.check`."""
-        from operations import local
+        from operations import local_workers
 
-        local.check_generation(self._folder, self._generation)
+        local_workers.check_generation(self._folder, self._generation)
 
     def unlimit(self) -> None:
         """See `Workers.unlimit`."""
-        from operations import local
+        from operations import local_workers
 
-        if local.is_limited(self._folder, self._generation):
+        if local_workers.is_limited(self._folder, self._generation):
             self.stop()
             self.start(0)
 
     def stop(self) -> None:
         """See `Workers.stop`."""
-        from operations import local
+        from operations import local_workers
 
-        local.stop_generation(self._folder, self._generation)
+        local_workers.stop_generation(self._folder, self._generation)
 
 
 class ExternalWorkers:
@@ -94,7 +94,9 @@ class ExternalWorkers:
 def workers_of(settings: Settings, folder: Path, generation: int, out: Console) -> Workers:
     """The workers of a generation, by where the line of these settings runs."""
     try:
-        from operations import local
+        from operations import local_workers
     except ImportError:  # an installation without the extra `stack` has no servers of its own
         return ExternalWorkers(generation, out)
-    return LocalWorkers(folder, generation) if local.serves(folder, settings) else ExternalWorkers(generation, out)
+    return (
+        LocalWorkers(folder, generation) if local_workers.serves(folder, settings) else ExternalWorkers(generation, out)
+    )

@@ -12,7 +12,7 @@ import orjson
 import psutil
 import pytest
 
-from operations import local
+from operations import local_workers
 from stack import supervisor
 from stack.folder import Folder
 from tests.support.eventually import eventually
@@ -80,7 +80,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
         for command in place.commands:
             with command:
                 command.kill()
-        local.stop_workers(place.stack)
+        local_workers.stop_workers(place.stack)
         supervisor.down(place.stack, wipe=True)
 
 
@@ -107,7 +107,7 @@ def test_a_demo_proves_every_table_and_leaves_nothing_behind(place: Place) -> No
     for table in TABLES:
         assert any(line.split()[:1] == [table] and line.endswith("equal") for line in said.splitlines()), said
     assert "enriched, 0 waiting" in said
-    assert "read back from there: OrderPlaced" in said
+    assert "read back from the archive: OrderPlaced" in said
     assert place.left() == []
     assert not place.stack.exists()
 

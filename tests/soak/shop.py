@@ -63,7 +63,7 @@ class Trade:
             while True:
                 last = self._stopping.is_set()
                 try:
-                    load.play(self._settings, past, rate=self._rate, on_progress=self._go_on)
+                    load.load(self._settings, past, rate=self._rate, on_progress=self._go_on)
                     break
                 except _Stopped:
                     return
