@@ -15,7 +15,9 @@ def follow_changes(settings: Settings, out: Console, check: Check) -> None:
 
     product = actions.change_price(catalog)
     sql = f"SELECT 1 FROM report.products WHERE {matches(product)} AND price = {product.price}"
-    print_step(out, "", f"price changed             visible in {wait_until_visible(reader, check, sql):.2f} s")
+    print_step(
+        out, "      changes", f"price changed             visible in {wait_until_visible(reader, check, sql):.2f} s"
+    )
 
     order = actions.cancel_order(sales)
     sql = f"SELECT 1 FROM report.orders WHERE {matches(order)} AND status = 'cancelled'"
