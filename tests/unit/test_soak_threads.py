@@ -19,7 +19,7 @@ def raising(error):
 
 
 def trading(monkeypatch, error):
-    monkeypatch.setattr(shop.load, "play", raising(error))
+    monkeypatch.setattr(shop.load, "load", raising(error))
     return shop.Trade(None, seed=1, rate=1, say=lambda _: None)
 
 
