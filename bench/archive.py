@@ -1,10 +1,10 @@
-"""How fast events are put into the archive, and how small they become.
+"""Measure how fast events are archived, and their compressed size.
 
     python -m bench.archive [--events N] [--rounds N]
 
-The same records, in one process, one after the other, each several times over: fastavro alone, which writes one file
-without manifest, layout, check sums or sync (the limit); Headrace's batch with all of these; JSON lines through gzip.
-Then a worker process drains the same events from Kafka, so that its memory and its rate with decoding are seen.
+The same records are written in one process, several times by each method: fastavro alone, which writes one file
+without manifest, layout, checksums or sync (the upper limit); Headrace's batch with all of these; JSON lines through
+gzip. Then a worker process drains the same events from Kafka, to measure its memory and its rate with decoding.
 """
 
 import argparse
@@ -47,7 +47,7 @@ Event = tuple[tuple[Any, ...], dict[str, Any], datetime]
 
 
 def main() -> None:
-    """Measures each way in turn; exits with 1 where an event is not in the archive afterwards."""
+    """Measure each method; exit with 1 if an event is not in the archive afterwards."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -83,7 +83,7 @@ def prepared(count: int) -> list[Event]:
 
 
 def alone(records: list[Event]) -> tuple[float, int]:
-    """fastavro's own writer."""
+    """Write with fastavro's own writer; return seconds and bytes."""
     with tempfile.TemporaryFile() as file:
         began = time.perf_counter()
         data = (datum for _, datum, _ in records)
@@ -92,7 +92,7 @@ def alone(records: list[Event]) -> tuple[float, int]:
 
 
 def archived(records: list[Event]) -> tuple[float, int]:
-    """A batch, published and added to the manifest."""
+    """Write a batch, publish it and add it to the manifest; return seconds and bytes."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         store = open_store(f"{folder}/archive")
         log = Log(store, "bench")
@@ -110,7 +110,7 @@ def archived(records: list[Event]) -> tuple[float, int]:
 
 
 def zipped(records: list[Event]) -> tuple[float, int]:
-    """A line of JSON an event, through gzip at its default level."""
+    """Write one JSON line an event through gzip at its default level; return seconds and bytes."""
     with tempfile.TemporaryFile() as file:
         began = time.perf_counter()
         with gzip.open(file, "wb", compresslevel=6) as lines:
@@ -120,7 +120,7 @@ def zipped(records: list[Event]) -> tuple[float, int]:
 
 
 def show(best: dict[str, tuple[float, int]], count: int, raw: int) -> None:
-    """Prints each way's best round, and what it comes to against fastavro alone and against raw JSON."""
+    """Print each method's best round, compared with fastavro alone and with raw JSON."""
     print(f"archiving {count:,} events of {raw / count:.0f} bytes as JSON; the best round of each")
     limit = best["fastavro alone"][0]
     for name, (seconds, size) in best.items():
@@ -129,7 +129,7 @@ def show(best: dict[str, tuple[float, int]], count: int, raw: int) -> None:
 
 
 def show_worker(count: int) -> None:
-    """Fills a topic and has a process of its own drain it."""
+    """Fill a topic, drain it in a separate process, and print its rate and memory."""
     settings = load()
     name = f"bench_archive_{int(time.time())}"
     bootstrap = settings.kafka.bootstrap
@@ -153,12 +153,12 @@ def show_worker(count: int) -> None:
 
 
 def events_of(name: str) -> Table:
-    """The table of events with a topic of this run's own."""
+    """Return the table of events with a topic for this run only."""
     return replace(EVENTS, aggregates=(name,))
 
 
 def drain(name: str, count: int) -> dict[str, Any]:
-    """One worker until the archive holds what is in the topic."""
+    """Run one worker until the archive has all records of the topic."""
     settings = load()
     table = events_of(name)
     bootstrap = settings.kafka.bootstrap

@@ -1,9 +1,9 @@
-"""Drains a backlog of line changes through one enrichment worker, and proves that every line came out right.
+"""Measure one enrichment worker on a backlog of order line changes, and check every line of its output.
 
     python -m bench.enrichment [--lines 200000] [--skus 10000]
 
-Beside it, in the same run: a plain
-confluent-kafka loop that does the same join with the same decoding, without Faust, acks, dead letters or waiting.
+The baseline, in the same run, is a plain confluent-kafka loop with the same join and decoding, but without Faust, acks,
+dead letters or waiting.
 """
 
 import argparse
@@ -61,7 +61,7 @@ class Measure:
 
 
 def prepare(world: World, lines: int, skus: int) -> Catalog:
-    """Fills the topics; returns the catalog that the pure join is done with."""
+    """Fill the topics; return the catalog for the expected join."""
     chance = random.Random(SEED)  # noqa: S311  # the same backlog each time
     known = Catalog()
     products: list[Product] = [(f"tenant-{number % 50}", f"sku-{number}") for number in range(skus)]
@@ -79,8 +79,8 @@ def prepare(world: World, lines: int, skus: int) -> Catalog:
 
 
 def drain(world: World, lines: int) -> Measure:
-    """Runs one worker, as `headrace run enrich` would, until all lines are acked."""
-    log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # the worker's, shown if it fails
+    """Run one worker, as `headrace run enrich` does, until all lines are acked."""
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # of the worker, shown if it fails
     worker = subprocess.Popen(command(world.wiring, world.group), stderr=log)
     measure = _watched(psutil.Process(worker.pid), lambda: _end(world), lines, f"headrace enrich, {lines:,}")
     eventually = time.monotonic() + 30
@@ -96,7 +96,7 @@ def drain(world: World, lines: int) -> Measure:
 
 
 def baseline(world: World, lines: int) -> Measure:
-    """The same join in a plain loop, into the pending topic, which is free."""
+    """Run the same join in a plain loop. It writes to the pending topic, which is otherwise empty."""
     worker = get_context("spawn").Process(target=_plain, args=(world.wiring, lines), daemon=True)
     worker.start()
     pending = world.wiring.pending
@@ -107,7 +107,7 @@ def baseline(world: World, lines: int) -> Measure:
 
 
 def prove(world: World, known: Catalog, lines: int) -> None:
-    """Every line is there, with the entry that the pure join gives."""
+    """Check that every line came out, with the catalog entry of the expected join."""
     landed = world.landed()
     assert len(landed.newest) == lines, f"{len(landed.newest)} of {lines} lines came out"
     for key in landed.newest:
@@ -124,7 +124,7 @@ def _end(world: World) -> int:
 
 
 def _watched(process: psutil.Process, done: Callable[[], int], lines: int, name: str) -> Measure:
-    """From the first record that came out to the last: a start-up is not throughput."""
+    """Measure from the first output record to the last, so that start-up does not count."""
     began, first, cpu, settled, peak = 0.0, 0, 0.0, 0.0, 0.0
     while True:
         count = done()
@@ -173,12 +173,12 @@ def _catalog(wiring: Wiring) -> Catalog:
 
 
 def main() -> None:
-    """Prepares, drains twice, proves, prints."""
+    """Start a stack and run the benchmark on it."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--lines", type=int, default=200_000)
     options.add_argument("--skus", type=int, default=10_000)
     wanted = options.parse_args()
-    from bench.landing import running_stack  # here, as its libraries would count as the plain loop's memory
+    from bench.landing import running_stack  # here: its libraries would count as the plain loop's memory
 
     with running_stack():
         settings = load()
@@ -190,13 +190,13 @@ def main() -> None:
 
 
 def measure(world: World, lines: int, skus: int) -> None:
-    """Prints both drains, and that the worker's was right."""
+    """Run and print both drains, and check the worker's output."""
     known = prepare(world, lines, skus)
     print(f"{lines:,} line changes, {skus:,} products, {os.cpu_count()} cores, seed {SEED}", flush=True)
     print(drain(world, lines), flush=True)
     print(baseline(world, lines), flush=True)
     prove(world, known, lines)
-    print(f"proved: {lines:,} lines, each with the entry that the pure join gives")
+    print(f"checked: {lines:,} lines, each with the expected catalog entry")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""What verification finds, and what it does not, on the line that HEADRACE_STACK_DIR names, while the shop trades.
+"""Test that `headrace verify` finds corrupted rows and reports no false ones, while orders are being written.
 
     python -m bench.harms --runs 100 --rate 20
 
-First nothing is wrong: each run must say so. Then a cell is changed, a row deleted, a row added and an instant shifted
-by a microsecond in reporting: a run must find exactly these four, and mend them. Postgres plays reporting.
+Uses the pipeline in HEADRACE_STACK_DIR, with Postgres as the reporting database. First nothing is wrong, and each run
+must find all rows equal. Then, in reporting, a value is changed, a row deleted, a row added, and a timestamp shifted by
+a microsecond: a run must find exactly these four and repair them.
 """
 
 import argparse
@@ -28,6 +29,7 @@ HARMS = {
 
 
 def main() -> None:
+    """Write orders in the background, and run both parts."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--runs", type=int, default=100)
     arguments.add_argument("--rate", type=float, default=20)
@@ -36,49 +38,51 @@ def main() -> None:
     trade = ("load", "shop", "--orders", "100000", "--seed", str(int(time.time())), "--rate", str(asked.rate))
     shop = subprocess.Popen([sys.executable, "-m", "operations", *trade], stdout=subprocess.DEVNULL)
     try:
-        show_nothing_wrong(given, asked.runs)
-        show_harms(given)
+        count_false_differences(given, asked.runs)
+        find_harms(given)
     finally:
         shop.terminate()
         shop.wait()
 
 
-def show_nothing_wrong(given: settings.Settings, runs: int) -> None:
+def count_false_differences(given: settings.Settings, runs: int) -> None:
+    """Verify `runs` times and print how many runs found a difference where there is none."""
     falsely, seconds, rows = 0, [], []
     for run in range(runs):
-        result = look(given)
+        result = verify_all(given)
         seconds.append(result.seconds)
         rows.append(sum(table.source for table in result.tables))
         falsely += not result.equal
         if not result.equal or run % 10 == 0:
-            print(f"run {run + 1}: {said(result) or 'equal'}", flush=True)
+            print(f"run {run + 1}: {differences(result) or 'equal'}", flush=True)
     print(
         f"{runs} runs over {rows[0]:,} rows, in the end {rows[-1]:,}: {falsely} found a difference; "
         f"{min(seconds):.1f} s to {max(seconds):.1f} s, median {sorted(seconds)[runs // 2]:.1f} s"
     )
 
 
-def show_harms(given: settings.Settings) -> None:
+def find_harms(given: settings.Settings) -> None:
+    """Corrupt four rows; check that verify finds exactly these, and that `--repair` repairs them."""
     with psycopg.connect(connections.reporting_conninfo(given, "migrator"), autocommit=True) as reporting:
         harm(reporting, f"reporting_g{given.reporting.generation}")
-    found = said(look(given))
+    found = differences(verify_all(given))
     print(f"after four harms: {len(found)} found", *found, sep="\n  ")
     assert len(found) == len(HARMS) and all(any(one in each for each in found) for one in HARMS.values())
-    mended = said(look(given, repair=True))
-    assert not mended, mended
+    left = differences(verify_all(given, repair=True))
+    assert not left, left
     print("repaired: equal")
 
 
-def look(given: settings.Settings, *, repair: bool = False) -> Result:
+def verify_all(given: settings.Settings, *, repair: bool = False) -> Result:
     return verify.verify(given, deadline_s=DEADLINE_S, repair_by="bench.harms" if repair else None)
 
 
-def said(result: Result) -> list[str]:
+def differences(result: Result) -> list[str]:
     return [str(each) for table in result.tables for each in [*table.different, *table.unsettled]]
 
 
 def harm(reporting: psycopg.Connection, schema: str) -> None:
-    """Harm rows of orders that were delivered, which nobody touches any more."""
+    """Corrupt rows of delivered orders, which no longer change."""
     orders = reporting.execute(
         f"SELECT order_id FROM {schema}.orders JOIN {schema}.payments USING (tenant_id, order_id) "
         "WHERE orders.status = 'delivered' GROUP BY 1 HAVING count(*) = 1 ORDER BY md5(order_id) LIMIT 4"

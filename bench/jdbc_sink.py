@@ -1,6 +1,6 @@
-"""Debezium's JDBC sink connector, in a Connect worker of its own: the peer that a rebuild is compared with.
+"""Run Debezium's JDBC sink connector in a separate Connect worker: the baseline for a rebuild.
 
-Its jars come from Maven as the stack's do (bench/jdbc/pom.xml), when the bench runs, and are kept beside them.
+Its jars are downloaded by Maven when the benchmark first runs (bench/jdbc/pom.xml), and cached beside the stack's.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ TUNED = {
 
 
 def fetch() -> Path:
-    """The folder with the connector's plugin; Maven is called once."""
+    """Return the folder with the connector's plugin; download it if it isn't cached."""
     key = hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
     folder = java.cache() / f"bench-jdbc-{key}"
     if not (folder / "complete").exists():
@@ -40,8 +40,10 @@ def fetch() -> Path:
 
 @contextmanager
 def running(settings: Settings, folder: Path, schema: str, tables: Mapping[str, Table]) -> Iterator[Callable[[], None]]:
-    """A worker that fills a table of `schema` from each topic, with the JVM's full compiler; it is ended afterwards.
-    Yields a function that raises RuntimeError when it has ended by itself."""
+    """Run a worker that fills a table of `schema` from each topic, with the JVM's full compiler; stop it afterwards.
+
+    Yield a function that raises RuntimeError when the worker has ended by itself.
+    """
     worker = folder / "jdbc-worker.properties"
     port = free_port(set())
     write(
@@ -81,8 +83,11 @@ def running(settings: Settings, folder: Path, schema: str, tables: Mapping[str, 
 
 
 def connector(settings: Settings, schema: str, topic: str, table: Table) -> dict[str, str]:
-    """The sink of one topic. Our keys are JSON without a schema, so it takes a row's key from the row; our decimals are
-    text, which Postgres is left to read."""
+    """Return the configuration of one topic's sink.
+
+    Our keys are JSON without a schema, so the sink takes a row's key from the row. Our decimals are text, which
+    Postgres converts.
+    """
     at = settings.reporting
     registry = settings.registry.url.removesuffix("/apis/ccompat/v7")
     return TUNED | {
@@ -106,12 +111,12 @@ def connector(settings: Settings, schema: str, topic: str, table: Table) -> dict
 
 
 def group(table: Table) -> str:
-    """The consumer group of a table's sink, whose offsets say how far it is."""
+    """Return the consumer group of a table's sink, whose offsets show its progress."""
     return f"connect-bench-jdbc-{table.name}"
 
 
 def done(bootstrap: str, topic: str, table: Table) -> int:
-    """Records of a topic that its sink has written and committed."""
+    """Return how many records of a topic its sink has written and committed."""
     asking = clients.consumer(bootstrap, group(table))
     try:
         return sum(max(each.offset, 0) for each in asking.committed(clients.partitions(bootstrap, [topic]), 10))
@@ -120,6 +125,6 @@ def done(bootstrap: str, topic: str, table: Table) -> int:
 
 
 def write(path: Path, properties: Mapping[str, str]) -> None:
-    """A Java properties file that only we read, as it holds a password."""
+    """Write a Java properties file that only this user can read, as it contains a password."""
     path.touch(mode=0o600)
     path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))

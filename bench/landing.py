@@ -1,11 +1,10 @@
-"""How fast one sink worker lands a prepared backlog, at what cost, and whether reporting is right afterwards.
+"""Measure how fast one sink worker lands a prepared backlog, at what cost, and check reporting afterwards.
 
     python -m bench.landing [--changes N] [--real]
 
-The backlog is produced here, in the wire format that Debezium and its converter write, into a topic of the run's own;
-with --real it is written to Postgres and captured by Debezium. One worker process drains it into a generation of the
-run's own. The naive baseline, in the same run on the same machine, is a loop that only consumes and decodes: what any
-sink in Python pays before it has done anything.
+The backlog is produced to a topic for this run, in the wire format of Debezium and its converter; with --real it is
+written to Postgres and captured by Debezium. One worker process drains it into a generation for this run. The baseline,
+in the same run on the same machine, is a loop that only consumes and decodes: the minimum cost of any sink in Python.
 """
 
 import argparse
@@ -47,7 +46,7 @@ PARTITIONS = 4
 
 
 def main() -> None:
-    """Prepares, measures twice, proves."""
+    """Prepare the backlog, measure both drains, and check reporting."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--changes", type=int, default=200_000)
     parser.add_argument("--real", action="store_true", help="write to Postgres and let Debezium capture it")
@@ -80,7 +79,7 @@ def bench_table(schema: str) -> Table:
 
 @contextmanager
 def running_stack() -> Iterator[None]:
-    """The stack of HEADRACE_STACK_DIR where that is set, else one for this run."""
+    """Use the stack in HEADRACE_STACK_DIR if it is set, else start one for this run."""
     if "HEADRACE_STACK_DIR" in os.environ:
         yield
         return
@@ -95,13 +94,13 @@ def running_stack() -> Iterator[None]:
 
 
 def empty(settings: Settings) -> None:
-    """Leaves nothing of an earlier run in the bench's generation."""
+    """Delete an earlier run's rows from the benchmark's generation."""
     with psycopg.connect(connections.reporting_conninfo(settings, "migrator")) as connection:
         connection.execute(f"TRUNCATE reporting_g{GENERATION}.orders, reporting_g{GENERATION}.checkpoint")
 
 
 def prepare(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...], Row | None]:
-    """Produces the backlog; returns what reporting must hold in the end, None for a deleted row."""
+    """Produce the backlog; return the expected rows of reporting, None for a deleted one."""
     (topic,) = table.captured_topics
     bootstrap = settings.kafka.bootstrap
     admin = clients.admin(bootstrap)
@@ -120,13 +119,13 @@ def prepare(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...
 
 
 def capture(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...], Row | None]:
-    """Writes the same history to Postgres and waits until Debezium has put it into the topic."""
-    from operations import capture as line  # as `main` says
+    """Write the same history to Postgres and wait until Debezium has captured it; return the expected rows."""
+    from operations import capture as pipeline
     from operations import migrate
 
     migrate.migrate_oltp(settings)
     migrate.migrate_catalog(settings)
-    line.apply(settings, lambda _said: None)
+    pipeline.apply(settings, lambda _line: None)
     (topic,) = table.captured_topics
     before = sum(clients.end_offsets(settings.kafka.bootstrap, [topic]).values())
     columns = [column.name for column in table.columns]
@@ -134,14 +133,14 @@ def capture(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...
     values = ", ".join(f"%({name})s" for name in columns)
     insert = f"INSERT INTO sales.orders ({', '.join(columns)}) VALUES ({values})"
     update = f"UPDATE sales.orders SET status = %(status)s, updated_at = %(updated_at)s WHERE {keys}"
-    said = {"c": insert, "u": update, "d": f"DELETE FROM sales.orders WHERE {keys}"}
+    statements = {"c": insert, "u": update, "d": f"DELETE FROM sales.orders WHERE {keys}"}
     expected: dict[tuple[Any, ...], Row | None] = {}
     written = history(random.Random(time.time_ns()), count)  # noqa: S311
     with psycopg.connect(connections.oltp_conninfo(settings, "migrator")) as connection:
         for batch in iter(lambda: list(itertools.islice(written, 500)), []):
             with connection.transaction(), connection.pipeline():
                 for op, row, _ in batch:
-                    connection.execute(said[op], row)
+                    connection.execute(statements[op], row)
                     expected[tuple(row[name] for name in table.key)] = None if op == "d" else row
         found = connection.execute(f"SELECT {', '.join(columns)} FROM sales.orders").fetchall()
     while sum(clients.end_offsets(settings.kafka.bootstrap, [topic]).values()) < before + count:
@@ -151,7 +150,7 @@ def capture(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...
 
 
 def measure(what: str, table: Table) -> dict[str, Any]:
-    """Runs one drain in a process of its own, so that its memory and CPU are its own."""
+    """Run one drain in a separate process, to measure its memory and CPU alone."""
     (topic,) = table.captured_topics
     command = [sys.executable, "-m", "bench.landing", "--drain", what, "--topic", topic]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
@@ -160,7 +159,7 @@ def measure(what: str, table: Table) -> dict[str, Any]:
 
 
 def drain_naively(settings: Settings, topic: str) -> dict[str, Any]:
-    """Consumes and decodes the backlog, and does nothing with it."""
+    """Consume and decode the backlog, and discard it."""
     bootstrap = settings.kafka.bootstrap
     registry = Registry(settings.registry.url)
     consumer = clients.consumer(bootstrap, "bench-naive")
@@ -181,7 +180,7 @@ def drain_naively(settings: Settings, topic: str) -> dict[str, Any]:
 
 
 def drain_with_worker(settings: Settings, topic: str) -> dict[str, Any]:
-    """One sink worker until every checkpoint stands at the end."""
+    """Run one sink worker until every checkpoint is at the end of its partition."""
     bootstrap = settings.kafka.bootstrap
     table = bench_table(topic.split(".")[1])
     worker = SinkWorker(
@@ -199,7 +198,7 @@ def drain_with_worker(settings: Settings, topic: str) -> dict[str, Any]:
     def watch() -> None:
         while (landed := sum(worker.landed_offsets().values())) < total:
             if landed == 0 and worker.landed_offsets():
-                meters[:] = [Meter()]  # the clock starts with the assignment
+                meters[:] = [Meter()]  # measured from the assignment on
             time.sleep(0.02)
             if meters:
                 meters[0].count = landed
@@ -221,11 +220,11 @@ class Meter:
         self._memory: list[int] = []
 
     def sample(self) -> None:
-        """Notes the memory in use."""
+        """Record the memory in use."""
         self._memory.append(peak_mb())
 
     def result(self) -> dict[str, Any]:
-        """Records a second, CPU in µs a record, peak MB, and the peak as it was half way."""
+        """Return records a second, CPU in µs a record, peak memory in MB, and the peak half way."""
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
         return {
             "records": self.count,
@@ -237,7 +236,7 @@ class Meter:
 
 
 def show(count: int, naive: dict[str, Any], landed: dict[str, Any]) -> None:
-    """Prints both, and how they compare."""
+    """Print both drains and their ratio."""
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"landing {count:,} changes of orders, one process, Postgres adapter (the machine's load: {load})")
     for name, each in (("consume + decode only", naive), ("sink worker", landed)):
@@ -247,7 +246,7 @@ def show(count: int, naive: dict[str, Any], landed: dict[str, Any]) -> None:
 
 
 def prove(settings: Settings, expected: dict[tuple[Any, ...], Row | None]) -> None:
-    """Compares every row. Exits with 1 where one differs."""
+    """Compare every row; exit with 1 if one differs."""
     columns = [column.name for column in ORDERS.columns]
     query = f"SELECT {', '.join(columns)}, _deleted FROM reporting_g{GENERATION}.orders"
     wrong = 0

@@ -1,4 +1,4 @@
-"""The most memory that this process has had, since it began."""
+"""Read the peak memory of this process."""
 
 import resource
 from pathlib import Path
@@ -7,7 +7,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def peak_mb() -> int:
-    """In MB. `getrusage` would count what the parent had when it forked; other systems than Linux have nothing else."""
+    """Return the peak in MB. On Linux not from `getrusage`, which includes the parent's memory at the fork."""
     if _STATUS.exists():
         (line,) = (line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) // 1024

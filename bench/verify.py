@@ -1,19 +1,19 @@
-"""How fast `headrace verify` proves a report and how fast a rebuild makes a new one, beside what they could be at best.
+"""Measure `headrace verify` and a rebuild of the report, compared with lower bounds.
 
     python -m bench.verify [--rows N]
 
 N rows of orders, order lines and payments are written to Postgres, captured by Debezium and landed. Then, in one run on
 one machine:
 
-- COPY: the source's three tables through COPY, thrown away: nothing that looks at every row can be faster
-- verify: `headrace verify`, both databases summed and narrowed, the lines' catalog columns computed anew; it must find
-  them equal. Its rows are the source's: it reads as many again in reporting
-- rebuild: the two workers of a new generation, from the topics, until they have passed everything
-- JDBC sink: Debezium's, from the same topics into the same columns of a scratch schema. It enriches nothing, keeps no
-  position and no deleted row
+- COPY: read the source's three tables with COPY and discard them: nothing that reads every row can be faster
+- verify: `headrace verify`, with checksums and bisection in both databases and recomputed catalog columns; it must find
+  all rows equal. Counts the source's rows; it reads as many in reporting
+- rebuild: the two workers of a new generation, from the topics, until they have processed everything
+- JDBC sink: Debezium's, from the same topics into the same columns of a scratch schema. It enriches nothing, and stores
+  neither positions nor deleted rows
 
-Rates are taken from the first record that is seen done to the last, so neither side pays for its start. What both have
-built is compared, row by row, with the source.
+Rates are measured from the first processed record to the last, so start-up does not count. Both results are compared
+with the source, row by row.
 """
 
 import argparse
@@ -75,12 +75,12 @@ FROM generate_series(1, %(orders)s) AS n
 
 
 def main() -> None:
-    """Prepares, measures four times, proves."""
+    """Write the rows, measure all four, and print the rates."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=200_000)
     rows = parser.parse_args().rows
     jdbc_sink.fetch()
-    with running_line() as (settings, stack), tempfile.TemporaryDirectory(prefix="headrace-jdbc-") as folder:
+    with running_pipeline() as (settings, stack), tempfile.TemporaryDirectory(prefix="headrace-jdbc-") as folder:
         prepare(settings, rows // 4)
         rates = {"COPY out of Postgres": copied(settings), "headrace verify": verified(settings)}
         rates["headrace rebuild"] = rebuilt(settings, stack)
@@ -89,8 +89,8 @@ def main() -> None:
 
 
 @contextmanager
-def running_line() -> Iterator[tuple[Settings, Path]]:
-    """The line of HEADRACE_STACK_DIR where that is set, and it then stays; else one for this run."""
+def running_pipeline() -> Iterator[tuple[Settings, Path]]:
+    """Use the pipeline in HEADRACE_STACK_DIR if it is set, and keep it running; else start one for this run."""
     if "HEADRACE_STACK_DIR" in os.environ:
         stack = Path(os.environ["HEADRACE_STACK_DIR"])
         yield local.start(stack, print)[0], stack
@@ -106,7 +106,7 @@ def running_line() -> Iterator[tuple[Settings, Path]]:
 
 
 def prepare(settings: Settings, orders: int) -> None:
-    """Lists the products, writes the rows, and returns when they have landed."""
+    """Write catalog and rows, and wait until they have landed."""
     valid_from = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
     listings = [
         ListProduct(
@@ -133,23 +133,23 @@ def prepare(settings: Settings, orders: int) -> None:
 
 
 def captured(settings: Settings) -> int:
-    """Records in the three topics."""
+    """Return the number of records in the three topics."""
     return sum(clients.end_offsets(settings.kafka.bootstrap, TOPICS).values())
 
 
 def totals(probe: Any) -> tuple[int, int]:
-    """How many records of the three topics, and of what enrichment makes of them, are done, and how many there are."""
+    """Return how many records of the three topics and the enriched one are processed, and how many exist."""
     mine = {*TOPICS, *(topic for table in probe.pipeline.tables for topic in table.landed_topics if table.enrichment)}
     topics = [each for each in sample(probe) if each.topic in mine]
     return sum(each.done for each in topics), sum(each.total for each in topics)
 
 
-def until(look: Callable[[], tuple[int, int]], what: str) -> float:
-    """Returns when all is done: the records that were done a second, from the first one that was seen."""
+def until(progress: Callable[[], tuple[int, int]], what: str) -> float:
+    """Wait until all records are processed; return the rate in records a second, from the first one on."""
     end = time.monotonic() + DEADLINE_S
     first: tuple[float, int] | None = None
     while True:
-        done, total = look()
+        done, total = progress()
         now = time.monotonic()
         if done and first is None:
             first = now, done
@@ -163,7 +163,7 @@ def until(look: Callable[[], tuple[int, int]], what: str) -> float:
 
 
 def copied(settings: Settings) -> float:
-    """Rows a second that COPY reads from the source."""
+    """Return the rows a second that COPY reads from the source."""
     began, rows = time.perf_counter(), 0
     with connections.oltp(settings, "reporter_reader") as connection:
         for table in TABLES:
@@ -173,7 +173,7 @@ def copied(settings: Settings) -> float:
 
 
 def verified(settings: Settings) -> float:
-    """Rows of the source a second that verify proves."""
+    """Return the source's rows a second that verify compares."""
     began = time.perf_counter()
     result = verify(settings, deadline_s=DEADLINE_S)
     seconds = time.perf_counter() - began
@@ -182,7 +182,7 @@ def verified(settings: Settings) -> float:
 
 
 def rebuilt(settings: Settings, stack: Path) -> float:
-    """Captured rows a second that a new generation's workers enrich and land."""
+    """Return the captured rows a second that a new generation's workers enrich and land."""
     new = migrate.begin_generation(settings)
     try:
         capture.make_topics(settings)
@@ -191,13 +191,13 @@ def rebuilt(settings: Settings, stack: Path) -> float:
         records = until(lambda: totals(probe), "rebuilt")
         _, total = totals(probe)
         assert verify(settings, deadline_s=DEADLINE_S, generation=new.number).equal, "the rebuild differs"
-        return records * captured(settings) / total  # a line counts once, though it is enriched and landed
+        return records * captured(settings) / total  # an order line counts once, though it is enriched and landed
     finally:
         drop.abort(settings, stack, Console(quiet=True))
 
 
 def sunk(settings: Settings, folder: Path) -> float:
-    """Captured rows a second that the JDBC sink lands, in tables with the columns, types and keys of the source's."""
+    """Return the captured rows a second that the JDBC sink lands, in tables with the source's columns and keys."""
     bootstrap = settings.kafka.bootstrap
     live = connections.probe(settings).report
     with psycopg.connect(connections.reporting_conninfo(settings, "migrator"), autocommit=True) as connection:
@@ -210,13 +210,13 @@ def sunk(settings: Settings, folder: Path) -> float:
             connection.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM {source} WHERE false".encode())
             connection.execute(f"ALTER TABLE {name} ADD PRIMARY KEY ({', '.join(table.key)})".encode())
 
-        def look() -> tuple[int, int]:
+        def progress() -> tuple[int, int]:
             check()
             done = sum(jdbc_sink.done(bootstrap, topic, table) for topic, table in TOPICS.items())
             return done, captured(settings)
 
         with jdbc_sink.running(settings, folder, SCRATCH, TOPICS) as check:
-            rate = until(look, "the JDBC sink")
+            rate = until(progress, "the JDBC sink")
         for table in TABLES:
             prove(connection, table, live.generation)
         connection.execute(f"DROP SCHEMA {SCRATCH} CASCADE".encode())
@@ -224,7 +224,7 @@ def sunk(settings: Settings, folder: Path) -> float:
 
 
 def prove(connection: psycopg.Connection[Any], table: Table, generation: int) -> None:
-    """The sink's rows are those that we landed, column by column."""
+    """Check that the sink's rows equal those in reporting, column by column."""
     columns = ", ".join(column.name for column in table.columns)
     ours, theirs = f"reporting_g{generation}.{table.name}", f"{SCRATCH}.{table.name}"
     query = f"SELECT count(*) FROM (SELECT {columns} FROM {ours} EXCEPT SELECT {columns} FROM {theirs}) AS d"
@@ -233,7 +233,7 @@ def prove(connection: psycopg.Connection[Any], table: Table, generation: int) ->
 
 
 def show(rows: int, rates: dict[str, float]) -> None:
-    """Prints all four, and how they compare."""
+    """Print all four rates, and how they compare."""
     load = f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     print(f"{rows:,} rows of orders, order lines and payments in Postgres (the machine's load: {load})")
     for name, rate in rates.items():

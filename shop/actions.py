@@ -1,7 +1,7 @@
-"""Single deeds of a shop that is open now, for a demo or a try by hand: each returns where to watch it arrive.
+"""Single business actions at the current time, for a demo or a manual test. Each returns the row to watch in reporting.
 
-Unlike a history, these happen at the databases' own time and have ids that no second call repeats. `sales` is a
-connection as app_writer, in autocommit.
+Unlike a history's steps, they use the databases' current time and random ids, so no two calls are the same. `sales` is
+a connection as app_writer, in autocommit.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from shop.events import event
 from shop.model import ListProduct, MarkOrder, OrderKey, OrderLine, OrderStatus, OrderStep, PlaceOrder
 from shop.statements import statement
 
-# A price is announced before it holds: no line can be priced at an instant whose price is still on its way.
+# A price is written before it becomes valid, so that no order is priced at an instant whose price is still in transit.
 ANNOUNCED = timedelta(seconds=1)
 CENT = Decimal("0.01")
 OPEN_ORDER = """
@@ -33,21 +33,21 @@ ANY_TENANT = "SELECT tenant_id, currency FROM sales.orders ORDER BY placed_at DE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row to watch for: the values of its table's key."""
+    """The key of a row to watch."""
 
     key: Mapping[str, str | int | date]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedRow(Row):
-    """A product's row, and its price from now on."""
+    """A product's row, and its new price."""
 
     price: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoldRow(Row):
-    """An order line's row, and the product that it sold."""
+    """An order line's row, and the product that was sold."""
 
     sku: str
     price: Decimal
@@ -55,13 +55,13 @@ class SoldRow(Row):
 
 
 def change_price(catalog: Database[Document]) -> PricedRow:
-    """Raise the price of the catalog's first product by a tenth, from a second from now on.
+    """Raise the price of the catalog's first product by a tenth, valid in one second.
 
     Raises HeadraceError when the catalog is empty.
     """
     product = catalog.products.find_one(sort=[("_id", 1)])
     if product is None:
-        raise HeadraceError("the catalog holds no product whose price could change; load a shop first")
+        raise HeadraceError("the catalog has no product whose price could change; run headrace load first")
     price = (Decimal(str(product["price"])) * Decimal("1.1")).quantize(CENT) + CENT
     known = {name: product[name] for name in ("tenant_id", "sku", "name", "category", "currency", "stock")}
     write_listings(catalog, [ListProduct(at=_now(catalog) + ANNOUNCED, price=price, **known)])
@@ -72,20 +72,20 @@ def cancel_order(sales: psycopg.Connection[Any]) -> Row:
     """Cancel the newest order that is neither delivered nor cancelled. Raises HeadraceError when there is none."""
     found = sales.execute(OPEN_ORDER).fetchone()
     if found is None:
-        raise HeadraceError("no order is open that could be cancelled; load a shop first")
+        raise HeadraceError("there is no open order to cancel; run headrace load first")
     order, at = OrderKey(*found), _clock(sales)
     _do(sales, MarkOrder(at=at, order=order, status=OrderStatus.CANCELLED, moment=at))
     return Row(key=_key(order))
 
 
 def sell_unlisted(sales: psycopg.Connection[Any]) -> SoldRow:
-    """Sell a product that no catalog knows yet; `list_late` makes it known.
+    """Sell a product that the catalog doesn't have yet; `list_late` adds it.
 
-    The month of now must have its partitions. Raises HeadraceError when the shop has no tenant yet.
+    The current month's partitions must exist. Raises HeadraceError when no tenant has an order yet.
     """
     found = sales.execute(ANY_TENANT).fetchone()
     if found is None:
-        raise HeadraceError("no tenant has ever sold anything; load a shop first")
+        raise HeadraceError("no tenant has an order yet; run headrace load first")
     (tenant_id, currency), at, id_ = found, _clock(sales), uuid4().hex
     order = OrderKey(tenant_id, at.date().replace(day=1), id_)
     line = OrderLine(
@@ -96,7 +96,7 @@ def sell_unlisted(sales: psycopg.Connection[Any]) -> SoldRow:
 
 
 def list_late(catalog: Database[Document], sold: SoldRow) -> None:
-    """Let the catalog learn what `sell_unlisted` has sold."""
+    """Add the product that `sell_unlisted` has sold to the catalog."""
     listing = ListProduct(
         at=_now(catalog),
         tenant_id=str(sold.key["tenant_id"]),
@@ -112,13 +112,13 @@ def list_late(catalog: Database[Document], sold: SoldRow) -> None:
 
 
 def sell_long_ago(sales: psycopg.Connection[Any], catalog: Database[Document], at: datetime) -> Row:
-    """Enter an order that was placed `at`, of a product that the catalog lists; returns it.
+    """Write an order that was placed `at`, of a product in the catalog; return its row.
 
-    The month of `at` must have its partitions. Raises HeadraceError when the catalog is empty.
+    The partitions of that month must exist. Raises HeadraceError when the catalog is empty.
     """
     product = catalog.products.find_one(sort=[("_id", 1)])
     if product is None:
-        raise HeadraceError("the catalog holds no product that could be sold; load a shop first")
+        raise HeadraceError("the catalog has no product to sell; run headrace load first")
     order = OrderKey(product["tenant_id"], at.date().replace(day=1), uuid4().hex)
     line = OrderLine(line_no=1, sku=product["sku"], quantity=1, unit_price=Decimal("9.90"), freight=Decimal("1.90"))
     step = PlaceOrder(at=at, order=order, customer_id="customer-old", currency=product["currency"], lines=(line,))
@@ -142,6 +142,6 @@ def _clock(sales: psycopg.Connection[Any]) -> datetime:
 
 
 def _now(catalog: Database[Document]) -> datetime:
-    """The catalog server's time, which is what its heartbeats carry; whole milliseconds."""
+    """Return the catalog server's time, which its heartbeats carry, in whole milliseconds."""
     now: datetime = catalog.client.admin.command("hello")["localTime"]
     return now.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The generated shop's tenants and what they sell: about ten products each, out of a pool that they share."""
+"""The generated shop's tenants and their products: about ten each, from a shared pool."""
 
 import random
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ POOL = tuple((f"{adjective} {noun}", category) for adjective in ADJECTIVES for n
 
 @dataclass(slots=True, kw_only=True)
 class Product:
-    """A product of one tenant as it is now."""
+    """The current state of one tenant's product."""
 
     tenant_id: str
     sku: str
@@ -39,7 +39,7 @@ class Product:
 
 
 class Assortment:
-    """Who sells what, at which price now. The prices move on as the history is told."""
+    """The tenants, their products and current prices. Prices change while the history is generated."""
 
     def __init__(self, run: str, orders: int, rng: random.Random) -> None:
         self._run = run
@@ -50,7 +50,7 @@ class Assortment:
         self._products: dict[str, list[Product]] = {}
 
     def listings(self, start: datetime) -> Iterator[ListProduct]:
-        """The first catalog entry of every product. Prices are a function of the sku and the tenant."""
+        """Yield the first catalog entry of every product. Prices depend only on the sku and the tenant."""
         valid_from = milliseconds(start)
         for tenant_id, pool in self._pools.items():
             rng = random.Random(f"{self._run}/{tenant_id}")  # noqa: S311  # a history, not a secret
@@ -61,15 +61,18 @@ class Assortment:
                 yield listing(product)
 
     def tenant(self, rng: random.Random) -> str:
-        """The tenant of the next order."""
+        """Choose the tenant of the next order."""
         return rng.choices(self._tenants, cum_weights=self._weights)[0]
 
     def basket(self, tenant_id: str, rng: random.Random) -> list[Product]:
-        """One to four different products."""
+        """Choose one to four different products."""
         return rng.sample(self._products[tenant_id], rng.choice((1, 1, 1, 2, 2, 3, 4)))
 
     def reprice(self, tenant_id: str, sold_at: datetime, rng: random.Random) -> Iterator[ListProduct]:
-        """A new price for one product, in the millisecond before an order; none if it changed in that one already."""
+        """Yield a new price for one product, valid from the millisecond before an order.
+
+        Yield nothing if the product already changed in that millisecond.
+        """
         product = rng.choice(self._products[tenant_id])
         valid_from = milliseconds(sold_at) - MILLISECOND
         factor = Decimal(rng.choice((80, 85, 90, 95, 105, 110, 115, 125))) / 100
@@ -80,7 +83,7 @@ class Assortment:
         yield listing(product)
 
     def late_product(self, tenant_id: str, number: int, heard_at: datetime, rng: random.Random) -> Product:
-        """A product that is sold before the catalog hears of it, at `heard_at`."""
+        """Return a product that is sold before the catalog has it; its entry is valid from `heard_at`."""
         return self._product(tenant_id, f"{self._run}-late-{number:08d}", rng.randrange(len(POOL)), heard_at, rng)
 
     def _product(self, tenant_id: str, sku: str, kind: int, valid_from: datetime, rng: random.Random) -> Product:
@@ -90,7 +93,7 @@ class Assortment:
 
 
 def listing(product: Product, *, late: bool = False) -> ListProduct:
-    """The catalog entry of a product as it is now."""
+    """Return the catalog entry of a product's current state."""
     return ListProduct(
         at=product.valid_from,
         tenant_id=product.tenant_id,
@@ -105,5 +108,5 @@ def listing(product: Product, *, late: bool = False) -> ListProduct:
 
 
 def milliseconds(moment: datetime) -> datetime:
-    """Down to the whole millisecond, which is what MongoDB keeps."""
+    """Round down to whole milliseconds, MongoDB's precision."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

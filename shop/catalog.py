@@ -1,7 +1,7 @@
-"""Catalog entries into MongoDB: what the shop sells now (products), and what was valid when (price_history).
+"""Write catalog entries to MongoDB: current products (products) and their past names and prices (price_history).
 
 No transaction spans the two collections, nor MongoDB and Postgres: a product is written before its history entry, and
-both before the order that needs them. Each write can be repeated, so a run that was killed in between goes on.
+both before the order that needs them. Each write is idempotent, so a run that was killed can be resumed.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ DUPLICATE_KEY = 11000
 
 
 def write_listings(catalog: Database[Document], listings: Sequence[ListProduct]) -> int:
-    """Write, in order, the entries that are not there yet; returns how many that were.
+    """Write, in order, the entries that are missing; return how many were written.
 
-    A product keeps the newest of its entries, whatever is written again. Raises Unavailable, HeadraceError.
+    A product keeps its newest entry when an older one is written again. Raises Unavailable, HeadraceError.
     """
     try:
         todo = _not_done(catalog, listings)
@@ -32,7 +32,7 @@ def write_listings(catalog: Database[Document], listings: Sequence[ListProduct])
         except BulkWriteError as error:
             if _code(error) != DUPLICATE_KEY:
                 raise
-            _write(catalog, _not_done(catalog, todo))  # what a run that was killed just now had sent has arrived
+            _write(catalog, _not_done(catalog, todo))  # writes of a run that was just killed have arrived meanwhile
     except BulkWriteError as error:
         raise _refused(str(error.details.get("writeErrors") or error)) from None
     except OperationFailure as error:
@@ -40,7 +40,7 @@ def write_listings(catalog: Database[Document], listings: Sequence[ListProduct])
     except PyMongoError as error:
         reason = str(error).split(" (")[0]
         raise Unavailable(
-            f"MongoDB, the shop's catalog: {reason}; check that it runs, then load the same again"
+            f"MongoDB, the shop's catalog: {reason}; check that it runs, then run the same headrace load again"
         ) from None
     return len(todo)
 
@@ -52,13 +52,13 @@ def _write(catalog: Database[Document], todo: Sequence[ListProduct]) -> None:
 
 
 def _code(error: BulkWriteError) -> int | None:
-    """The code of the write that ended an ordered bulk; there is at most one."""
+    """Return the error code of the write that ended an ordered bulk; there is at most one."""
     errors = error.details["writeErrors"]
     return errors[0]["code"] if errors else None
 
 
 def _not_done(catalog: Database[Document], listings: Sequence[ListProduct]) -> list[ListProduct]:
-    """An entry is written after its product, so the entry tells of both."""
+    """Return the listings that are missing. An entry is written after its product, so it proves both."""
     if not listings:
         return []
     found = catalog.price_history.find({"_id": {"$in": [_key(listing) for listing in listings]}})
@@ -67,7 +67,7 @@ def _not_done(catalog: Database[Document], listings: Sequence[ListProduct]) -> l
 
 
 def _products(catalog: Database[Document], listings: Sequence[ListProduct]) -> list[UpdateOne]:
-    """A product that is not there yet is inserted; one that is changes only if what it holds is older."""
+    """Insert missing products; change existing ones only if their state is older."""
     keys = {(listing.tenant_id, listing.sku): _product_key(listing) for listing in listings}
     found = catalog.products.find({"_id": {"$in": list(keys.values())}}, {"tenant_id": 1, "sku": 1})
     known = {(product["tenant_id"], product["sku"]) for product in found}

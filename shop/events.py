@@ -1,7 +1,7 @@
 """The domain event of each step, with an id that is the same in every run.
 
-A UUIDv7 whose time is the step's and whose other bits are a hash of what happened: sorted by time as any v7, and
-yet the second run of a history makes the very same ids (RFC 9562, 5.7 leaves the 74 bits to the implementation).
+The id is a UUIDv7 with the step's time; its other bits are a hash of the step. It sorts by time like any v7, and a
+second run of a history produces the same ids (RFC 9562, 5.7 leaves the 74 bits to the implementation).
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class Event:
 
 
 def event(step: OrderStep) -> Event:
-    """The event of a step. An order or payment has each type of event at most once, so type and id identify it."""
+    """Return the event of a step. An order or payment has each type of event at most once: type and id identify it."""
     match step:
         case PlaceOrder():
             return _order_event(step, "OrderPlaced", _placed(step))
@@ -47,7 +47,7 @@ def event(step: OrderStep) -> Event:
 
 
 def uuid7(at: datetime, identity: bytes) -> UUID:
-    """A UUIDv7 of the millisecond of `at`; `identity`, at least ten bytes, fills its random bits."""
+    """Return a UUIDv7 of the millisecond of `at`; `identity`, at least ten bytes, fills its random bits."""
     milliseconds = (at - _EPOCH) // _MILLISECOND
     bits = int.from_bytes(identity[:10], "big")
     high = (milliseconds << 16) | 0x7000 | (bits >> 62 & 0xFFF)

@@ -1,7 +1,7 @@
-"""A made-up shop's history: no files needed, any number of orders, the same steps from the same seed.
+"""Generate a shop's history: any number of orders, without input files, reproducible by its seed.
 
-Orders spread evenly over 32 days; tenants are as unequal as real ones (the k-th has 1/k of the first one's orders).
-Everything lies in the past and within the 76 days before the end of the current month, when `default_start` is used.
+Orders are spread evenly over 32 days. Tenants differ in size: the k-th has 1/k of the first one's orders. With
+`default_start`, all times are in the past and within the 76 days before the end of the current month.
 """
 
 import random
@@ -18,23 +18,27 @@ from shop.timeline import Timeline
 
 OPENING = timedelta(hours=1)  # the catalog is listed before the first order
 ORDERS_WITHIN = timedelta(days=32)
-LIFE = timedelta(days=9)  # no life is longer; see shop/life.py
-UNHURRIED = 20_000  # above so many orders, lives get shorter, so that no more orders are open at a time
-BEFORE = timedelta(milliseconds=2)  # how far ahead of an order its catalog entries may lie
-PRICE_CHANGE, DISCOUNT = 0.04, 0.1  # how often, per order or line
-LATE_PRODUCTS = 100  # every so many orders sell one, so that small shops have one too
+LIFE = timedelta(days=9)  # the longest life cycle; see shop/life.py
+UNHURRIED = 20_000  # above so many orders, life cycles are shortened, to limit the open orders held in memory
+BEFORE = timedelta(milliseconds=2)  # the most by which an order's catalog entries precede it
+PRICE_CHANGE, DISCOUNT = 0.04, 0.1  # probability, per order or line
+LATE_PRODUCTS = 100  # one in so many orders sells one, so that small shops have one too
 
 
 def default_start(today: date) -> datetime:
-    """When a generated history starts: 14 days before the previous month, so that all of it is over by now, touches
-    two months, and is the same on every day of a month."""
+    """Return the start of a generated history: 14 days before the previous month.
+
+    The whole history is then in the past, touches two months, and is the same on every day of a month.
+    """
     previous = (today.replace(day=1) - timedelta(days=1)).replace(day=1)
     return datetime(previous.year, previous.month, 1, tzinfo=UTC) - timedelta(days=14)
 
 
 def history(orders: int, seed: int, start: datetime) -> History:
-    """A history of `orders` orders from `start` (with a time zone). Another seed, number or start is another history
-    with other ids. Raises HeadraceError for arguments that make no history."""
+    """Return a history of `orders` orders from `start`, which has a time zone.
+
+    Another seed, number or start gives another history with other ids. Raises HeadraceError for invalid arguments.
+    """
     if orders < 1:
         raise HeadraceError(f"a shop of {orders} orders; expected at least 1")
     if start.tzinfo is None:
@@ -61,12 +65,12 @@ def _steps(orders: int, seed: int, start: datetime) -> Iterator[Step]:
 
 
 def _share(whole: timedelta, number: int, orders: int, rng: random.Random) -> timedelta:
-    """The moment of one order: somewhere in its own equal part of the time, so that orders come in order."""
+    """Return the random time of one order within its own equal share of `whole`, so that orders stay in order."""
     return (whole * number + timedelta(microseconds=rng.randrange(whole // timedelta(microseconds=1)))) / orders
 
 
 class _Shop:
-    """What all orders of a history share. All chance comes from one generator, drawn from in the order of orders."""
+    """The state that all orders of a history share. One random generator is used, in the order of the orders."""
 
     def __init__(self, orders: int, seed: int, start: datetime) -> None:
         self._run = letters(f"{seed}/{orders}/{start.isoformat()}", 8)
@@ -75,7 +79,7 @@ class _Shop:
         self.assortment = Assortment(self._run, orders, self.rng)
 
     def order_steps(self, number: int, placed_at: datetime) -> Iterator[Step]:
-        """An order with its whole life, and what the catalog says just before it, or late."""
+        """Yield an order with its life cycle, and the catalog entries just before it, or late."""
         rng, tenant_id = self.rng, self.assortment.tenant(self.rng)
         if rng.random() < PRICE_CHANGE:
             yield from self.assortment.reprice(tenant_id, placed_at, rng)

@@ -1,7 +1,7 @@
-"""Order steps into Postgres, over several connections, each step a transaction of its own.
+"""Write order steps to Postgres over several connections, each step in its own transaction.
 
-A tenant always has the same connection, so a tenant's steps are committed in their order; several connections share
-one flush of the log.
+A tenant always uses the same connection, so its steps are committed in order. Several connections share one flush of
+the write-ahead log.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,10 +41,10 @@ class Ledger:
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="shop")
 
     def write(self, steps: Sequence[OrderStep]) -> int:
-        """Commit, tenant by tenant in order, the steps that are not there yet; returns how many that were.
+        """Commit the steps that are missing, in order for each tenant; return how many were written.
 
-        After an error some steps of the batch may be committed, and the connections are of no more use: write the
-        batch again through a new ledger, and what is there is left alone.
+        After an error, some steps of the batch may be committed and the connections can't be used any more. Write the
+        batch again through a new ledger: committed steps are skipped.
         Raises Unavailable when Postgres goes away, HeadraceError when it refuses a step.
         """
         try:
@@ -73,7 +73,7 @@ class Ledger:
         self.close()
 
     def _not_done(self, todo: list[Todo]) -> list[Todo]:
-        """A step and its event are one transaction, so the event tells of the step."""
+        """Return the steps that are missing. A step and its event are one transaction, so the event proves the step."""
         if not todo:
             return []
         found = _found(self._lanes[0], (each[1] for each in todo))
@@ -92,15 +92,15 @@ def _found(connection: psycopg.Connection[Any], events: Iterable[Event]) -> set[
 
 def _connect(conninfo: str) -> psycopg.Connection[Any]:
     connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=1)
-    # A plan made anew for each step, over all those partitions, costs more than carrying it out.
+    # Planning each step again, over all partitions, costs more than executing it.
     connection.execute("SET plan_cache_mode = force_generic_plan")
     return connection
 
 
 def _write(connection: psycopg.Connection[Any], part: list[Todo]) -> None:
-    """Each step is a transaction, but none waits for its answer before the next is sent.
+    """Send each step as a transaction, without waiting for its answer before the next.
 
-    A step that fails stops the pipeline: Postgres skips all that was sent behind it.
+    A step that fails aborts the pipeline: Postgres skips all statements behind it.
     """
     failure: psycopg.Error | None = None
     try:
@@ -108,7 +108,7 @@ def _write(connection: psycopg.Connection[Any], part: list[Todo]) -> None:
             try:
                 _send(connection.cursor(), part)
             except psycopg.Error as error:
-                failure = error  # raised once the pipeline is closed, or psycopg would log what follows from it
+                failure = error  # raised after the pipeline is closed: otherwise psycopg logs the errors that follow
     except psycopg.Error as error:
         failure = failure or error
     if failure:
@@ -126,9 +126,11 @@ def _send(cursor: psycopg.Cursor[Any], part: list[Todo]) -> None:
 def _explained(error: psycopg.Error) -> HeadraceError:
     reason = str(error).strip().splitlines()[0]
     if isinstance(error, psycopg.OperationalError):
-        return Unavailable(f"Postgres, the shop's database: {reason}; check that it runs, then load the same again")
+        return Unavailable(
+            f"Postgres, the shop's database: {reason}; check that it runs, then run the same headrace load again"
+        )
     if "no partition of relation" in reason:
         return HeadraceError(
-            f"Postgres: {reason}; make the months of this history first; see docs/runbook.md#no-partition"
+            f"Postgres: {reason}; create the partitions of this history first; see docs/runbook.md#no-partition"
         )
     return HeadraceError(f"Postgres refused a step: {reason}; are its migrations at this version (headrace migrate)?")

@@ -1,4 +1,4 @@
-"""What becomes of a generated order: payments, progress, and now and then a cancellation."""
+"""The life cycle of a generated order: payments, progress, and sometimes a cancellation."""
 
 import random
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ CANCELLED, WITHDRAWN, SHIPPED, DELIVERED = 0.05, 0.005, 0.92, 0.9
 
 
 def life(placed: PlaceOrder, hurry: float, rng: random.Random) -> Iterator[Step]:
-    """The steps after `placed`, all within nine days of it times `hurry` (0 to 1), not in order of time."""
+    """Yield the steps after `placed`, not in order of time, within nine days times `hurry` (0 to 1)."""
     clock = _Clock(placed.at, hurry, rng)
     captured: list[TakePayment] = []
     for payment in _payments(placed, clock.after(minutes=5), rng):
@@ -41,13 +41,13 @@ def life(placed: PlaceOrder, hurry: float, rng: random.Random) -> Iterator[Step]
 
 
 class _Clock:
-    """Time that goes on by random amounts."""
+    """A clock that advances by random amounts."""
 
     def __init__(self, now: datetime, hurry: float, rng: random.Random) -> None:
         self._now, self._hurry, self._rng = now, hurry, rng
 
     def after(self, *, hours: int = 0, minutes: int = 0) -> datetime:
-        """Go on by at most so much, and at least a microsecond."""
+        """Advance by at least a microsecond and at most this long; return the new time."""
         most = timedelta(hours=hours, minutes=minutes) * self._hurry
         self._now += most * self._rng.random() + timedelta(microseconds=1)
         return self._now

@@ -1,7 +1,7 @@
-"""The business steps of a shop, as plain values: what happens, to which order, when. Nothing here opens anything.
+"""The business steps of a shop as plain values. No I/O.
 
-Both histories (shop/generate.py, shop/olist.py) are streams of these steps, and shop/writer.py writes each in one
-transaction. A step's identity alone decides its event's id, so a history can be played again and adds nothing.
+Both histories (shop/generate.py, shop/olist.py) are streams of these steps; shop/writer.py writes each in one
+transaction. A step's identity determines its event's id, so writing a history again adds nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class OrderStatus(StrEnum):
-    """An order's status. Each but the first has a column `<status>_at` of its own."""
+    """An order's status. Each except the first has its own column `<status>_at`."""
 
     PLACED = "placed"
     APPROVED = "approved"
@@ -22,7 +22,7 @@ class OrderStatus(StrEnum):
 
 
 class PaymentStatus(StrEnum):
-    """What the provider says of a payment."""
+    """A payment's status at its provider."""
 
     CAPTURED = "captured"
     FAILED = "failed"
@@ -31,7 +31,7 @@ class PaymentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderKey:
-    """Which order: its tenant, the first day of the month (UTC) in which it was placed, and its id."""
+    """An order's key: its tenant, the first day of the month (UTC) in which it was placed, and its id."""
 
     tenant_id: str
     order_month: date
@@ -40,7 +40,7 @@ class OrderKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderLine:
-    """One line of an order. Prices are of one piece; `freight` is the line's whole freight."""
+    """An order line. `unit_price` is for one piece; `freight` is for all pieces of it."""
 
     line_no: int
     sku: str
@@ -50,13 +50,13 @@ class OrderLine:
 
     @property
     def total(self) -> Decimal:
-        """What the line costs, freight included."""
+        """The price of all pieces, with freight."""
         return self.quantity * self.unit_price + self.freight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceOrder:
-    """A customer orders: the order, its lines (priced at that moment) and `OrderPlaced`."""
+    """A customer places an order. Its lines are priced at that moment. Event: `OrderPlaced`."""
 
     at: datetime
     order: OrderKey
@@ -66,15 +66,15 @@ class PlaceOrder:
 
     @property
     def total(self) -> Decimal:
-        """What the order costs: the sum of its lines."""
+        """The sum of the order's lines."""
         return sum((line.total for line in self.lines), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkOrder:
-    """An order gets on: its status, and `moment` into the column of that status.
+    """An order changes its status; `moment` is written to the status' column.
 
-    `at` is when the shop learns of it, and never before the order's previous step; `moment` is when it happened.
+    `at` is when the shop records it, never before the order's previous step; `moment` is when it happened.
     """
 
     at: datetime
@@ -85,7 +85,7 @@ class MarkOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawOrder:
-    """An order is taken out of sight: order, lines and payments are soft-deleted together."""
+    """An order, its lines and its payments are soft-deleted together."""
 
     at: datetime
     order: OrderKey
@@ -93,7 +93,7 @@ class WithdrawOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakePayment:
-    """A payment is tried, and is captured or fails. `method_token` stands for a card, never its number."""
+    """A payment is attempted, and is captured or fails. `method_token` is a token for the card, never its number."""
 
     at: datetime
     order: OrderKey
@@ -109,7 +109,7 @@ class TakePayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovePayment:
-    """An existing payment changes: a failed one is captured after all, a captured one is refunded."""
+    """An existing payment changes: a failed one is captured later, or a captured one is refunded."""
 
     at: datetime
     order: OrderKey
@@ -119,10 +119,10 @@ class MovePayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListProduct:
-    """The catalog learns a product, or a new name, category or price of it, valid from `at`.
+    """The catalog gets a product, or a new name, category or price of one, valid from `at`.
 
-    `at` is of whole milliseconds: MongoDB keeps no more. `late` says that an order came first on purpose, so that
-    the writer must not write this ahead of the steps before it.
+    `at` is in whole milliseconds, MongoDB's precision. `late` means that an order precedes it on purpose: the writer
+    must not write it before the steps that come before it.
     """
 
     at: datetime
@@ -142,8 +142,11 @@ Step = OrderStep | ListProduct
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """A shop's history. `steps` starts the stream anew at each call, ordered by `at`; nothing before `first_day` or
-    after `last_day` (both UTC) happens in it. `left_out` counts orders of the input that no tenant can own."""
+    """A shop's history.
+
+    Each call of `steps` returns all steps from the start, ordered by `at`. All of them are within `first_day` and
+    `last_day` (UTC, inclusive). `left_out` counts orders of the input without a tenant.
+    """
 
     orders: int
     first_day: date

@@ -1,15 +1,15 @@
-"""Real orders as a shop's history: the CSV files of Olist's public dataset to steps.
+"""Convert the CSV files of Olist's public dataset to a shop's history.
 
-A seller is a tenant, and each (order, seller) an order of that tenant. The rules for what the data leaves open:
+A seller is a tenant, and each (order, seller) is an order of that tenant. Rules where the data is ambiguous:
 
-- times are local to São Paulo; an hour that came twice (clocks set back) counts as its first, a time that clocks
-  skipped counts as if they had not yet been set forward;
-- an order's life is what its timestamps say; one that the shop learned out of order is learned with its predecessor;
-- a cancelled order, and one called unavailable (soft-deleted), became so an hour after its last known moment;
-- payments are divided among an order's sellers by what each of them sells in it, exact to the cent;
-- an order without items has no seller, so no tenant can own it: it is left out, and counted;
-- a product sold at another price than before had that price from the millisecond before that order; of two prices in
-  one instant the first is the listed one.
+- times are local to São Paulo; a repeated hour (clocks set back) is read as the first one, a skipped hour with the
+  offset before the clocks were set forward;
+- an order's life cycle is given by its timestamps; a timestamp before its predecessor's is recorded with the latter;
+- an order with status canceled, or unavailable (soft-deleted), became so an hour after its last known timestamp;
+- payments are divided among an order's sellers in proportion to their sales in it, exact to the cent;
+- an order without items has no seller and so no tenant: it is left out, and counted;
+- a product sold at a new price has this price from the millisecond before that order; of two prices at the same
+  instant, the first is the listed one.
 """
 
 from collections import defaultdict
@@ -37,7 +37,7 @@ from shop.payments import PROVIDERS, method_token, split
 from shop.timeline import Timeline
 
 CURRENCY = "BRL"
-STOCK = 100  # the data says nothing of stock
+STOCK = 100  # not in the data
 MILLISECOND = timedelta(milliseconds=1)
 AFTERMATH = timedelta(hours=1)
 WITHDRAWN = "unavailable"
@@ -45,7 +45,7 @@ CANCELLED = "canceled"
 
 
 def history(folder: Path) -> History:
-    """The history in the CSV files of `folder`. The data set is held in memory, its steps are not.
+    """Return the history in the CSV files of `folder`. The data set is held in memory, its steps are not.
 
     Raises HeadraceError that names file, line and what was expected.
     """
@@ -104,7 +104,7 @@ def _paid(order: Order, key: OrderKey, owed: list[tuple[Payment, Decimal]], *, a
     at = max(order.purchased_at, order.approved_at or order.purchased_at)
     for payment, amount in owed:
         if amount == 0 and not alone:
-            continue  # a cent can't be shared; the seller who got it has the payment
+            continue  # a cent can't be divided: the seller who got it has the payment
         payment_id = f"{order.order_id}-{payment.number}"
         yield TakePayment(
             at=at,
@@ -145,14 +145,14 @@ class _Listed:
 
 
 class _Prices:
-    """The last known price of each product of each seller, which is what the catalog says."""
+    """The last known price of each seller's products: the catalog's content."""
 
     def __init__(self, data: Olist) -> None:
         self._categories = data.categories
         self._listed: dict[tuple[str, str], _Listed] = {}
 
     def sold(self, item: OlistItem, at: datetime) -> Iterator[ListProduct]:
-        """The catalog entry that selling `item` at `at` tells of, if it tells anything new."""
+        """Yield the catalog entry implied by the sale of `item` at `at`, if its price is new."""
         valid_from = at - MILLISECOND
         listed = self._listed.get((item.seller_id, item.product_id))
         if listed and (listed.price == item.price or listed.valid_from >= valid_from):

@@ -1,4 +1,4 @@
-"""Olist's CSV files to typed rows. Every doubt about the input ends here, in one line that says where it is."""
+"""Parse Olist's CSV files to typed rows. All validation is here; an error names file, line and column."""
 
 import csv
 from collections import defaultdict
@@ -42,7 +42,7 @@ class Order:
 
     @property
     def moments(self) -> tuple[datetime, ...]:
-        """The moments that the data knows of this order."""
+        """The known timestamps of this order."""
         known = (self.purchased_at, self.approved_at, self.shipped_at, self.delivered_at)
         return tuple(moment for moment in known if moment is not None)
 
@@ -70,7 +70,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Olist:
-    """The data set: items and payments by order_id in the order of their numbers, categories by product_id."""
+    """The data set: items and payments by order_id, ordered by number; categories by product_id."""
 
     orders: list[Order]
     items: dict[str, list[OlistItem]]
@@ -79,7 +79,7 @@ class Olist:
 
 
 class _Row:
-    """A row that knows where it stands, so that a bad field can say so."""
+    """A row with its file and line, which errors name."""
 
     __slots__ = ("_fields", "_where")
 
@@ -98,7 +98,7 @@ class _Row:
 
     def found_in(self, column: str, known: Container[str], file: str) -> str:
         value = self.text(column)
-        return value if value in known else self.fail(column, f"one that {file} has")
+        return value if value in known else self.fail(column, f"one in {file}")
 
     def number(self, column: str) -> int:
         return self._parse(column, int, "a whole number")
@@ -123,9 +123,9 @@ class _Row:
 
 
 def utc(local: str) -> datetime:
-    """A time local to São Paulo, in UTC. Raises ValueError.
+    """Convert a time local to São Paulo to UTC. Raises ValueError.
 
-    Fold 0 (PEP 495): an hour that came twice is its first; a skipped time is read with the offset before the gap.
+    Fold 0 (PEP 495): a repeated hour is read as the first one, a skipped time with the offset before the gap.
     """
     return datetime.strptime(local, "%Y-%m-%d %H:%M:%S").replace(tzinfo=SAO_PAULO).astimezone(UTC)
 

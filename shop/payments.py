@@ -1,4 +1,4 @@
-"""How money is divided and how a means of payment is named. Exact to the cent; no card number ever enters."""
+"""Divide amounts exact to the cent, and make tokens for cards. No card number is ever used."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -11,10 +11,10 @@ CARDS = frozenset({"credit_card", "debit_card"})
 
 
 def split(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
-    """Divide `amount`, a number of whole cents, by `weights`: the shares add up to it exactly.
+    """Divide `amount`, in whole cents, in proportion to `weights`; the shares add up to it exactly.
 
-    Each share is rounded down, then the cents left go to the largest remainders, the first of equals first.
-    Weights that are all zero count as equal.
+    Each share is rounded down; the remaining cents go to the largest remainders, in order among equals. Weights that
+    are all zero count as equal.
     """
     whole = sum(weights, Decimal(0))
     if whole == 0:
@@ -29,7 +29,7 @@ def split(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
 
 
 def method_token(method: str, identity: str) -> str | None:
-    """The token that stands for a card; None for a method without one."""
+    """Return a token for a card; None for a method without one."""
     if method not in CARDS:
         return None
     return f"tok_{letters(identity, 24)}"

@@ -1,7 +1,7 @@
-"""Each business step as one SQL statement, which is one transaction: its rows, and its event in the outbox.
+"""Each business step as one SQL statement, and so one transaction: its rows, and its event in the outbox.
 
-A statement does its work once: each begins with an INSERT or UPDATE that finds nothing to do the second time, and
-all the rest, the event included, hangs on what that one returned. Pure: nothing here opens a connection.
+A statement is idempotent: it begins with an INSERT or UPDATE that changes nothing the second time, and the rest,
+including the event, depends on the rows which that one returned. No I/O.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ WITH step AS (
 )
 {_EVENT}"""
 
-# A cancelled order goes no further, and what has happened once does not happen again.
+# A cancelled order changes no more, and each status is set at most once.
 MARK: dict[OrderStatus, str] = {
     status: f"""
 WITH step AS (
@@ -87,7 +87,7 @@ WITH step AS (
 )
 {_EVENT}"""
 
-# failed → captured → refunded is the only way, so a repeated step finds its predecessor gone.
+# Only failed → captured → refunded is possible, so a repeated step matches no row.
 MOVE_PAYMENT = f"""
 WITH step AS (
     UPDATE sales.payments SET provider_status = %(status)s, {_TOUCHED}
@@ -99,7 +99,7 @@ WITH step AS (
 
 
 def statement(step: OrderStep, event: Event) -> Statement:
-    """The statement that does `step` and writes `event`."""
+    """Return the statement that executes `step` and writes `event`."""
     parameters: dict[str, Any] = {"at": step.at, "actor": ACTOR, **_key(step.order), **_event(event)}
     match step:
         case PlaceOrder():

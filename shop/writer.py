@@ -1,13 +1,13 @@
-"""Plays a history into Postgres and MongoDB the way a shop's back end would, and goes on where a run stopped.
+"""Write a history to Postgres and MongoDB as a shop's back end would, and resume where a previous run stopped.
 
-Steps are written in batches. Of each batch:
+Steps are written in batches. In each batch:
 
-1. the catalog's entries are written to MongoDB, and confirmed;
-2. the orders' steps are committed in Postgres, a transaction each;
-3. a late product's entry is written: it ends its batch, so that the orders before it are there and those after it not.
+1. catalog entries are written to MongoDB, and confirmed;
+2. order steps are committed in Postgres, one transaction each;
+3. a late product's entry is written. It ends its batch: the orders before it are written, those after it are not.
 
-Nothing remembers how far a run came: what is there is asked of the databases, a batch at a time. The two databases
-are not written atomically: a run that is killed between 1 and 2 leaves a price that no order has paid yet.
+No progress is stored: the databases are asked which steps exist, one batch at a time. The two databases aren't written
+atomically: a run that is killed between 1 and 2 leaves a price that no order uses yet.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +31,7 @@ Due = Callable[[Step], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """What a load did. `orders` are there now; of `steps`, `written` were not there before."""
+    """The result of a load: `orders` and `steps` of the history, of which `written` steps were new."""
 
     orders: int
     steps: int
@@ -56,11 +56,14 @@ def load(  # noqa: PLR0913
     on_progress: Progress = lambda done, total: None,
     connections: int = CONNECTIONS,
 ) -> Loaded:
-    """Play `history` into the database at `conninfo` (as app_writer) and into `catalog`.
+    """Write `history` to the database at `conninfo` (as app_writer) and to `catalog`.
 
-    `rate` is in orders a second; `speedup` in seconds of history a second; 0 for both is as fast as it goes.
-    `on_progress` gets the orders done and their total, after each batch. The partitions of the history's days must
-    exist. Raises HeadraceError for a wrong argument or a refused step, Unavailable for a database that went away.
+    `rate` is in orders a second, `speedup` in seconds of history a second; with both 0 there is no limit. `on_progress`
+    gets the orders written and their total, after each batch. The partitions of the history's days must exist.
+
+    Raises:
+        HeadraceError: an argument is wrong, or a database refused a step.
+        Unavailable: a database went away.
     """
     if rate < 0 or speedup < 0 or (rate and speedup):
         raise HeadraceError(f"rate {rate:g}, speedup {speedup:g}: expected one of them above 0, or both 0")
@@ -83,7 +86,7 @@ def _write(batch: list[Step], ledger: Ledger, catalog: Database[dict[str, Any]],
 
 
 def _batches(steps: Iterable[Step], due: Due) -> Iterator[list[Step]]:
-    """Steps that may be written together, each batch when its time has come. `due` is in seconds from the start."""
+    """Yield batches of steps, each when it is due. `due` returns seconds from the start."""
     started, batch = monotonic(), list[Step]()
     for step in steps:
         start = started + due(step)

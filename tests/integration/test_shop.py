@@ -250,7 +250,7 @@ def test_a_pace_that_is_none_is_named(
 
 def test_a_month_without_partitions_is_named(settings: Settings, seed: int, catalog: Database[dict[str, Any]]) -> None:
     told = history(5, seed, datetime(1999, 1, 1, tzinfo=UTC))
-    with pytest.raises(HeadraceError, match=r"no partition of relation .* make the months of this history first"):
+    with pytest.raises(HeadraceError, match=r"no partition of relation .* create the partitions of this history first"):
         play(settings, told, catalog)
 
 
