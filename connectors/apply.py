@@ -1,4 +1,4 @@
-"""Capture, applied: looks at what there is, carries out a plan step by step, and tells when records really flow."""
+"""Apply a capture plan: read the present state, carry out the plan's steps, and wait until records flow."""
 
 import time
 from collections.abc import Callable, Container, Mapping
@@ -31,7 +31,7 @@ from schemas.errors import HeadraceError, Unavailable
 OnStep = Callable[[Step], None]
 OnWait = Callable[[str], None]
 _POLL_S = 0.1
-_LOOK_S = 5.0  # how often a snapshot is looked at
+_LOOK_S = 5.0  # seconds between two checks of a snapshot
 
 
 class CaptureFailed(HeadraceError):
@@ -40,7 +40,7 @@ class CaptureFailed(HeadraceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """Where the servers are. `oltp` is a conninfo for the source as the owner of its tables, password included."""
+    """Addresses of the servers. `oltp` is a conninfo for the source as the owner of its tables, password included."""
 
     oltp: str = field(repr=False)
     bootstrap: str
@@ -51,45 +51,53 @@ class Servers:
 Beats = Mapping[str, int]
 
 
-def plan(line: Pipeline, servers: Servers) -> Plan:
-    """What `apply` would do. Changes nothing; raises Unavailable, naming the server that does not answer."""
+def plan(pipeline: Pipeline, servers: Servers) -> Plan:
+    """Return what `apply` would do, and change nothing.
+
+    Raises:
+        Unavailable: A server does not answer; the message names it.
+    """
     connect = Connect(servers.connect_url)
-    connectors = {name: connect.seen(name) for name in map(line.connector, line.sources)}
-    topics = kafka_topics.seen_topics(servers.bootstrap, line.topics())
+    connectors = {name: connect.seen(name) for name in map(pipeline.connector, pipeline.sources)}
+    topics = kafka_topics.seen_topics(servers.bootstrap, pipeline.topics())
     with kafka_topics.source(servers.oltp) as connection:
         seen = Seen(
             topics=topics,
-            relations=kafka_topics.seen_relations(connection, line.relations),
-            publication=kafka_topics.seen_publication(connection, line.publication),
-            lacking_full=kafka_topics.lacking_full(connection, line.full_identity),
-            slot=kafka_topics.seen_slot(connection, line.slot),
+            relations=kafka_topics.seen_relations(connection, pipeline.relations),
+            publication=kafka_topics.seen_publication(connection, pipeline.publication),
+            lacking_full=kafka_topics.lacking_full(connection, pipeline.full_identity),
+            slot=kafka_topics.seen_slot(connection, pipeline.slot),
             connectors={name: found for name, found in connectors.items() if found is not None},
         )
-    return decide(line, seen)
+    return decide(pipeline, seen)
 
 
 def apply(plan: Plan, servers: Servers, on_step: OnStep = lambda _: None) -> Beats:
-    """Carry out a plan; `on_step` hears of each step that was done. Returns what `wait_ready` needs.
+    """Carry out a plan, call `on_step` after each step, and return what `wait_ready` needs.
 
-    Raises PlanRefused or ConfigRefused before anything was changed. May be stopped anywhere and planned again.
+    It may be stopped anywhere and planned again.
+
+    Raises:
+        PlanRefused: The plan has refusals. Nothing was changed.
+        ConfigRefused: Connect refuses a configuration. Nothing was changed.
     """
     plan.check()
-    connect, line = Connect(servers.connect_url), plan.line
+    connect, pipeline = Connect(servers.connect_url), plan.pipeline
     beginning = [step.topic for step in plan.steps if isinstance(step, CreateTopic)]
     for step in plan.steps:
-        # A connector is checked against its databases: they must exist, but nothing else.
+        # Connect checks a configuration against the databases, which must exist; nothing else has to.
         if isinstance(step, (CreateConnector, UpdateConnector)):
             connect.validate(step.name, step.config)
     kafka_topics.create_topics(servers.bootstrap, beginning)
-    # A topic made just now may have no leader yet; it has no records either.
-    beats = _beats(line, servers, besides={topic.name for topic in beginning})
+    # A new topic may have no leader yet. It has no records either.
+    beats = _beats(pipeline, servers, besides={topic.name for topic in beginning})
     with kafka_topics.source(servers.oltp) as connection:
         for step in plan.steps:
             _carry_out(step, servers, connect, connection)
             if not isinstance(step, Unchanged):
                 on_step(step)
             if isinstance(step, UpdateConnector):
-                beats = _beats(line, servers)  # its old task may have beaten until now
+                beats = _beats(pipeline, servers)  # its old task may have sent heartbeats until now
     return beats
 
 
@@ -113,39 +121,45 @@ def _carry_out(step: Step, servers: Servers, connect: Connect, connection: kafka
         case Restart(name=name):
             connect.restart(name)
         case Unchanged() | Note() | PlanRefusal() | CreateTopic():
-            pass  # topics were made all at once
+            pass  # topics are created together, above
 
 
-def ready(line: Pipeline, servers: Servers, beats: Beats) -> str | None:
-    """None when every connector is RUNNING and has sent a heartbeat since `beats`; else what is still lacking.
+def ready(pipeline: Pipeline, servers: Servers, beats: Beats) -> str | None:
+    """Return None when every connector is RUNNING and has sent a heartbeat since `beats`, otherwise what is missing.
 
-    Connect says RUNNING before a task streams; a heartbeat is sent by the streaming loop itself. Raises CaptureFailed.
+    Connect says RUNNING before a task streams. The streaming loop itself sends heartbeats.
+
+    Raises:
+        CaptureFailed: A connector has failed.
     """
     connect = Connect(servers.connect_url)
-    for name in map(line.connector, line.sources):
+    for name in map(pipeline.connector, pipeline.sources):
         status = connect.status(name)
         if status.failure and not status.running:
             raise CaptureFailed(f"connector {name} failed: {status.failure}; see docs/runbook.md#connector-failed")
         if not status.running:
             return f"connector {name} is {status.state}, its tasks {', '.join(status.tasks) or 'not there yet'}"
-    now = _beats(line, servers)
+    now = _beats(pipeline, servers)
     silent = [topic for topic in now if now[topic] <= beats.get(topic, 0)]
     return f"no heartbeat yet in {', '.join(silent)}" if silent else None
 
 
 def wait_ready(
-    line: Pipeline, servers: Servers, beats: Beats, *, deadline_s: float = 60.0, on_wait: OnWait = lambda _: None
+    pipeline: Pipeline, servers: Servers, beats: Beats, *, deadline_s: float = 60.0, on_wait: OnWait = lambda _: None
 ) -> None:
-    """Return when `ready`; `on_wait` hears now and then how far a first snapshot is.
+    """Wait until `ready`, and report the progress of a first snapshot to `on_wait`.
 
-    A first snapshot takes as long as it takes, so the deadline of `deadline_s` seconds counts from the last record
-    that it was seen to send. Raises CaptureFailed, or Unavailable, saying what is lacking.
+    A first snapshot may take any time, so the deadline of `deadline_s` seconds counts from its last record.
+
+    Raises:
+        CaptureFailed: A connector has failed.
+        Unavailable: The deadline has passed; the message says what is missing.
     """
     end = time.monotonic() + deadline_s
     look, sent = time.monotonic() + min(_LOOK_S, deadline_s / 2), 0
-    while (lacking := _lacking(line, servers, beats)) is not None:
+    while (lacking := _lacking(pipeline, servers, beats)) is not None:
         if time.monotonic() > look:
-            before, sent = sent, _snapshot_records(line, servers)
+            before, sent = sent, _snapshot_records(pipeline, servers)
             if sent > before:
                 on_wait(f"the first snapshot is being read; its topics hold {sent:,} records")
                 end = time.monotonic() + deadline_s
@@ -155,46 +169,48 @@ def wait_ready(
         time.sleep(_POLL_S)
 
 
-def _snapshot_records(line: Pipeline, servers: Servers) -> int:
-    """How many records the topics hold of those connectors that are within their first snapshot; 0 for none."""
+def _snapshot_records(pipeline: Pipeline, servers: Servers) -> int:
+    """Return the number of records in the topics of the connectors that are in their first snapshot; 0 for none."""
     connect = Connect(servers.connect_url)
     try:
         topics = [
             topic
-            for source in line.sources
-            if connect.snapshotting(line.connector(source))
-            for topic in line.captured(source)
+            for source in pipeline.sources
+            if connect.snapshotting(pipeline.connector(source))
+            for topic in pipeline.captured(source)
         ]
         return sum(end_offsets(servers.bootstrap, topics).values()) if topics else 0
     except Unavailable:
         return 0
 
 
-def _lacking(line: Pipeline, servers: Servers, beats: Beats) -> str | None:
+def _lacking(pipeline: Pipeline, servers: Servers, beats: Beats) -> str | None:
     try:
-        return ready(line, servers, beats)
+        return ready(pipeline, servers, beats)
     except Unavailable as error:
         return str(error)
 
 
 def remove(
-    line: Pipeline, servers: Servers, *, topics: bool = False, on_step: Callable[[str], None] = lambda _: None
+    pipeline: Pipeline, servers: Servers, *, topics: bool = False, on_step: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Remove the connectors with their offsets, the slot and the publication; with `topics` what they wrote, too.
+    """Remove the connectors with their offsets, the slot and the publication. With `topics`, delete what they wrote.
 
-    Dead letters stay: nothing else holds them. So does what the workers wrote from captured records.
+    Dead letters stay, because they have no other copy. The records that workers wrote from captured ones stay as well.
     """
     connect = Connect(servers.connect_url)
-    for name in map(line.connector, line.sources):
+    for name in map(pipeline.connector, pipeline.sources):
         if connect.seen(name) is not None:
             connect.delete(name)
             on_step(f"connector {name}: removed, with its offsets")
     with kafka_topics.source(servers.oltp) as connection:
-        kafka_topics.drop_capture(connection, line)
-        on_step(f"replication slot {line.slot} and publication {line.publication}: dropped")
+        kafka_topics.drop_capture(connection, pipeline)
+        on_step(f"replication slot {pipeline.slot} and publication {pipeline.publication}: dropped")
     if topics:
-        written = set(line.own_topics())
-        names = kafka_topics.seen_topics(servers.bootstrap, [topic for topic in line.topics() if topic.name in written])
+        written = set(pipeline.own_topics())
+        names = kafka_topics.seen_topics(
+            servers.bootstrap, [topic for topic in pipeline.topics() if topic.name in written]
+        )
         kafka_topics.delete_topics(servers.bootstrap, names)
         on_step(
             f"{len(names)} captured topics: deleted; raise the epoch before capture is applied again "
@@ -202,6 +218,6 @@ def remove(
         )
 
 
-def _beats(line: Pipeline, servers: Servers, besides: Container[str] = ()) -> Beats:
-    topics = [topic for topic in map(line.heartbeat_topic, line.sources) if topic not in besides]
+def _beats(pipeline: Pipeline, servers: Servers, besides: Container[str] = ()) -> Beats:
+    topics = [topic for topic in map(pipeline.heartbeat_topic, pipeline.sources) if topic not in besides]
     return {topic: end for (topic, _), end in end_offsets(servers.bootstrap, topics).items()}

@@ -1,4 +1,4 @@
-"""Kafka Connect's REST API, in the few words that the plan needs."""
+"""Call the part of Kafka Connect's REST API that capture needs."""
 
 import re
 import time
@@ -34,8 +34,10 @@ class ConnectorStatus:
 
     @property
     def overall(self) -> str:
-        """One state for the connector and its tasks: FAILED when any of them has failed, else the first that is not
-        RUNNING. Connect reports a connector whose task has failed as RUNNING; one without a task captures nothing."""
+        """One state for the connector and its tasks: FAILED when any has failed, else the first that is not RUNNING.
+
+        Connect reports a connector whose task has failed as RUNNING. A connector without a task captures nothing.
+        """
         parts = (self.state, *self.tasks)
         if FAILED in parts:
             return FAILED
@@ -43,19 +45,26 @@ class ConnectorStatus:
 
     @property
     def running(self) -> bool:
-        """Whether the connector and at least one task, and all tasks, say RUNNING."""
+        """True when the connector and all of its tasks, at least one, are RUNNING."""
         return self.overall == RUNNING
 
 
 class Connect:
-    """One Connect cluster. Every call raises Unavailable when it does not answer, or not to us (401, 403);
-    HeadraceError when it refuses."""
+    """One Connect cluster.
+
+    Every call raises Unavailable when Connect does not answer, or refuses this client (401, 403). It raises
+    HeadraceError when Connect refuses the request.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
     def validate(self, name: str, config: Config) -> None:
-        """Raises ConfigRefused, a line for each field that Connect finds fault with."""
+        """Have Connect check a configuration.
+
+        Raises:
+            ConfigRefused: Connect finds errors; the message has a line for each field.
+        """
         answer = self._ask("PUT", f"/connector-plugins/{config['connector.class']}/config/validate", config, name=name)
         problems = [
             f"connector {name}: {entry['value']['name']}: {_clean(error)}"
@@ -67,7 +76,7 @@ class Connect:
             raise ConfigRefused("\n".join(problems))
 
     def config(self, name: str) -> Config | None:
-        """The connector's configuration; None where there is none."""
+        """Return the connector's configuration, or None where there is no such connector."""
         answer = self._ask("GET", f"/connectors/{name}/config", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return None
@@ -75,7 +84,7 @@ class Connect:
         return found
 
     def seen(self, name: str) -> SeenConnector | None:
-        """The connector as it is; None where there is none."""
+        """Return the connector's present state, or None where there is no such connector."""
         config = self.config(name)
         if config is None:
             return None
@@ -85,7 +94,7 @@ class Connect:
         )
 
     def status(self, name: str) -> ConnectorStatus:
-        """The connector's state. A connector that was made a moment ago may have none yet: then it is UNASSIGNED."""
+        """Return the connector's status. A new connector may have none yet: then it is UNASSIGNED."""
         answer = self._ask("GET", f"/connectors/{name}/status", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return ConnectorStatus(state=UNASSIGNED, tasks=())
@@ -98,7 +107,7 @@ class Connect:
         )
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
-        """The source offsets that the connector has committed; empty before it has begun, or where there is none."""
+        """Return the source offsets that the connector has committed, empty before the first or without a connector."""
         answer = self._ask("GET", f"/connectors/{name}/offsets", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return []
@@ -106,12 +115,12 @@ class Connect:
         return [each for each in found if each["offset"]]
 
     def snapshotting(self, name: str) -> bool:
-        """Whether the connector's last committed offset stands within its first snapshot."""
+        """Return whether the connector's last committed offset is in its first snapshot."""
         offsets = [each["offset"] for each in self.offsets(name)]
         return any(offset.get("snapshot") and not offset.get("snapshot_completed") for offset in offsets)
 
     def put(self, name: str, config: Config) -> None:
-        """Create the connector, or configure it anew."""
+        """Create the connector, or replace its configuration."""
         self._ask("PUT", f"/connectors/{name}/config", config)
 
     def stop(self, name: str) -> None:
@@ -132,7 +141,7 @@ class Connect:
         self._ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
 
     def delete(self, name: str) -> None:
-        """Remove a connector, its offsets first: one made later under this name begins anew."""
+        """Remove a connector, its offsets first, so that a later one of this name starts from the beginning."""
         self.stop(name)
         self._ask("DELETE", f"/connectors/{name}/offsets")
         self._ask("DELETE", f"/connectors/{name}")
@@ -140,7 +149,7 @@ class Connect:
     def _ask(
         self, method: str, path: str, config: Config | None = None, *, name: str | None = None, missing_ok: bool = False
     ) -> httpx.Response:
-        """The answer. A rebalance is waited out."""
+        """Return the answer. Wait while Connect rebalances."""
         body = None if config is None else config | ({"name": name} if name else {})
         end = time.monotonic() + REBALANCE_S
         while True:
@@ -156,15 +165,18 @@ class Connect:
             time.sleep(_POLL_S)
         if answer.is_success or (missing_ok and answer.status_code == _NOT_FOUND):
             return answer
-        # A password or a right (401, 403) is mended on the other side, too.
+        # A password or a right (401, 403) can be corrected on the other side as well.
         passing = answer.is_server_error or answer.status_code in (_CONFLICT, *_NO_RIGHT)
         refused = Unavailable if passing else HeadraceError
         raise refused(f"Kafka Connect at {self.url} refuses {method} {path}: {_said(answer)}")
 
     @staticmethod
     def _fields(answer: httpx.Response, *names: str) -> dict[str, Any]:
-        """The answer's JSON object. Raises Unavailable where it is none, or lacks one of these fields: a proxy may have
-        answered."""
+        """Return the answer's JSON object.
+
+        Raises:
+            Unavailable: It is no JSON object, or lacks one of these fields: a proxy may have answered.
+        """
         try:
             found = answer.json()
         except ValueError:
@@ -179,11 +191,11 @@ class Connect:
 
 
 def _is_rebalance(answer: httpx.Response) -> bool:
-    """Whether Connect refuses because of a rebalance, which ends by itself.
+    """Return whether Connect refuses because of a rebalance, which ends without action.
 
-    It says 409 where something is to be changed
-    (https://docs.confluent.io/platform/current/connect/references/restapi.html), and a plain 500 where a configuration
-    is asked for: only the message tells that from a fault.
+    It answers 409 to a change
+    (https://docs.confluent.io/platform/current/connect/references/restapi.html), and a plain 500 to a read of a
+    configuration: only the message distinguishes that from an error.
     """
     return answer.status_code == _CONFLICT or (answer.is_server_error and "rebalance" in _said(answer))
 
@@ -196,12 +208,12 @@ def _said(answer: httpx.Response) -> str:
 
 
 def _reason(trace: str) -> str:
-    """The first line of a Java trace, and of its root cause where that says more."""
+    """Return the first line of a Java trace, and that of its root cause where it says more."""
     lines = trace.splitlines()
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     first = lines[0]
     said = _clean(f"{first}; cause: {causes[-1]}" if causes and causes[-1] not in first else first)
-    # Debezium prints all that it holds between the beginning of a sentence and its end.
+    # Debezium prints a whole record between the beginning of a sentence and its end.
     return said if len(said) <= 2 * _SAID else f"{said[:_SAID]} … {said[-_SAID:]}"
 
 

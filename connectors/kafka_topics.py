@@ -1,4 +1,4 @@
-"""What the plan looks at and changes outside of Connect: topics in Kafka; publication, slot and leaves in Postgres."""
+"""Read and change capture's state outside of Connect: Kafka's topics; Postgres' publication, slot and leaves."""
 
 import json
 import time
@@ -29,7 +29,7 @@ Connection = psycopg.Connection[Any]
 CONNECT_S = 10
 SLOT_RELEASE_S = 30.0
 _POLL_S = 0.2
-_BROKERS_DEFAULT = -1  # as Kafka says it
+_BROKERS_DEFAULT = -1  # Kafka's value for it
 
 # Leaves of a table, or the table itself where it is not partitioned, that do not log whole old rows.
 _LACKING_FULL = """
@@ -56,7 +56,11 @@ WHERE i.indrelid = %s::regclass AND i.indisprimary ORDER BY array_position(i.ind
 
 @contextmanager
 def source(conninfo: str) -> Iterator[Connection]:
-    """A connection to the source, as the owner of its tables. Raises Unavailable when it can't be had."""
+    """Open a connection to the source, as the owner of its tables.
+
+    Raises:
+        Unavailable: The source refuses it or does not answer.
+    """
     try:
         connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=CONNECT_S)
     except psycopg.OperationalError as error:
@@ -80,9 +84,10 @@ def seen_relations(connection: Connection, names: Iterable[str]) -> frozenset[st
 
 
 def seen_publication(connection: Connection, name: str) -> frozenset[str] | None:
-    """The tables of a publication; None where there is none.
+    """Return the tables of a publication, or None where there is none.
 
-    Raises HeadraceError for one that publishes in another way than ours: it was made by somebody else.
+    Raises:
+        HeadraceError: Its options are not those of Headrace's publication: it was created by another program.
     """
     row = connection.execute(
         "SELECT pubviaroot, pubinsert AND pubupdate AND pubdelete AND NOT pubtruncate AND NOT puballtables "
@@ -103,13 +108,13 @@ def seen_publication(connection: Connection, name: str) -> frozenset[str] | None
 
 
 def seen_slot(connection: Connection, name: str) -> str | None:
-    """How much of the log that the slot needs is kept (`wal_status`); None where there is no such slot."""
+    """Return the slot's `wal_status` (how much of the log that it needs is kept), or None without a slot."""
     row = connection.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s", [name]).fetchone()
     return None if row is None else str(row[0])
 
 
 def lacking_full(connection: Connection, names: Iterable[str]) -> tuple[str, ...]:
-    """The leaf partitions (or plain tables) of these tables that lack REPLICA IDENTITY FULL."""
+    """Return the leaf partitions (or plain tables) of these tables that lack REPLICA IDENTITY FULL."""
     return tuple(name for (name,) in connection.execute(_LACKING_FULL, [list(names)]))
 
 
@@ -180,20 +185,24 @@ def _signal(connection: Connection, wanted: Mapping[str, Any]) -> None:
     )
 
 
-def drop_capture(connection: Connection, line: Pipeline) -> None:
+def drop_capture(connection: Connection, pipeline: Pipeline) -> None:
     """Drop slot and publication, where they exist. Waits for a stopped connector's connection to go.
 
     Raises Unavailable when somebody still reads from the slot after that.
     """
     end = time.monotonic() + SLOT_RELEASE_S
-    while connection.execute("SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", [line.slot]).rowcount:
+    while connection.execute(
+        "SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", [pipeline.slot]
+    ).rowcount:
         if time.monotonic() > end:
-            raise Unavailable(f"replication slot {line.slot} is still being read from; stop its reader, then repeat")
+            raise Unavailable(
+                f"replication slot {pipeline.slot} is still being read from; stop its reader, then repeat"
+            )
         time.sleep(_POLL_S)
     connection.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", [line.slot]
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", [pipeline.slot]
     )
-    connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(line.publication)))
+    connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(pipeline.publication)))
 
 
 def seen_topics(bootstrap: str, wanted: Iterable[Topic]) -> Mapping[str, SeenTopic]:

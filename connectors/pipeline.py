@@ -21,19 +21,19 @@ CATALOG_HEARTBEAT = "heartbeat"
 
 _BUFFER = 32 << 20  # bytes of other records that wait with the largest one to be sent: the producer's default
 
-# The event's fields that stand beside its payload; `payload` itself is the EventRouter's own.
+# The event's fields beside its payload; the EventRouter handles `payload` itself.
 _ROUTED = frozenset({"payload", "event_day"})
 _PLACEHOLDER = re.compile(r"(?<!\$)\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """What one line captures, and under which names.
+    """The tables that one pipeline captures, and the names that it uses.
 
-    Values that start with `${env:` are read by Connect from its own environment: no secret is in a configuration.
-    `database`, `user` and `password` are those of the source; `uri` that of MongoDB, `catalog` its database. `epoch` is
-    the history of the source that capture reads, stamped on every record: `headrace.epoch` says which.
-    `replication` is that of the topics; None leaves it to the brokers.
+    Connect reads values that start with `${env:` from its own environment: no secret is in a configuration. `database`,
+    `user` and `password` are those of the source; `uri` is that of MongoDB, `catalog` its database. `epoch` is the
+    history of the source that capture reads (`headrace.epoch`), stamped on every record. `replication` is that of the
+    topics; None leaves it to the brokers.
     """
 
     tables: tuple[Table, ...] = TABLES
@@ -81,15 +81,15 @@ class Pipeline:
         return (Source.POSTGRES, Source.MONGODB) if self.collections else (Source.POSTGRES,)
 
     def connector(self, source: Source) -> str:
-        """The connector's name in Connect."""
+        """Return the connector's name in Connect."""
         return f"{self.name}-{source}"
 
     def heartbeat_topic(self, source: Source) -> str:
-        """The topic of the connector's own heartbeats."""
+        """Return the topic of the connector's own heartbeats."""
         return f"__debezium-heartbeat.{source}.{self.prefix}"
 
     def topics(self) -> tuple[Topic, ...]:
-        """The topics that this line needs; a line under another prefix has no workers, so no topics of theirs."""
+        """Return the topics of this pipeline. One with another prefix has no workers, and none of their topics."""
         found = []
         for topic in topics(self.tables):
             name = self._renamed(topic.name)
@@ -99,22 +99,22 @@ class Pipeline:
         return tuple(found)
 
     def own_topics(self) -> tuple[str, ...]:
-        """The topics that the connectors themselves write: captured records and heartbeats, nothing of the workers."""
+        """Return the topics that the connectors write: captured records and heartbeats."""
         beats = {self.heartbeat_topic(source) for source in (Source.POSTGRES, Source.MONGODB)}
         names = [topic.name for topic in self.topics()]
         return tuple(name for name in names if name in beats or name.startswith(f"{self.prefix}."))
 
     def captured(self, source: Source) -> tuple[str, ...]:
-        """The topics that hold rows which the connector of `source` reads."""
+        """Return the topics of the rows that the connector of `source` captures."""
         read = [table for table in self.tables if (table.source is Source.MONGODB) == (source is Source.MONGODB)]
         return tuple(dict.fromkeys(self.topic(name) for table in read for name in table.captured_topics))
 
     def topic(self, name: str) -> str:
-        """What the reference line's captured topic `name` is called in this line."""
+        """Return this pipeline's name of the reference pipeline's captured topic `name`."""
         return self._renamed(name) or name
 
     def config(self, source: Source) -> Config:
-        """The connector's configuration, ready for Connect."""
+        """Return the connector's configuration, ready for Connect."""
         size = record_bytes(self.tables)
         values = {
             "record_bytes": str(size),
@@ -149,7 +149,7 @@ class Pipeline:
 
 @lru_cache
 def template(source: Source) -> Config:
-    """The connector's JSON file, its placeholders unfilled."""
+    """Return the connector's JSON file with unfilled placeholders."""
     found: Config = json.loads(files("connectors").joinpath(f"{source}.json").read_text("utf-8"))
     return found
 

@@ -1,12 +1,12 @@
-"""What a line still lacks. Pure: what is wanted and what was seen go in, steps come out; applying is apply.py's.
+"""Compute the steps that bring Kafka, Postgres and Connect to the declared state. No I/O: apply.py carries them out.
 
 The order of the steps is part of the promise:
 
-1. topics, replica identities and a first publication: they must be there before a connector starts;
-2. connectors, a changed one left stopped, so that no task with the old table list reads what comes next;
-3. tables new to an existing publication, together with the signal to read the rows that they already hold: one
-   transaction, so that a table is either published and about to be read, or still new to the next plan;
-4. the stopped connectors start again.
+1. Topics, replica identities and a first publication: they must exist before a connector starts.
+2. Connectors. A changed one stays stopped, so that no task with the old table list reads what comes next.
+3. Tables that are new to an existing publication, and the signal to read the rows that they already hold, in one
+   transaction. So a table is either published and about to be read, or still new to the next plan.
+4. The stopped connectors start again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,13 +22,15 @@ RUNNING, STOPPED, PAUSED, FAILED, UNASSIGNED = "RUNNING", "STOPPED", "PAUSED", "
 
 
 class PlanRefused(HeadraceError):
-    """What was found can't be made right without losing something; each line says what to do. Nothing was changed."""
+    """The present state can't be corrected without a loss. Each line says what to do. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenTopic:
-    """A topic as it is: its partitions, the value of each setting that it could be asked for, and the replicas of the
-    partition that has the fewest."""
+    """The present state of a topic: its partitions, the values of its settings, and its replicas.
+
+    `replicas` is that of the partition with the fewest.
+    """
 
     partitions: int
     config: Mapping[str, str]
@@ -37,7 +39,10 @@ class SeenTopic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenConnector:
-    """A connector as it is. `failure` is the first line of its, or its task's, trace; `offsets`: it has begun."""
+    """The present state of a connector.
+
+    `failure` is the first line of its, or its task's, trace. `offsets` says whether it has committed any.
+    """
 
     config: Config
     state: str
@@ -47,9 +52,10 @@ class SeenConnector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What there is. `publication` holds table names, None where there is none; `slot` is its wal_status or None.
+    """The present state.
 
-    `relations` are the wanted tables that exist; `lacking_full` the leaves of changing tables without FULL.
+    `publication` holds table names, None without a publication. `slot` is its wal_status, None without a slot.
+    `relations` are the declared tables that exist. `lacking_full` are the leaves of changing tables without FULL.
     """
 
     topics: Mapping[str, SeenTopic]
@@ -62,7 +68,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRefusal:
-    """Something that no step can put right."""
+    """A state that no step can correct."""
 
     about: str
     reason: str
@@ -74,7 +80,7 @@ class PlanRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
-    """Something that is as it should be."""
+    """A part that is in the declared state."""
 
     about: str
 
@@ -85,7 +91,7 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that an operator should know and that applying leaves as it is."""
+    """A fact that an operator should know and that applying does not change."""
 
     about: str
     text: str
@@ -97,7 +103,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateTopic:
-    """A topic to be made."""
+    """A topic to create."""
 
     topic: Topic
 
@@ -109,7 +115,7 @@ class CreateTopic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlterTopic:
-    """A topic whose settings have drifted. `config` holds those to be set again."""
+    """A topic whose settings have drifted. `config` holds the settings to correct."""
 
     name: str
     config: Mapping[str, str]
@@ -168,7 +174,7 @@ class AlterPublication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateConnector:
-    """A connector to be made."""
+    """A connector to create."""
 
     name: str
     config: Config = field(repr=False)
@@ -180,7 +186,7 @@ class CreateConnector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateConnector:
-    """A connector to be configured anew; it is stopped, and stays so until its Resume."""
+    """A connector to reconfigure. It is stopped, and stays stopped until its Resume."""
 
     name: str
     config: Config = field(repr=False)
@@ -232,69 +238,73 @@ Step = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What applying would do, in its order."""
+    """The steps of applying, in order."""
 
-    line: Pipeline
+    pipeline: Pipeline
     steps: tuple[Step, ...]
 
     @property
     def changes(self) -> tuple[Step, ...]:
-        """The steps that change something; none when all is as it should be."""
+        """The steps that change something; none in the declared state."""
         return tuple(step for step in self.steps if not isinstance(step, (Unchanged, Note, PlanRefusal)))
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What is left as it is, and should be known."""
+        """Facts that an operator should know."""
         return tuple(step for step in self.steps if isinstance(step, Note))
 
     @property
     def refusals(self) -> tuple[PlanRefusal, ...]:
-        """What stands in the way."""
+        """The refusals, which prevent applying."""
         return tuple(step for step in self.steps if isinstance(step, PlanRefusal))
 
     def describe(self) -> list[str]:
-        """A line for each thing looked at."""
+        """Return one line for each step."""
         return [step.describe() for step in self.steps]
 
     def check(self) -> None:
-        """Raises PlanRefused when something stands in the way."""
+        """Check that nothing prevents applying.
+
+        Raises:
+            PlanRefused: There are refusals.
+        """
         if self.refusals:
             raise PlanRefused("\n".join(refusal.describe() for refusal in self.refusals))
 
 
-def plan(line: Pipeline, seen: Seen) -> Plan:
-    """The steps that make what was seen what `line` wants."""
-    steps: list[Step] = [*_obstacles(line, seen)]
-    steps += [step for topic in line.topics() for step in _topic(topic, seen.topics.get(topic.name))]
+def plan(pipeline: Pipeline, seen: Seen) -> Plan:
+    """Return the steps from the present state `seen` to the declared state of `pipeline`."""
+    steps: list[Step] = [*_obstacles(pipeline, seen)]
+    steps += [step for topic in pipeline.topics() for step in _topic(topic, seen.topics.get(topic.name))]
     steps += [SetFullIdentity(relation=leaf) for leaf in seen.lacking_full]
-    publication = _publication(line, seen)
+    publication = _publication(pipeline, seen)
     first = seen.slot is None
     if first:
         steps.append(publication)
-    connectors = [step for source in line.sources for step in _connector(line, source, seen)]
+    connectors = [step for source in pipeline.sources for step in _connector(pipeline, source, seen)]
     steps += [step for step in connectors if not isinstance(step, Resume)]
     if not first:
         steps.append(publication)
     steps += [step for step in connectors if isinstance(step, Resume)]
-    return Plan(line=line, steps=tuple(steps))
+    return Plan(pipeline=pipeline, steps=tuple(steps))
 
 
-def _obstacles(line: Pipeline, seen: Seen) -> Iterable[PlanRefusal]:
-    for relation in line.relations:
+def _obstacles(pipeline: Pipeline, seen: Seen) -> Iterable[PlanRefusal]:
+    for relation in pipeline.relations:
         if relation not in seen.relations:
             yield PlanRefusal(about=f"table {relation}", reason="it does not exist; run `headrace migrate` first")
-    for table in line.tables:
+    for table in pipeline.tables:
         if (size := largest_record(table)) > LARGEST_RECORD:
             yield PlanRefusal(
                 about=f"table {table.name}",
                 reason=f"a record of it may take {size} bytes, more than the {LARGEST_RECORD} that Kafka carries; "
                 "declare a length for its texts (docs/runbook.md#record-too-large)",
             )
-    capture = seen.connectors.get(line.connector(Source.POSTGRES))
+    capture = seen.connectors.get(pipeline.connector(Source.POSTGRES))
     if seen.slot == "lost" or (seen.slot is None and capture is not None and capture.offsets):
         found = "is lost: it fell too far behind" if seen.slot else "is gone, but capture had begun"
         yield PlanRefusal(
-            about=f"replication slot {line.slot}",
+            about=f"replication slot {pipeline.slot}",
             reason=f"it {found}, so changes are missing; see docs/runbook.md#slot-missing",
         )
 
@@ -324,25 +334,25 @@ def _topic(wanted: Topic, seen: SeenTopic | None) -> Iterable[Step]:
     yield AlterTopic(name=wanted.name, config=drifted) if drifted else Unchanged(about=about)
 
 
-def _publication(line: Pipeline, seen: Seen) -> Step:
+def _publication(pipeline: Pipeline, seen: Seen) -> Step:
     begun = seen.slot is not None
     if seen.publication is None:
-        backfill = _read_again(line.relations) if begun else ()
-        return CreatePublication(name=line.publication, relations=line.relations, backfill=backfill)
-    add = tuple(name for name in line.relations if name not in seen.publication)
-    drop = tuple(sorted(seen.publication - set(line.relations)))
+        backfill = _read_again(pipeline.relations) if begun else ()
+        return CreatePublication(name=pipeline.publication, relations=pipeline.relations, backfill=backfill)
+    add = tuple(name for name in pipeline.relations if name not in seen.publication)
+    drop = tuple(sorted(seen.publication - set(pipeline.relations)))
     if not add and not drop:
-        return Unchanged(about=f"publication {line.publication}")
+        return Unchanged(about=f"publication {pipeline.publication}")
     backfill = _read_again(add) if begun else ()
-    return AlterPublication(name=line.publication, add=add, drop=drop, backfill=backfill)
+    return AlterPublication(name=pipeline.publication, add=add, drop=drop, backfill=backfill)
 
 
 def _read_again(relations: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in relations if name != SIGNALS)
 
 
-def _connector(line: Pipeline, source: Source, seen: Seen) -> Iterable[Step]:
-    name, config = line.connector(source), line.config(source)
+def _connector(pipeline: Pipeline, source: Source, seen: Seen) -> Iterable[Step]:
+    name, config = pipeline.connector(source), pipeline.config(source)
     found = seen.connectors.get(name)
     if found is None:
         yield CreateConnector(name=name, config=config)

@@ -1,4 +1,4 @@
-"""Kafka clients with the defaults that keep a record from being lost, and the few questions asked of the brokers."""
+"""Create Kafka clients whose defaults lose no record, and query the brokers for topics and offsets."""
 
 import logging
 from collections.abc import Callable, Container, Iterable
@@ -15,11 +15,11 @@ from schemas.sizes import DEAD_LETTER_OVERHEAD, LARGEST_RECORD
 TIMEOUT = 10.0  # seconds that a broker has to answer a question
 CONFIRM_S = 30.0  # that the replicas have to store a record
 _LOG = logging.getLogger("headrace.kafka")
-# What concerns us comes as an error of a call, a delivery or `on_error`; librdkafka's own lines would say it again,
-# once for each broker and try.
+# Relevant errors are raised by a call, a delivery or `on_error`. librdkafka's own lines would repeat them, once for
+# each broker and attempt.
 _LOG.setLevel(logging.CRITICAL)
 
-# murmur2_random is the Java clients' partitioner: a key keeps its partition whoever produces it.
+# murmur2_random is the Java clients' partitioner: a key has the same partition from every producer.
 _PRODUCER = {
     "partitioner": "murmur2_random",
     "enable.idempotence": True,
@@ -29,7 +29,7 @@ _PRODUCER = {
     # The topic's limit decides; a dead letter is longer than the record it keeps.
     "message.max.bytes": LARGEST_RECORD + DEAD_LETTER_OVERHEAD,
 }
-# The checkpoint is the truth: nothing is committed or reset behind the worker's back.
+# The checkpoint decides: offsets are not committed or reset automatically.
 _CONSUMER = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -44,7 +44,7 @@ _CONSUMER = {
 
 
 def producer(bootstrap: str, **overrides: Any) -> Producer:
-    """A producer whose deliveries are idempotent and confirmed by every replica. Override with `linger_ms=…`."""
+    """Create a producer whose deliveries are idempotent and confirmed by every replica. Override with `linger_ms=…`."""
     return Producer({"bootstrap.servers": bootstrap} | _PRODUCER | _dotted(overrides), logger=_LOG)
 
 
@@ -56,7 +56,11 @@ def deliver(  # noqa: PLR0913, PLR0917  # a record's parts
     partition: int = -1,
     headers: Iterable[tuple[str, bytes | None]] = (),
 ) -> None:
-    """Sends one record and returns when all replicas have stored it. Raises Unavailable when they have not."""
+    """Send one record and return when all replicas have stored it.
+
+    Raises:
+        Unavailable: They did not confirm it in time.
+    """
     failures: list[KafkaError] = []
 
     def delivered(failure: KafkaError | None, _message: Message) -> None:
@@ -66,7 +70,7 @@ def deliver(  # noqa: PLR0913, PLR0917  # a record's parts
     try:
         producer.produce(topic, value, key, partition, on_delivery=delivered, headers=list(headers))
     except KafkaException as error:
-        raise Unavailable(f"a record for {topic} could not be queued: {said(error)}") from None
+        raise Unavailable(f"a record for {topic} could not be queued: {error_text(error)}") from None
     if producer.flush(CONFIRM_S) or failures:
         why = failures[0].str() if failures else f"no confirmation within {CONFIRM_S:.0f} s"
         raise Unavailable(f"a record was not stored in {topic}: {why}")
@@ -75,9 +79,10 @@ def deliver(  # noqa: PLR0913, PLR0917  # a record's parts
 def consumer(
     bootstrap: str, group: str, *, on_error: Callable[[KafkaError], None] | None = None, **overrides: Any
 ) -> Consumer:
-    """A consumer that commits nothing by itself and fails, rather than jumps, when its offset does not exist.
+    """Create a consumer that commits nothing automatically and fails, rather than jumps, when its offset is gone.
 
-    `on_error` is called, from within `poll` or `consume`, for errors of no partition: all brokers down, for one.
+    `on_error` is called, from within `poll` or `consume`, for errors that belong to no partition, such as all brokers
+    being down.
     """
     names: dict[str, Any] = {"bootstrap.servers": bootstrap, "group.id": group}
     if on_error is not None:
@@ -86,60 +91,70 @@ def consumer(
 
 
 def assign(reader: Consumer, partitions: list[TopicPartition]) -> None:
-    """Has `reader` read these partitions, outside any group, from the offsets they hold. Raises Unavailable."""
+    """Assign these partitions to `reader`, outside any group, from the offsets that they carry.
+
+    Raises:
+        Unavailable: Kafka did not answer.
+    """
     try:
-        # librdkafka misses a leader it hasn't asked for, and looks for one half a second later.
+        # Without this, librdkafka does not know the leader yet, and asks for it half a second later.
         for topic in {each.topic for each in partitions}:
             reader.list_topics(topic, timeout=TIMEOUT)
     except KafkaException as error:
-        raise Unavailable(f"Kafka did not answer: {said(error)}") from None
+        raise Unavailable(f"Kafka did not answer: {error_text(error)}") from None
     reader.assign(partitions)
 
 
 @lru_cache(maxsize=8)
 def admin(bootstrap: str) -> AdminClient:
-    """The admin client for these brokers. Kept: one that is garbage takes its unanswered questions along."""
+    """Return the admin client for these brokers. It is cached: a collected client drops its pending requests."""
     return AdminClient({"bootstrap.servers": bootstrap}, logger=_LOG)
 
 
 @lru_cache(maxsize=8)
 def observer(bootstrap: str, group: str) -> Consumer:
-    """A consumer that asks what `group` has committed, and is no member of it.
+    """Return a consumer that reads the committed offsets of `group` without being a member.
 
-    The admin client answers the same question, but a broker that goes away meanwhile makes it abort the whole process
-    (librdkafka's issues 3663 and 4605, open in 2.16). Kept: a client takes a second to find its coordinator.
+    The admin client can do the same, but it aborts the whole process if a broker goes away meanwhile (librdkafka's
+    issues 3663 and 4605, open in 2.16). It is cached: a client takes a second to find its coordinator.
     """
     return consumer(bootstrap, group)
 
 
 def topic_ids(bootstrap: str, topics: Iterable[str]) -> dict[str, str]:
-    """The id of each topic: a topic that was deleted and made again has another one.
+    """Return the id of each topic. A topic that was deleted and created again has another id.
 
-    Raises TopicMissing for a topic that does not exist, Unavailable when the brokers do not answer.
+    Raises:
+        TopicMissing: A topic does not exist.
+        Unavailable: The brokers do not answer.
     """
     return {name: str(answer.topic_id) for name, answer in _described(bootstrap, topics).items()}
 
 
 def partitions(bootstrap: str, topics: Iterable[str]) -> list[TopicPartition]:
-    """All partitions of these topics. Raises as `topic_ids` does."""
+    """Return all partitions of these topics. Raises as `topic_ids` does."""
     found = _described(bootstrap, topics)
     return [TopicPartition(name, each.id) for name, answer in found.items() for each in answer.partitions]
 
 
 def present(bootstrap: str, topics: Iterable[str]) -> set[str]:
-    """Those of these topics that exist. Raises Unavailable when the brokers do not answer."""
+    """Return those of these topics that exist.
+
+    Raises:
+        Unavailable: The brokers do not answer.
+    """
     try:
         return set(topics).intersection(admin(bootstrap).list_topics(timeout=TIMEOUT).topics)
     except KafkaException as error:
-        raise Unavailable(f"Kafka at {bootstrap} did not answer: {said(error)}") from None
+        raise Unavailable(f"Kafka at {bootstrap} did not answer: {error_text(error)}") from None
 
 
 def end_offsets(
     bootstrap: str, topics: Iterable[str], only: Container[tuple[str, int]] | None = None
 ) -> dict[tuple[str, int], int]:
-    """The offset that the next record of each partition will get; `only` of these partitions, or of all.
+    """Return the offset that the next record of each partition will get, `only` for these partitions, or for all.
 
-    A partition without a leader has no answer: ask for those that are needed. Raises as `topic_ids` does.
+    A partition without a leader has no answer, so ask only for those that are needed. Raises as `topic_ids` does.
     """
     return _offsets(bootstrap, topics, OffsetSpec.latest(), only)  # type: ignore[no-untyped-call]
 
@@ -147,13 +162,15 @@ def end_offsets(
 def start_offsets(
     bootstrap: str, topics: Iterable[str], only: Container[tuple[str, int]] | None = None
 ) -> dict[tuple[str, int], int]:
-    """The first offset that each partition still holds; `only` and errors are those of `end_offsets`."""
+    """Return the first offset that each partition still holds. `only` and errors are those of `end_offsets`."""
     return _offsets(bootstrap, topics, OffsetSpec.earliest(), only)  # type: ignore[no-untyped-call]
 
 
 def offsets_at(bootstrap: str, topics: Iterable[str], milliseconds: int) -> dict[tuple[str, int], int]:
-    """The first offset of each partition whose record is of that time (since 1970) or later, its end where there is
-    none. Raises as `topic_ids` does."""
+    """Return the first offset of each partition whose record is of that time (ms since 1970) or later.
+
+    It is the partition's end where there is none. Raises as `topic_ids` does.
+    """
     names = list(topics)
     found = _offsets(bootstrap, names, OffsetSpec.for_timestamp(milliseconds))
     ends = end_offsets(bootstrap, names)
@@ -161,7 +178,11 @@ def offsets_at(bootstrap: str, topics: Iterable[str], milliseconds: int) -> dict
 
 
 def delete_records(bootstrap: str, at: tuple[str, int], before: int) -> None:
-    """Deletes the records of a partition whose offsets are below `before`. Raises Unavailable."""
+    """Delete the records of a partition whose offsets are below `before`.
+
+    Raises:
+        Unavailable: The brokers do not answer.
+    """
     asking = admin(bootstrap)
     futures = asking.delete_records([TopicPartition(*at, before)], request_timeout=TIMEOUT)
     for future in futures.values():
@@ -169,13 +190,13 @@ def delete_records(bootstrap: str, at: tuple[str, int], before: int) -> None:
 
 
 class TopicMissing(HeadraceError):
-    """The topic does not exist; `headrace connectors apply` makes it."""
+    """The topic does not exist; `headrace connectors apply` creates it."""
 
 
-# Brokers learn of a topic that was made a moment ago only after its maker has been answered.
+# Creating a topic returns before all brokers know it.
 @retry(retry=retry_if_exception_type(TopicMissing), stop=stop_after_delay(3), wait=wait_fixed(0.2), reraise=True)
 def _described(bootstrap: str, topics: Iterable[str]) -> dict[str, Any]:
-    asking = admin(bootstrap)  # named: a client that nobody holds is destroyed before it answers
+    asking = admin(bootstrap)  # kept in a variable: an unreferenced client is destroyed before it answers
     futures = asking.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
     return {name: _answer(future, name, bootstrap) for name, future in futures.items()}
 
@@ -184,7 +205,7 @@ def _described(bootstrap: str, topics: Iterable[str]) -> dict[str, Any]:
 def _offsets(
     bootstrap: str, topics: Iterable[str], spec: OffsetSpec, only: Container[tuple[str, int]] | None = None
 ) -> dict[tuple[str, int], int]:
-    # A partition made a moment ago may have no leader yet.
+    # A new partition may have no leader yet.
     known = partitions(bootstrap, topics)
     asked = {each: spec for each in known if only is None or (each.topic, each.partition) in only}
     asking = admin(bootstrap)
@@ -200,11 +221,11 @@ def _answer(future: Any, topic: str, bootstrap: str) -> Any:
     except (KafkaException, TimeoutError) as error:
         if _code(error) == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise TopicMissing(f"topic {topic} does not exist; `headrace connectors apply` makes it") from None
-        raise Unavailable(f"Kafka at {bootstrap} did not answer about {topic}: {said(error)}") from None
+        raise Unavailable(f"Kafka at {bootstrap} did not answer about {topic}: {error_text(error)}") from None
 
 
-def said(error: Exception) -> str:
-    """What a Kafka error says, without its wrapping."""
+def error_text(error: Exception) -> str:
+    """Return the text of a Kafka error without its wrapper."""
     inner = error.args[0] if error.args else None
     return inner.str() if isinstance(inner, KafkaError) else str(error) or type(error).__name__
 

@@ -1,5 +1,8 @@
-"""Records that cannot be understood or stored: kept byte for byte, with why and where from, so that they can be
-redriven at any time. Nothing is acknowledged before its dead letter is confirmed."""
+"""Write and read dead letters: records that could not be decoded or stored.
+
+They are kept byte for byte, with error and origin, so that they can be redriven at any time. A record is acknowledged
+only after its dead letter is confirmed.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +19,8 @@ from schemas.topics import DEAD_LETTERS
 COUNTER = Counter("headrace_dead_letters", "Records written to the dead-letter topic, confirmed.", ["topic", "error"])
 _ORIGIN = ("origin-topic", "origin-partition", "origin-offset", "origin-timestamp")
 _OWN = ("error", "message", "worker", "runbook", *_ORIGIN)
-_TOO_LARGE = 2**63  # for an offset, and for those who keep it
-_REMEMBERED = 10_000  # origins known to be confirmed, so that a batch that is tried again repeats none
+_TOO_LARGE = 2**63  # for an offset, and for the databases that store it
+_REMEMBERED = 10_000  # confirmed origins that are remembered, so that a retried batch repeats none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +37,12 @@ class Record:
 
     @property
     def origin(self) -> tuple[str, int, int]:
-        """Where the record stands: topic, partition, offset."""
+        """The record's origin: topic, partition, offset."""
         return self.topic, self.partition, self.offset
 
 
 def record(message: Message) -> Record:
-    """A consumed message as a Record."""
+    """Convert a consumed message to a Record."""
     return Record(
         topic=str(message.topic()),
         partition=int(message.partition() or 0),
@@ -52,8 +55,10 @@ def record(message: Message) -> Record:
 
 
 class DeadLetters:
-    """Writes dead letters through `producer`; `worker` names the writer in a header. `patience` is how many seconds
-    Kafka has to confirm them."""
+    """Writes dead letters through `producer`.
+
+    `worker` names the writer in a header. `patience` is the time in seconds that Kafka has to confirm them.
+    """
 
     def __init__(self, producer: Producer, worker: str, *, topic: str = DEAD_LETTERS, patience: float = 30.0) -> None:
         self._patience = patience
@@ -65,7 +70,7 @@ class DeadLetters:
         self._confirmed: dict[tuple[str, int, int], None] = {}
 
     def send(self, record: Record, error: HeadraceError) -> None:
-        """Queues one dead letter, unless this record's is already confirmed. Call `confirm` before acknowledging."""
+        """Queue one dead letter, unless this record's is already confirmed. Call `confirm` before acknowledging."""
         if record.origin in self._confirmed:
             return
         own = {
@@ -101,8 +106,13 @@ class DeadLetters:
             raise Unavailable(f"a dead letter for {record.origin} could not be queued: {failure}") from None
 
     def confirm(self) -> None:
-        """Returns when every queued dead letter is stored by all replicas. Blocks; from a coroutine:
-        `await asyncio.to_thread(dead_letters.confirm)`. Raises Unavailable when one is not."""
+        """Return when all replicas have stored every queued dead letter.
+
+        It blocks. From a coroutine use `await asyncio.to_thread(dead_letters.confirm)`.
+
+        Raises:
+            Unavailable: A dead letter was not stored.
+        """
         if self._waiting:
             self._producer.flush(self._patience)
         failed, self._failed = self._failed, []
@@ -147,7 +157,7 @@ class Refusal:
 
 
 def refusal(message: Message) -> Refusal:
-    """Which record a dead letter is about."""
+    """Return the origin of the record in a dead letter."""
     own = _own(_headers(message))
     topic, partition, offset, timestamp = _origin(own, message)
     error = own.get("headrace-error", "unknown")

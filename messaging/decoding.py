@@ -13,7 +13,7 @@ from schemas.wire import EPOCH_HEADER
 Headers = list[tuple[str, bytes | None]]
 _Decode = Callable[[bytes | None, Datum, Headers | None, int], Change]
 
-# What a decoder trips over in a record of another shape than its topic's: such a record is bad, whatever it holds.
+# Errors of a decoder on a record whose shape is not that of its topic. Such a record is bad, whatever it contains.
 OTHER_SHAPE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 _CAPTURED = {Source.POSTGRES: postgres.decoder, Source.MONGODB: mongo.decoder, Source.OUTBOX: outbox.decoder}
@@ -33,10 +33,12 @@ class Decoding:
     def change(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None, offset: int
     ) -> Change | None:
-        """The change that a record holds; None for a tombstone (retention's, which says nothing about a row).
+        """Return the change in a record, or None for a tombstone (retention writes them; they change no row).
 
-        Raises BadRecord for a record that cannot be understood, Unavailable when the registry does not answer,
-        HeadraceError for a topic that no table declares.
+        Raises:
+            BadRecord: The record can't be decoded.
+            Unavailable: The registry does not answer.
+            HeadraceError: No table declares the topic.
         """
         if value is None:
             return None
@@ -53,8 +55,10 @@ class Decoding:
 
 
 def trouble(error: Exception) -> str:
-    """What a message may show of an error that a foreign record caused: its type, and the field that a record lacks.
-    The text of others quotes values."""
+    """Describe an error that a foreign record caused: its type, and the field that the record lacks.
+
+    The text of other errors quotes values, so it is left out.
+    """
     return f"{type(error).__name__} {error}" if isinstance(error, KeyError) else type(error).__name__
 
 
@@ -77,7 +81,11 @@ def _enriched(table: Table) -> _Decode:
 
 
 def epoch(headers: Headers | None) -> int:
-    """The epoch that capture stamped on a record. Raises BadRecord where the header is missing or not a number."""
+    """Return the epoch that capture stamped on a record.
+
+    Raises:
+        BadRecord: The header is missing or not a positive number.
+    """
     for name, value in headers or ():
         if name == EPOCH_HEADER:
             return _EPOCHS.get(value or b"") or _epoch(value)

@@ -38,7 +38,7 @@ class HealthServer:
         threading.Thread(target=self._server.serve_forever, name="serving", daemon=True).start()
 
     def close(self) -> None:
-        """Stops serving and frees the port."""
+        """Stop serving and release the port."""
         self._server.shutdown()
         self._server.server_close()
 

@@ -1,9 +1,9 @@
-"""Avro bodies to just the fields that are read, by straight-line Python compiled once for each schema.
+"""Decode only the needed fields of Avro bodies, with straight-line Python compiled once for each schema.
 
-A change's envelope holds some sixty fields, of which a third is read: `before` repeats the row, most of `source`
-never changes. fastavro reads all of them, and reads them slower still when a reader's schema leaves some out, as it
-resolves the two schemas again for every record (docs/decisions/0007-landing.md has the numbers). What stands
-here knows the types that Debezium and our own producers write; any other schema is fastavro's.
+A change's envelope has some sixty fields, of which a third is read: `before` repeats the row, and most of `source`
+never changes. fastavro reads all of them. It is slower still when a reader's schema leaves some out, because it
+resolves the two schemas again for every record (docs/decisions/0007-landing.md has the numbers). This module knows the
+types that Debezium and Headrace's producers write. fastavro decodes any other schema.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,11 +31,14 @@ Wanted = Mapping[str, "Wanted | None"]
 
 
 def compile_reader(schema: Schema, wanted: Wanted | None) -> Read:
-    """A function (bytes, position) → (record, position behind it) that gives the `wanted` fields of a record schema,
-    None for all of them; a nested mapping narrows a nested record.
+    """Return a function (bytes, position) → (record, next position) that decodes the `wanted` fields of a schema.
 
-    The function raises Malformed, IndexError, UnicodeDecodeError or OverflowError for bytes that do not fit. It may
-    run behind the end: compare the position. Raises Unsupported for a schema with types that are not known here.
+    None means all fields; a nested mapping selects fields of a nested record. The function raises Malformed,
+    IndexError, UnicodeDecodeError or OverflowError for bytes that do not fit. It may read past the end: compare the
+    position.
+
+    Raises:
+        Unsupported: The schema has types that this module does not know.
     """
     writer = _Writer()
     writer.line(0, "def read(buf, p):")
@@ -124,7 +127,7 @@ class _Writer:
         return name
 
     def _branches(self, depth: int, branches: list[Schema], each: Callable[[int, Schema], None]) -> None:
-        # A branch's index is a zigzag number; unions of more than 64 branches do not occur in what we read.
+        # A branch's index is a zigzag number; unions of more than 64 branches do not occur here.
         self.line(depth, "b = buf[p]; p += 1")
         for index, branch in enumerate(branches):
             self.line(depth, f"{'elif' if index else 'if'} b == {2 * index}:")
@@ -162,7 +165,7 @@ class _Writer:
             self.line(depth, f"{name} = {convert[logical]}({name})")
 
     def _length(self, depth: int) -> None:
-        """Leaves a length in `n`, and `p` behind it."""
+        """Emit code that reads a length into `n` and moves `p` past it."""
         # One byte, and neither negative (bit 0) nor continued (bit 7): nearly always.
         self.line(depth, "n = buf[p]")
         self.line(depth, "if n & 129: n, p = length(buf, p)")

@@ -1,4 +1,4 @@
-"""Reading stretches of topics outside any consumer group, from an offset to an offset."""
+"""Read ranges of offsets from topics, outside any consumer group."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,8 +15,14 @@ FRUGAL = {"queued_max_messages_kbytes": 1_024, "fetch_max_bytes": 1_048_576, "ma
 
 
 def records(bootstrap: str, spans: Mapping[tuple[str, int], Span], **overrides: Any) -> Iterator[Message]:
-    """The records of each (topic, partition) from its first offset to before its second one; partitions in turn as they
-    arrive, each in order. `overrides` are the consumer's. Raises Unavailable when Kafka does not deliver for 10 s."""
+    """Yield the records of each (topic, partition) from its first offset up to, but not including, its second one.
+
+    Records of different partitions are interleaved as they arrive; each partition is in order. `overrides` are the
+    consumer's.
+
+    Raises:
+        Unavailable: Kafka delivered nothing for 10 s.
+    """
     missing = {at: end for at, (start, end) in spans.items() if start < end}
     reader = consumer(bootstrap, "headrace-spans", enable_partition_eof=True, **overrides)
     try:
@@ -31,7 +37,7 @@ def records(bootstrap: str, spans: Mapping[tuple[str, int], Span], **overrides: 
                 raise Unavailable(f"reading {at[0]} failed: {failure.str()}")
             if failure is None and offset < end:
                 yield message
-            # What is behind the last record may be an end that compaction or a transaction left.
+            # After the last record there may be an end that compaction or a transaction left.
             if failure is not None or offset + 1 >= end:
                 missing.pop(at, None)
     finally:
@@ -39,6 +45,11 @@ def records(bootstrap: str, spans: Mapping[tuple[str, int], Span], **overrides: 
 
 
 def everything(bootstrap: str, topic: str) -> Iterator[Message]:
-    """All records that are in a topic now. Raises HeadraceError where there is no such topic, Unavailable."""
+    """Yield all records that are in a topic now.
+
+    Raises:
+        HeadraceError: The topic does not exist.
+        Unavailable: Kafka does not answer.
+    """
     ends, starts = end_offsets(bootstrap, [topic]), start_offsets(bootstrap, [topic])
     return records(bootstrap, {at: (starts[at], end) for at, end in ends.items()})

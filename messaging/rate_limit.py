@@ -1,4 +1,4 @@
-"""A limit on how many records a second a worker takes, so that a rebuild leaves room for the live line."""
+"""Limit the records a second that a worker reads, so that a rebuild leaves capacity to the live pipeline."""
 
 
 class RateLimit:
@@ -9,11 +9,11 @@ class RateLimit:
         self._free_at = 0.0
 
     def most(self, records: int) -> int:
-        """The largest batch: of `records`, what a second may bring."""
+        """Return the largest batch: at most `records`, and at most the records of one second."""
         return min(records, max(1, int(self._rate))) if self._rate else records
 
     def pause(self, records: int, now: float) -> float:
-        """How many seconds to rest after `records` were taken by `now` (seconds of any clock that never goes back)."""
+        """Return the seconds to pause after `records` were read by `now` (seconds of any monotonic clock)."""
         if not self._rate:
             return 0.0
         self._free_at = max(self._free_at, now - 1) + records / self._rate

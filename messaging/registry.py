@@ -1,6 +1,7 @@
-"""Schema ids to schemas, over Confluent's API: the one place where a record's bytes become a datum.
+"""Decode records by the registry's schemas, over Confluent's API. No other module decodes a record's bytes.
 
-Each id is fetched once and its reader kept. Of a change's envelope, only what schemas/ reads is decoded.
+Each schema id is fetched once and its reader cached. Of a change's envelope, only the fields that schemas/ reads are
+decoded.
 """
 
 import io
@@ -30,8 +31,8 @@ _NARROWED: Wanted = dict.fromkeys(_ENVELOPE) | {"source": dict.fromkeys(postgres
 class Registry:
     """A schema registry at `url` (for Apicurio .../apis/ccompat/v7). Not for use by several threads at once.
 
-    `patience` is how many seconds a registry that does not answer is asked again before Unavailable is raised.
-    `whole` reads every field of an envelope, for who looks at more than the decoders do.
+    `patience` is the time in seconds for which requests to a registry that does not answer are retried, before
+    Unavailable is raised. `whole` reads every field of an envelope, for callers that need more than the decoders do.
     """
 
     def __init__(self, url: str, *, patience: float = 20.0, whole: bool = False) -> None:
@@ -47,16 +48,18 @@ class Registry:
         )
 
     def decode(self, value: bytes) -> Datum:
-        """The record that `value` holds in Confluent's wire format.
+        """Decode the record that `value` holds in Confluent's wire format.
 
-        Raises BadRecord for bytes that are not what their schema says, trailing ones included, and for a schema id
-        that the registry does not know; Unavailable when it does not answer, HeadraceError when it is no registry.
+        Raises:
+            BadRecord: The bytes don't fit their schema (trailing bytes included), or the schema id is unknown.
+            Unavailable: The registry does not answer.
+            HeadraceError: The address is not that of a registry.
         """
         id_ = wire.schema_id(value)
         read = self._readers.get(id_) or self._fetch(id_)
         try:
             datum, end = read(value, wire.HEADER_SIZE)
-        except Exception as error:  # the bytes are foreign: whatever their reader trips over is about them
+        except Exception as error:  # the bytes are foreign, and any error of their reader is about them
             raise BadRecord(
                 f"malformed Avro for schema {id_}: {type(error).__name__}", entry="foreign-record"
             ) from None
@@ -68,9 +71,11 @@ class Registry:
         return datum
 
     def register(self, subject: str, schema: Schema) -> int:
-        """The id of `schema` under `subject`, which is registered where it is not yet. Idempotent.
+        """Return the id of `schema` under `subject`, and register it where it is missing. Idempotent.
 
-        Raises HeadraceError when the registry refuses it (incompatible), Unavailable when it does not answer.
+        Raises:
+            HeadraceError: The registry refuses the schema (incompatible).
+            Unavailable: The registry does not answer.
         """
         body = {"schema": orjson.dumps(schema).decode(), "schemaType": "AVRO"}
         answer = self._ask("POST", f"/subjects/{subject}/versions", json=body)
@@ -79,9 +84,11 @@ class Registry:
         return int(answer.json()["id"])
 
     def latest(self, subject: str) -> tuple[int, Schema]:
-        """The newest schema under `subject`, behind its id.
+        """Return the id of the newest schema under `subject`, and that schema.
 
-        Raises HeadraceError where there is none, Unavailable when the registry does not answer.
+        Raises:
+            HeadraceError: There is none.
+            Unavailable: The registry does not answer.
         """
         answer = self._ask("GET", f"/subjects/{subject}/versions/latest")
         if answer.status_code != httpx.codes.OK:
@@ -91,7 +98,7 @@ class Registry:
         return int(found["id"]), schema
 
     def close(self) -> None:
-        """Closes the connections to the registry."""
+        """Close the connections to the registry."""
         self._http.close()
 
     def _fetch(self, id_: int) -> Read:
@@ -121,14 +128,14 @@ class Registry:
             answer = self._http.request(method, self._url + path, **request)
         except httpx.TransportError as error:
             raise Unavailable(f"the schema registry at {self._url} does not answer: {error}") from None
-        # 408 and 429 ask for another try; any other 4xx is an answer.
+        # 408 and 429 ask for a retry; any other 4xx is an answer.
         if answer.is_server_error or answer.status_code in (408, 429):
             raise Unavailable(f"the schema registry at {self._url} answered {_reason(answer)}")
         return answer
 
 
 def reader(schema: Schema, *, whole: bool = False) -> Read:
-    """How a record written with `schema` is read: of a change's envelope what the decoders need, else all of it."""
+    """Return the reader of `schema`: of a change's envelope it decodes what the decoders need, otherwise everything."""
     names = {field["name"] for field in schema["fields"]}
     try:
         return compile_reader(schema, _NARROWED if names >= _ENVELOPE and not whole else None)
@@ -147,7 +154,10 @@ def _whole(schema: Schema) -> Read:
 
 
 def _says_unknown(answer: httpx.Response) -> bool:
-    """Only the registry's own code says so: a proxy's 404 or a refused login must not dead-letter a whole topic."""
+    """Return whether the registry does not know the schema.
+
+    Only the registry's own code says so: a proxy's 404 or a refused login must not dead-letter a whole topic.
+    """
     try:
         return answer.status_code == httpx.codes.NOT_FOUND and answer.json().get("error_code") == _SCHEMA_NOT_FOUND
     except (ValueError, AttributeError):

@@ -1,10 +1,10 @@
-"""What can go wrong while migrating."""
+"""Errors of migrations."""
 
 from schemas.errors import HeadraceError
 
 
 class MigrationFailed(HeadraceError):
-    """A migration was not applied. In Postgres and SQL Server nothing of it is left behind; run it again."""
+    """A migration was not applied. In Postgres and SQL Server nothing of it remains; run it again."""
 
 
 class ForwardOnly(HeadraceError):

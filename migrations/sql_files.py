@@ -1,7 +1,7 @@
-"""What all SQL revisions share: each runs the plain SQL file that lies beside it under the same name.
+"""Shared by all SQL revisions: each runs the plain SQL file of the same name beside it.
 
-Revision files only tell Alembic the order; what happens to the database is SQL that a reviewer, a linter and a
-database administrator can read.
+Revision files only tell Alembic the order. The changes are SQL that a reviewer, a linter and a database administrator
+can read.
 """
 
 import re
@@ -19,7 +19,7 @@ _GO = re.compile(r"^\s*GO\s*;?\s*$", re.IGNORECASE | re.MULTILINE)
 
 
 def sql_revision(revision_file: str) -> tuple[Callable[[], None], Callable[[], None]]:
-    """The `upgrade` and `downgrade` of the revision in `revision_file`: its `.sql` file, and a refusal."""
+    """Return `upgrade` and `downgrade` of the revision in `revision_file`: run its `.sql` file, and refuse."""
     path = Path(revision_file).with_suffix(".sql")
     name = "/".join(part for part in path.parts[path.parts.index("migrations") :] if part != "versions")
 
@@ -41,7 +41,7 @@ def sql_revision(revision_file: str) -> tuple[Callable[[], None], Callable[[], N
 
 
 def batches(text: str, *, generation: str | None = None) -> Iterator[str]:
-    """What to send at once: the whole file, or each part between lines that say GO (T-SQL).
+    """Yield the batches to send: the whole file, or each part between lines that say GO (T-SQL).
 
     `reporting_gN` stands for the schema of the generation that is being migrated.
     """

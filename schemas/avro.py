@@ -1,4 +1,4 @@
-"""The Avro schema of a table's rows: what enrichment emits and the archive keeps."""
+"""Derive the Avro schema of a table's rows, which enrichment emits and the archive stores."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ Avro = dict[str, Any]
 
 
 def fields(columns: Iterable[Column]) -> list[Avro]:
-    """A record's fields, one a column, under its name and in its order."""
+    """Return a record's fields: one for each column, under its name and in its order."""
     return [_field(column) for column in columns]
 
 

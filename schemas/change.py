@@ -1,4 +1,4 @@
-"""A change: what every room downstream of capture speaks of."""
+"""A change of one row: the type that capture hands to enrichment, the sinks and the archive."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

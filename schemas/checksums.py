@@ -1,7 +1,7 @@
-"""Counts with sums of hashes: how two stores are shown to hold the same rows without moving them.
+"""Counts and sums of hashes, which show that two stores hold the same rows without moving the rows.
 
-Every store computes the same numbers by itself: Postgres (sales.event_sums, sales.row_sums), each database that is
-compared in its own dialect (sinks/*_sums_sql.py), and the archive's reader here. Sums, because XOR would cancel a pair.
+Each store computes the same numbers: Postgres (sales.event_sums, sales.row_sums), each compared database in its dialect
+(sinks/reporting/*/checksum_sql.py), and the archive's reader here. Sums, because XOR would cancel a pair.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ class Sum:
 
 
 def text_hash(text: str) -> int:
-    """The first 60 bits of the MD5 of a text's UTF-8. It finds what is missing or differs; it guards against nobody."""
+    """Return the first 60 bits of the MD5 of a text's UTF-8. Not cryptographically secure."""
     return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:HASH_DIGITS], 16)
 
 
 def sum_of(texts: Iterable[str]) -> Sum:
-    """The sum over texts that are known to differ from each other: event ids, rows."""
+    """Return the sum over texts that are known to differ from each other, such as event ids or rows."""
     count = total = 0
     for text in texts:
         count += 1
@@ -45,9 +45,9 @@ def sum_of(texts: Iterable[str]) -> Sum:
 
 
 def row_text(columns: Sequence[Column]) -> Callable[[Row], str]:
-    """A function from a row (in the order of `columns`) to its canonical text: what `sales.row_sums` builds in SQL.
+    """Return a function from a row (in the order of `columns`) to its canonical text, as `sales.row_sums` builds it.
 
-    Values in the order of their columns' names, between U+001F; null is `~`, every other value begins with `=`:
+    Values are in the order of their columns' names, between U+001F; null is `~`, every other value begins with `=`:
     an instant in microseconds and a day in days since 1970, a decimal with its whole scale, JSON as it is stored.
     """
     order = sorted(range(len(columns)), key=lambda index: columns[index].name)
@@ -59,12 +59,13 @@ def row_text(columns: Sequence[Column]) -> Callable[[Row], str]:
 
 
 def compared_text(columns: Sequence[Column]) -> Callable[[Row], str]:
-    """A function from a row (in the order of `columns`) to the text whose hash verification sums: the same in
-    sinks/reporting/postgres/checksum_sql.py and sinks/reporting/sqlserver/checksum_sql.py.
+    """Return a function from a row (in the order of `columns`) to the text whose hash verification sums.
 
-    As `row_text`, but in the order of the columns, so that an enrichment's texts follow its row's; and U+001F within a
-    text is doubled, so that no two rows share one. Where the same value may have two texts (JSON, a decimal of another
-    scale), different hashes mean no more than that the rows must be compared; the same hash means the same row.
+    The SQL in sinks/reporting/postgres/checksum_sql.py and sinks/reporting/sqlserver/checksum_sql.py builds the same.
+    Two things differ from `row_text`. Values are in the order of the columns, so that an enrichment's texts follow its
+    row's. U+001F within a text is doubled, so that no two rows share a text. Where the same value may have two texts
+    (JSON, a decimal of another scale), different hashes mean only that the rows must be compared. The same hash means
+    the same row.
     """
     fields = [_field(column.type) for column in columns]
 
@@ -84,7 +85,7 @@ def _field(type_: Type) -> Callable[[Value], str]:
 
 
 def _to_scale(value: Decimal, scale: int) -> Decimal:
-    """The value with `scale` places, as a column of a database has it; MongoDB keeps those that were written."""
+    """Return the value with `scale` places, as a database column stores it. MongoDB keeps the places as written."""
     exponent = value.as_tuple().exponent
     if not isinstance(exponent, int) or exponent <= -scale:
         return value

@@ -1,8 +1,8 @@
-"""A delete record as Debezium would write it, for a row that the source does not hold and a topic still does.
+"""Write a delete record as Debezium would, for a row that a topic still holds and the source does not.
 
-The record takes the place just behind the row that it deletes: of the same epoch, and in the source's log one byte
-further, where no record of the source's can be. So it wins over that row in every generation and in a rebuild, a repeat
-of that row is skipped as before, and every later change of the key wins over the delete.
+The record's position is just after the row that it deletes: the same epoch, and one byte further in the source's log,
+where no record of the source can be. So it wins over that row in every generation and in a rebuild, a repeat of that
+row is skipped as before, and every later change of the key wins over the delete.
 """
 
 import io
@@ -19,15 +19,22 @@ from schemas.position import Position
 from schemas.wire import frame
 
 Schema = dict[str, Any]
-WRITER = "headrace-repair"  # in the place of Debezium's version
+WRITER = "headrace-repair"  # replaces Debezium's version in the record
 
 _ZERO: dict[str, Any] = {"string": "", "bytes": b"", "boolean": False, "int": 0, "long": 0, "float": 0.0, "double": 0.0}
 
 
 def delete_value(schema_id: int, schema: Schema, landed: Position, at: datetime) -> bytes:
-    """The value of a delete record behind a row that has landed at `landed`, in Confluent's wire format.
+    """Return the value, in Confluent's wire format, of a delete record after a row that landed at `landed`.
 
-    `schema` is the envelope of the row's topic. Raises HeadraceError for one that is not Debezium's for Postgres.
+    Args:
+        schema_id: The registry's id of `schema`.
+        schema: The envelope's schema in the row's topic.
+        landed: The position of the row to delete.
+        at: The time of writing.
+
+    Raises:
+        HeadraceError: The schema is not Debezium's envelope for Postgres.
     """
     commit, change = landed.log
     log = {"sequence": orjson.dumps([str(commit), str(change + 1)]).decode(), "lsn": change + 1}
@@ -37,9 +44,12 @@ def delete_value(schema_id: int, schema: Schema, landed: Position, at: datetime)
 def envelope_value(
     schema_id: int, schema: Schema, fields: Mapping[str, Any], source: Mapping[str, Any], at: datetime
 ) -> bytes:
-    """The value of a record with these fields of an envelope and of its `source`, written `at`; the others say nothing.
+    """Return the value of an envelope with these `fields` and these fields of its `source`, written `at`.
 
-    Raises HeadraceError for a schema that is no envelope of Debezium's.
+    All other fields are null, their default, or zero.
+
+    Raises:
+        HeadraceError: The schema is not an envelope of Debezium's.
     """
     now = microseconds(at.astimezone(UTC))
     clocks: dict[str, Any] = {"ts_ms": now // 1_000, "ts_us": now, "ts_ns": now * 1_000}
@@ -57,7 +67,7 @@ def envelope_value(
 
 
 def _blank(type_: Any) -> Any:
-    """A value of an Avro type that says nothing: null where that may be, else the default, else zero."""
+    """Return an empty value of an Avro type: null where allowed, otherwise the default, otherwise zero."""
     if isinstance(type_, list):
         return None if "null" in type_ else _blank(type_[0])
     if not isinstance(type_, dict):

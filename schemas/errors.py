@@ -1,8 +1,8 @@
-"""What can go wrong, as types: a worker decides by class, never by text, whether to retry, dead-letter or stop."""
+"""Errors as types, so that a worker decides by class, never by text, whether to retry, dead-letter or stop."""
 
 
 class HeadraceError(Exception):
-    """Something that an operator has to know; the message says where, what was expected and what to do.
+    """An error that an operator has to know about. The message says where, what was expected and what to do.
 
     `entry` is the anchor of the error's entry in docs/runbook.md, for an error that is stored as a dead letter.
     """
@@ -11,13 +11,13 @@ class HeadraceError(Exception):
 
 
 class Unavailable(HeadraceError):
-    """A server did not answer in time. Worth another try; the record stays unacknowledged until then."""
+    """A server did not answer in time. A retry may help, and the record stays unacknowledged until then."""
 
 
 class BadRecord(HeadraceError):
-    """A record that no retry will make understandable: it goes to the dead letters, with this message.
+    """A record that no retry can decode. It becomes a dead letter with this message.
 
-    `field` names the column or header at fault, where one is. `entry` is the anchor of its entry in docs/runbook.md.
+    `field` names the column or header at fault, if there is one. `entry` is the anchor of its entry in docs/runbook.md.
     """
 
     entry: str
@@ -29,7 +29,7 @@ class BadRecord(HeadraceError):
 
 
 class Unproven(HeadraceError):
-    """What is to leave a store is not what was proven, so nothing of it has left. See docs/runbook.md#unproven."""
+    """The rows to delete are not those that were proven, so nothing was deleted. See docs/runbook.md#unproven."""
 
     def __init__(self, difference: str) -> None:
         super().__init__(f"{difference}. {self.__doc__}")

@@ -1,4 +1,4 @@
-"""A batch reduced to one change per key, so that the sink touches each row once."""
+"""Reduce a batch to one change for each key, so that the sink touches each row once."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,11 +7,12 @@ from schemas.change import Change, Key
 
 
 def fold(changes: Iterable[Change]) -> list[dict[Key, Change]]:
-    """Rounds of at most one change per key; landing them in order leaves the rows that landing each change would.
+    """Return rounds with at most one change for each key.
 
-    All changes are of one table. There is one round, but where a streamed change follows a snapshot read of its key:
-    if it is a repeat (which only the landed row can tell) the read must stay, so it waits for the next round.
-    Of an immutable event the first one stays: events carry no log position, so a repeat never wins.
+    Landing the rounds in order gives the same rows as landing each change. All changes are of one table. There is one
+    round, except where a streamed change follows a snapshot read of its key: if it is a repeat, which only the landed
+    row shows, the read must stay, so the change waits for the next round. Of an immutable event the first one stays:
+    events carry no log position, so a repeat never wins.
     """
     rounds: list[dict[Key, Change]] = [{}]
     later: dict[Key, int] = {}  # the round of a key's newest change, where it isn't the first

@@ -1,19 +1,21 @@
-"""What a generation of reporting is called. Its number alone names its schema, its topics and its groups, so nobody can
-wire two generations into each other. The first one's topics and groups carry no number."""
+"""Derive every name of a generation of reporting from its number, so that no setting can mix two generations.
+
+The first generation's topics and groups carry no number.
+"""
 
 FIRST = 1
 
 
 def schema(generation: int) -> str:
-    """The schema of its tables and checkpoints."""
+    """Return the schema of the generation's tables and checkpoints."""
     return f"reporting_g{generation}"
 
 
 def topic(name: str, generation: int) -> str:
-    """What its topic is called that is `name` in the first generation."""
+    """Return the generation's name of the topic that is `name` in the first generation."""
     return name if generation == FIRST else f"{name}.g{generation}"
 
 
 def group(name: str, generation: int) -> str:
-    """What its consumer group is called that is `name` in the first generation."""
+    """Return the generation's name of the consumer group that is `name` in the first generation."""
     return name if generation == FIRST else f"{name}-g{generation}"

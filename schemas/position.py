@@ -1,4 +1,4 @@
-"""Which of two changes of one key is newer. A change's LSN alone cannot tell (docs/decisions/0001-position.md)."""
+"""Decide which of two changes of one key is newer. An LSN alone is not enough (docs/decisions/0001-position.md)."""
 
 from typing import NamedTuple
 
@@ -6,14 +6,14 @@ FIRST_EPOCH = 1  # that of a source whose history never restarted
 
 
 class Position(NamedTuple):
-    """Where a change stands in the one history of its key.
+    """The place of a change in the one history of its key.
 
     epoch    raised by the operator when the source's history restarts.
     offset   of the captured record in its topic. Debezium streams in commit order and a key keeps its partition,
              so offsets order all changes of a key, snapshots included.
     version  orders what enrichment emits for one captured record (`enrichment_version`); 0 elsewhere.
-    log      where Postgres' log holds the change: (end of the previous commit, LSN); (LSN, 0) in the first transaction
-             behind a snapshot, for which Debezium knows no previous commit. For MongoDB (cluster time, offset). (0, 0)
+    log      the place in Postgres' log: (end of the previous commit, LSN); (LSN, 0) in the first transaction
+             after a snapshot, for which Debezium knows no previous commit. For MongoDB (cluster time, offset). (0, 0)
              for a read.
     read     a snapshot read: ordered by its offset alone, as it has no place in the log.
     """
@@ -25,7 +25,7 @@ class Position(NamedTuple):
     read: bool = False
 
     def wins_over(self, landed: "Position") -> bool:
-        """Whether a change at this position replaces a row landed at `landed`; the sinks' SQL says the same.
+        """Return whether a change at this position replaces a row landed at `landed`. The sinks' SQL does the same.
 
         Debezium sends the last records again after a crash, at new offsets: a streamed change that is not above
         the landed one in the source's log is such a repeat. An equal one may still bring a later enrichment.
@@ -39,15 +39,21 @@ class Position(NamedTuple):
         return self.read or (self.log, self.version) > (landed.log, landed.version)
 
     def replacing(self, landed: "Position") -> "Position":
-        """This position, to be stored over `landed`: a snapshot read keeps the log position of what it replaces,
-        so that repeats from before the snapshot are still known as such. No streamed change does: it would carry the
-        position of another change, whose repeat would then be skipped."""
+        """Return this position as it is stored over `landed`.
+
+        A snapshot read keeps the log position of the row that it replaces, so that repeats from before the snapshot are
+        still recognized. A streamed change does not: it would carry the position of another change, whose repeat would
+        then be skipped.
+        """
         if self.read and self.epoch == landed.epoch and landed.log > self.log:
             return self._replace(log=landed.log)
         return self
 
 
 def enrichment_version(catalog_version: int, *, decided: bool) -> int:
-    """The `version` of an enriched record: by the catalog entry chosen (its valid_from in µs, 0 for none), and of
-    two with the same entry the decided one over the provisional one."""
+    """Return the `version` of an enriched record.
+
+    It orders by the chosen catalog entry (its valid_from in µs, 0 for none). With the same entry, the decided record is
+    above the provisional one.
+    """
     return catalog_version * 2 + decided

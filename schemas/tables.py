@@ -1,7 +1,7 @@
-"""Every table that Headrace carries, declared once.
+"""Declare every table that Headrace carries, once.
 
-Include lists, topics, decoding, staging, upsert SQL, verification and retention derive from these entries.
-Your own table is two migrations and one entry here (docs/your-tables.md). Nothing in an engine asks for a name.
+Include lists, topics, decoding, staging, upsert SQL, verification and retention derive from these entries. A table of
+your own is two migrations and one entry here (docs/your-tables.md). No engine code depends on a table's name.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from schemas.types import Date, Integer, Json, Numeric, Text, Timestamp, Type, U
 
 
 class Source(StrEnum):
-    """Where a table is captured, which decides how its records are decoded."""
+    """The place where a table is captured. It decides how records are decoded."""
 
     POSTGRES = "postgres"
     MONGODB = "mongodb"
@@ -40,12 +40,16 @@ class Column:
 class Table:
     """One table: `source.schema.name` is captured to `captured_topics` and lands in reporting from `landed_topics`.
 
-    `enrichment` are the columns that streams/ adds: an enriched table lands from a topic of Headrace's own.
-    `reported` is False for what only enrichment reads. `soft_deleted` names the column that, when set, hides a row
-    from the readers' views. `ages_by` names the date column by which rows age, `retention` the part of the retention
-    policy that says when: tables of one part leave together, a month at a time. `subjects` are where a person's id may
-    stand, `subject_group` is what is one person's altogether, such as an order; `column.field` is a field of a JSON
-    column. `generation` is the generation of reporting that the topic of an enriched table feeds.
+    Attributes:
+        enrichment: The columns that streams/ adds. An enriched table lands from Headrace's own topic.
+        reported: False for a table that only enrichment reads.
+        soft_deleted: The column that, when set, hides a row from the readers' views.
+        ages_by: The date column by which rows age.
+        retention: The part of the retention policy for the table. Tables of one part are deleted together, a month at
+            a time.
+        subjects: The columns that may hold a person's id. `column.field` is a field of a JSON column.
+        subject_group: The column whose rows all belong to one person, such as an order.
+        generation: The generation of reporting that the topic of an enriched table feeds.
     """
 
     name: str
@@ -68,7 +72,7 @@ class Table:
 
     @property
     def relation(self) -> str:
-        """The table or collection in the source, within its schema or database."""
+        """The name of the table or collection in the source, within its schema or database."""
         return self.source_name or self.name
 
     @property
@@ -89,11 +93,15 @@ class Table:
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
-        """The columns as they stand in reporting: the source's, then the enrichment's."""
+        """The columns in reporting: the source's, then the enrichment's."""
         return self.columns + self.enrichment
 
     def column(self, name: str) -> Column:
-        """The column of that name; raises KeyError."""
+        """Return the column of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
         for column in self.all_columns:
             if column.name == name:
                 return column
@@ -248,7 +256,7 @@ PRODUCTS = Table(
     partitions=1,
 )
 
-# One partition: the catalog's heartbeats travel in this topic, and "everything older has been read" holds only
+# One partition: the catalog's heartbeats are in this topic, and "everything older has been read" holds only
 # where entries and heartbeats are in one order (docs/decisions/0002-catalog-watermark.md).
 PRICE_HISTORY = Table(
     name="price_history",
@@ -272,10 +280,10 @@ TABLES: tuple[Table, ...] = (ORDERS, ORDER_LINES, PAYMENTS, EVENTS, PRODUCTS, PR
 
 
 def reported(tables: Iterable[Table] = TABLES) -> tuple[Table, ...]:
-    """The tables that land in reporting."""
+    """Return the tables that land in reporting."""
     return tuple(table for table in tables if table.reported)
 
 
 def of_generation(generation: int, tables: Iterable[Table] = TABLES) -> tuple[Table, ...]:
-    """The tables as one generation of reporting reads them: captured topics are shared, enriched ones its own."""
+    """Return the tables as one generation reads them: captured topics are shared, enriched ones are its own."""
     return tuple(replace(table, generation=generation) for table in tables)

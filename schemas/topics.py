@@ -1,4 +1,4 @@
-"""Every topic, with what must be true of it. `connectors apply` makes them; nothing is created by the way."""
+"""Declare every topic and its configuration. `connectors apply` creates them; no topic is created implicitly."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -18,8 +18,10 @@ PENDING = "headrace.pending"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """One topic: its name, its number of partitions (which never changes) and its configuration. `replicas` None
-    leaves the replication factor to the brokers."""
+    """One topic: its name, its number of partitions (which never changes) and its configuration.
+
+    `replicas` None leaves the replication factor to the brokers.
+    """
 
     name: str
     partitions: int
@@ -32,13 +34,13 @@ MIN_IN_SYNC = "min.insync.replicas"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replication:
-    """How many replicas a topic has, and how many of them must have stored a record before it counts as written."""
+    """The replicas of a topic, and how many of them must have stored a record before it counts as written."""
 
     factor: int
     in_sync: int
 
     def of(self, topic: Topic) -> Topic:
-        """The topic, replicated so."""
+        """Return the topic with this replication."""
         return replace(topic, replicas=self.factor, config=topic.config | {MIN_IN_SYNC: str(self.in_sync)})
 
 
@@ -47,12 +49,12 @@ _APPEND_ONLY = {"cleanup.policy": "delete", "retention.ms": FOR_EVER, "retention
 
 
 def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
-    """All topics of these tables and Headrace's own.
+    """Return all topics of these tables and Headrace's own.
 
     State is compacted and kept for ever: it rebuilds reporting. Events and dead letters never expire by time: events
     are deleted only up to what the archive proves, dead letters only up to the first open one, by `retention apply`.
-    What was decided on dead letters is an audit, so nothing of it is compacted away. `headrace.pending` holds lines
-    under their own key and partition.
+    Decisions on dead letters are an audit, so they are not compacted. `headrace.pending` holds order lines in their own
+    partition.
     """
     declared = tuple(tables)
     size = record_bytes(declared)
@@ -70,7 +72,7 @@ def topics(tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
 
 
 def own_topics(generation: int, tables: Iterable[Table] = TABLES) -> tuple[Topic, ...]:
-    """The topics of this generation of reporting alone: what enrichment writes for it."""
+    """Return the topics of this generation of reporting alone, which its enrichment writes."""
     found = of_generation(generation, tables)
     size = record_bytes(found)
     return tuple(topic for table in found for topic in _enrichment(table, size))
@@ -81,8 +83,9 @@ def _records_of(size: int) -> dict[str, str]:
 
 
 def _enrichment(table: Table, size: int) -> list[Topic]:
-    """The topics that the enrichment of `table` writes, none where it has none. A captured record has `size` bytes at
-    most, one that waits has the reason besides.
+    """Return the topics that the enrichment of `table` writes, none for a table without enrichment.
+
+    A captured record has at most `size` bytes. A pending record has the reason as well.
     """
     if not table.enrichment:
         return []

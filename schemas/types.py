@@ -12,7 +12,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """An exact decimal: `precision` digits in all, `scale` of them behind the point."""
+    """An exact decimal: `precision` digits in all, `scale` of them after the point."""
 
     precision: int = 19
     scale: int = 4

@@ -12,7 +12,11 @@ EPOCH_HEADER = "headrace-epoch"
 
 
 def schema_id(value: bytes) -> int:
-    """The id of the schema that `value` was written with. Raises BadRecord for anything but the wire format."""
+    """Return the id of the schema that `value` was written with.
+
+    Raises:
+        BadRecord: The value is not in the wire format.
+    """
     if len(value) < HEADER_SIZE or value[0] != 0:
         raise BadRecord(
             f"expected Avro in Confluent's wire format (0x00 and a schema id), got {len(value)} bytes that are not",
@@ -22,5 +26,5 @@ def schema_id(value: bytes) -> int:
 
 
 def frame(id_: int) -> bytes:
-    """The header that goes before an Avro body written with schema `id_`."""
+    """Return the header of an Avro body written with schema `id_`."""
     return struct.pack(">bI", 0, id_)

@@ -32,7 +32,7 @@ class Fetcher:
             if messages:
                 messages += self.consumer.consume(most - 1, linger)
         except KafkaException as error:
-            raise Unavailable(f"reading from Kafka failed: {clients.said(error)}") from error
+            raise Unavailable(f"reading from Kafka failed: {clients.error_text(error)}") from error
         if self._trouble is not None:
             self._wait_for_kafka(self._trouble)
         return messages
@@ -69,7 +69,9 @@ class Fetcher:
         try:
             self.consumer.list_topics(timeout=self._patience)
         except KafkaException as error:
-            raise Unavailable(f"Kafka has not answered for {self._patience:.0f} s: {clients.said(error)}") from error
+            raise Unavailable(
+                f"Kafka has not answered for {self._patience:.0f} s: {clients.error_text(error)}"
+            ) from error
 
     def _failed(self, failure: KafkaError, at: tuple[str, int]) -> None:
         where = f"{at[0]}/{at[1]}"

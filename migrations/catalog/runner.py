@@ -28,7 +28,7 @@ def migrate(database: Database[Document], *, folder: Path | None = None) -> list
     applied = []
     for path in _files(folder or Path(__file__).parent):
         commands = _commands(path)
-        # Where nobody logs in, roles mean nothing; the file stays open for the day when somebody does.
+        # Without logins, roles have no effect. The file is applied once there are logins.
         if path.stem in done or ("createRole" in commands[0] and not roles_are_kept):
             continue
         for command in commands:
@@ -53,7 +53,7 @@ def _commands(path: Path) -> list[Document]:
 def _authenticated(database: Database[Document]) -> bool:
     try:
         status = database.command("connectionStatus")
-    except OperationFailure:  # a stand-in that has no users does not know the command
+    except OperationFailure:  # a stand-in without users does not know the command
         return False
     return bool(status.get("authInfo", {}).get("authenticatedUsers"))
 
@@ -73,7 +73,7 @@ def _run(database: Database[Document], command: Document) -> None:
 
 
 def _in_database(command: Document, name: str) -> Document:
-    """The command with this database's name in its privileges: the file does not know it."""
+    """Return the command with this database's name in its privileges, which the file can't contain."""
     if "privileges" not in command:
         return command
     privileges = [{**p, "resource": {"db": name, **p["resource"]}} for p in command["privileges"]]

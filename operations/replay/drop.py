@@ -100,7 +100,7 @@ def _delete_group(bootstrap: str, name: str) -> None:
             if code == KafkaError.GROUP_ID_NOT_FOUND:
                 return
             if code != KafkaError.NON_EMPTY_GROUP:
-                raise Unavailable(f"group {name} could not be deleted: {clients.said(error)}") from None
+                raise Unavailable(f"group {name} could not be deleted: {clients.error_text(error)}") from None
         if time.monotonic() > end:
             raise Unavailable(
                 f"group {name} still has members: end these workers, then run this again; "

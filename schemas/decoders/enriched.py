@@ -1,6 +1,6 @@
-"""The records of Headrace's own topics (reporting.*): an enriched row with the position of the record it came from.
+"""Encode and decode the records of Headrace's own topics (reporting.*).
 
-Keys are handed on byte for byte from the captured record.
+A record holds an enriched row with the position of the captured record. Keys are copied byte for byte from that record.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from schemas.tables import Table
 
 
 def schema(table: Table) -> Avro:
-    """The Avro schema of an enriched table's records, derived from the table's entry."""
+    """Return the Avro schema of an enriched table's records, derived from the table's entry."""
     name = f"reporting.{table.name}"
     row = {"type": "record", "name": "Row", "fields": avro.fields(table.all_columns)}
     return {
@@ -39,7 +39,7 @@ def schema(table: Table) -> Avro:
 
 
 def encoder(table: Table) -> Callable[[Change], Avro]:
-    """A function from an enriched change to the datum that `schema(table)` describes."""
+    """Return a function from an enriched change to the datum that `schema(table)` describes."""
     names = tuple(column.name for column in table.all_columns)
 
     def encode(change: Change) -> Avro:
@@ -60,7 +60,7 @@ def encoder(table: Table) -> Callable[[Change], Avro]:
 
 
 def decoder(table: Table) -> Callable[[bytes | None, Mapping[str, Any]], Change]:
-    """A function (key, datum) → Change; it raises BadRecord. The position is the one that the record carries."""
+    """Return a function (key, datum) → Change, which raises BadRecord. The record carries the position."""
     decode_key = key_decoder(table)
     values = itemgetter(*(column.name for column in table.all_columns))
 

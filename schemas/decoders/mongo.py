@@ -1,7 +1,7 @@
-"""Debezium's MongoDB envelope to a Change: the document travels as Extended JSON text.
+"""Decode Debezium's MongoDB envelope into a Change. The document is Extended JSON text.
 
-Documents are keyed by a compound `_id` that holds the table's key, so that a delete, which carries nothing else,
-still names its row.
+Documents have a compound `_id` that holds the table's key, so that a delete, which carries nothing else, still names
+its row.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,10 +26,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decoder(table: Table) -> Decode:
-    """A function (key, envelope, epoch, offset) → Change for one captured collection; it raises BadRecord.
+    """Return a function (key, envelope, epoch, offset) → Change for one captured collection, which raises BadRecord.
 
-    An update comes with the document as it was when it was looked up; without one where it was gone by then, and its
-    delete follows.
+    An update carries the document as of the time of its lookup. If the document was deleted by then, the update carries
+    none, and is decoded as a delete. The delete itself follows.
     """
     decode_row = row_decoder(table.columns)
     decode_key = row_decoder(tuple(table.column(name) for name in table.key))
@@ -51,11 +51,11 @@ def decoder(table: Table) -> Decode:
 
 
 def position(envelope: Envelope, epoch: int, offset: int) -> Position:
-    """The change's position: its place in the log is (cluster time, offset). All changes of a transaction have one
-    cluster time, and their offsets order them; a change of an earlier time is a repeat, or was sent late, and is
-    skipped.
+    """Return the change's position, with (cluster time, offset) as its place in the log.
 
-    The cluster time is one number of 63 bits: its ordinal, an INT32 in Debezium's schema, behind its seconds.
+    All changes of a transaction have one cluster time, and their offsets order them. A change of an earlier time is a
+    repeat, or was sent late, and is skipped. The cluster time is one number of 63 bits: its seconds, followed by its
+    ordinal, an INT32 in Debezium's schema.
     """
     at = cluster_time(envelope)
     if at is None:
@@ -67,8 +67,8 @@ def position(envelope: Envelope, epoch: int, offset: int) -> Position:
 class Heartbeat(NamedTuple):
     """The primary's wall clock when a heartbeat was written, and the cluster time at which it was logged.
 
-    `at` is later than what was written where the connector lags: it looks an update's document up when it reads the
-    event. `logged` has whole seconds; in records captured with a wall time it is that.
+    If the connector lags, `at` is later than the written time: the connector looks up an update's document when it
+    reads the event. `logged` has whole seconds. In records captured with a wall time it is the wall time.
     """
 
     at: datetime
@@ -76,8 +76,10 @@ class Heartbeat(NamedTuple):
 
 
 def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> Heartbeat | None:
-    """The heartbeat that a record holds; None for any other document (see migrations/catalog) and for one read by a
-    snapshot, which has no order with the reads of other collections.
+    """Return the heartbeat that a record holds.
+
+    None for any other document (see migrations/catalog), and for a heartbeat read by a snapshot, which has no order
+    relative to the reads of other collections.
     """
     if document_id(key) != HEARTBEAT_ID or envelope.get("after") is None or operation(envelope) is Op.READ:
         return None
@@ -86,11 +88,11 @@ def heartbeat(key: bytes | None, envelope: Mapping[str, Any]) -> Heartbeat | Non
 
 
 def cluster_time(envelope: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The cluster time at which MongoDB logged a change: seconds since 1970, and the ordinal within that second.
+    """Return the cluster time at which MongoDB logged a change: seconds since 1970, and the ordinal in that second.
 
     It orders all changes of a replica set and never goes back, whichever member is the primary. None for a snapshot
-    read, and for a record whose `source` has a wall time: Debezium then writes that in place of the seconds
-    (connectors/mongodb.json takes it out of the change stream).
+    read, and for a record whose `source` has a wall time: Debezium then writes that instead of the seconds
+    (connectors/mongodb.json removes it from the change stream).
     """
     source = envelope["source"]
     if source.get("wallTime") is not None or operation(envelope) is Op.READ:
@@ -106,13 +108,17 @@ def _key(decode_key: Callable[[Mapping[str, Any]], Key], raw: bytes | None) -> K
 
 
 def document_id(raw: bytes | None) -> Any:
-    """The `_id` of the document, out of the record's key `{"id": "<Extended JSON>"}`."""
+    """Return the document's `_id` from the record's key `{"id": "<Extended JSON>"}`."""
     id_ = key_fields(raw).get("id")
     return document(id_) if isinstance(id_, str) else id_
 
 
 def document(text: Any) -> Any:
-    """Extended JSON to plain values. Raises BadRecord for anything that is not JSON text."""
+    """Convert Extended JSON to plain values.
+
+    Raises:
+        BadRecord: The text is not JSON.
+    """
     try:
         return _plain(orjson.loads(text))
     except (orjson.JSONDecodeError, TypeError) as error:
@@ -120,8 +126,10 @@ def document(text: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Canonical and relaxed forms both
-    (https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md)."""
+    """Convert a value of either form, canonical or relaxed.
+
+    https://github.com/mongodb/specifications/blob/master/source/extended-json/extended-json.md
+    """
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if not isinstance(value, dict):

@@ -1,8 +1,8 @@
-"""What Debezium's EventRouter makes of an outbox row, to a Change of the events table.
+"""Decode an outbox row, as Debezium's EventRouter sends it, into a Change of the events table.
 
-The event's fields stand beside its payload in the value; its record key is the aggregate's id, which only keeps an
-aggregate's events in order. An event is immutable, so a repeat needs no position: it is known by its tenant, day and
-id, which the outbox holds once.
+The value holds the event's fields beside its payload. The record's key is the aggregate's id, which only keeps an
+aggregate's events in order. An event is immutable, so a repeat needs no position: it is recognized by its tenant, day
+and id, which are unique in the outbox.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,10 @@ from schemas.tables import Table
 
 
 def decoder(table: Table) -> Decode:
-    """A function (key, value, epoch, offset) → Change; it raises BadRecord. The event's day is that of occurred_at."""
+    """Return a function (key, value, epoch, offset) → Change, which raises BadRecord.
+
+    The event's day is that of `occurred_at`.
+    """
     decode_row = row_decoder(table.columns)
     key_indexes = tuple([column.name for column in table.columns].index(name) for name in table.key)
 

@@ -1,4 +1,4 @@
-"""Debezium's Postgres envelope to a Change. No Kafka here, so every odd case is a one-line test."""
+"""Decode Debezium's Postgres envelope into a Change. No Kafka here, so every odd case is a one-line test."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,13 +15,13 @@ from schemas.tables import Table
 Envelope = Mapping[str, Any]
 Decode = Callable[[bytes | None, Envelope, int, int], Change]
 
-# What the decoder reads of an envelope: messaging/registry.py skips the rest (a third of the bytes is `before`).
+# The fields that the decoder reads. messaging/registry.py skips the rest (a third of the bytes is `before`).
 ENVELOPE_FIELDS = frozenset({"after", "source", "op"})
 SOURCE_FIELDS = frozenset({"sequence", "lsn", "ts_us"})
 
 
 def decoder(table: Table) -> Decode:
-    """A function (key, envelope, epoch, offset) → Change for one captured table; it raises BadRecord."""
+    """Return a function (key, envelope, epoch, offset) → Change for one captured table, which raises BadRecord."""
     decode_key, decode_row = key_decoder(table), row_decoder(table.columns)
 
     def decode(key: bytes | None, envelope: Envelope, epoch: int, offset: int) -> Change:
@@ -39,7 +39,11 @@ def decoder(table: Table) -> Decode:
 
 
 def operation(envelope: Envelope) -> Op:
-    """The envelope's operation; raises BadRecord for one that capture is set up not to send (truncate, message)."""
+    """Return the envelope's operation.
+
+    Raises:
+        BadRecord: It is one that capture is configured not to send (truncate, message).
+    """
     try:
         return Op(envelope["op"])
     except (KeyError, ValueError):
@@ -54,12 +58,12 @@ def _after(envelope: Envelope) -> Mapping[str, Any]:
 
 
 def position(source: Mapping[str, Any], op: Op, epoch: int, offset: int) -> Position:
-    """The change's position; a streamed one carries the end of the previous commit and its own LSN.
+    """Return the change's position. A streamed change carries the end of the previous commit and its own LSN.
 
     `source.sequence` is a JSON array of two strings, the first null until a commit has been seen
     (https://debezium.io/documentation/reference/stable/connectors/postgresql.html#postgresql-create-events). Such a
     change of a slot's first transaction is placed at its own LSN: above every commit that an earlier slot has sent, and
-    below every commit that follows.
+    below every later commit.
     """
     if op is Op.READ:
         return Position(epoch, offset, read=True)

@@ -1,4 +1,4 @@
-"""What every decoder of a captured record shares: key JSON to a key, a struct to a row, field by named field."""
+"""Shared by all decoders of captured records: key JSON to a key, a struct to a row, field by field."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
@@ -13,14 +13,14 @@ from schemas.tables import Column, Table
 
 
 def row_decoder(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Any]], Row]:
-    """A function from a record's fields to the values of `columns`; its BadRecord names the field."""
+    """Return a function from a record's fields to the values of `columns`. Its BadRecord names the field."""
     plan = tuple((column.name, converter(column.type), column.nullable) for column in columns)
 
     def decode(fields: Mapping[str, Any]) -> Row:
         values: list[Value] = []
         name = ""
         try:
-            for name, convert, nullable in plan:  # named in the handlers below
+            for name, convert, nullable in plan:  # the handlers below use the name
                 raw = fields[name]
                 if raw is None:
                     if not nullable:
@@ -40,7 +40,7 @@ def row_decoder(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Any]], Ro
 
 
 def key_decoder(table: Table) -> Callable[[bytes | None], Key]:
-    """A function from a record's JSON key to the values of `table.key`."""
+    """Return a function from a record's JSON key to the values of `table.key`."""
     decode_row = row_decoder(tuple(table.column(name) for name in table.key))
 
     def decode(raw: bytes | None) -> Key:
@@ -49,7 +49,7 @@ def key_decoder(table: Table) -> Callable[[bytes | None], Key]:
     return decode
 
 
-# What Jackson, and so Connect's JsonConverter, escapes in a text; everything else stands as it is.
+# The characters that Jackson, and so Connect's JsonConverter, escapes in a text. All others stay as they are.
 _ESCAPES = {code: f"\\u{code:04X}" for code in range(32)} | {
     8: "\\b",
     9: "\\t",
@@ -62,13 +62,15 @@ _ESCAPES = {code: f"\\u{code:04X}" for code in range(32)} | {
 
 
 def key_bytes(table: Table, key: Key) -> bytes:
-    """A key as capture writes it, byte for byte: what Kafka compacts and partitions by."""
+    """Return a key as capture writes it, byte for byte. Kafka compacts and partitions by these bytes."""
     return b"{%s}" % ",".join(f'"{name}":{_json(value)}' for name, value in zip(table.key, key, strict=True)).encode()
 
 
 def document_key_bytes(table: Table, key: Key) -> bytes | None:
-    """A document's key as capture writes it, byte for byte; None where it isn't all printable ASCII: how Debezium
-    escapes other characters is not told here."""
+    """Return a document's key as capture writes it, byte for byte.
+
+    None where it isn't all printable ASCII: Debezium's escapes of other characters are not implemented.
+    """
     inner = ",".join(f'"{name}": {_json(value)}' for name, value in zip(table.key, key, strict=True))
     return b'{"id":%s}' % _json(f"{{{inner}}}").encode() if inner.isascii() and inner.isprintable() else None
 
@@ -87,7 +89,11 @@ def _json(value: Value) -> str:
 
 
 def key_fields(raw: bytes | None) -> dict[str, Any]:
-    """The JSON object that a record's key holds. Raises BadRecord where there is none."""
+    """Return the JSON object that a record's key holds.
+
+    Raises:
+        BadRecord: The key is not a JSON object.
+    """
     if raw is None:
         raise _no_object("null")
     try:

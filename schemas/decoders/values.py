@@ -1,7 +1,7 @@
-"""Raw Avro and JSON values to the values of a Change, each type by one explicit rule.
+"""Convert raw Avro and JSON values to the values of a Change, each type by one explicit rule.
 
-What cannot be carried without loss (infinities, dates outside 0001..9999, text longer than declared) raises
-BadRecord: it becomes a dead letter, never a silently changed value. Rules: docs/decisions/0004-values.md.
+A value that can't be carried without loss (an infinity, a date outside 0001..9999, a text longer than declared) raises
+BadRecord. It becomes a dead letter, never a silently changed value. Rules: docs/decisions/0004-values.md.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def converter(type_: Type) -> Convert:
-    """The rule for one column type: takes what Debezium's Avro (or JSON key) holds, gives a Value, or BadRecord."""
+    """Return the rule for one column type: from a value in Debezium's Avro (or JSON key) to a Value, or BadRecord."""
     match type_:
         case Text(length=length):
             return _text(length)
@@ -45,14 +45,14 @@ def converter(type_: Type) -> Convert:
 
 
 def shape(raw: object) -> str:
-    """What a message may show of a value: its type and its size. Messages end in logs, where no value belongs."""
+    """Describe a value by type and size only, for messages: they end in logs, where no value belongs."""
     match raw:
         case str():
             return f"a text of {len(raw)} characters"
         case bytes():
             return f"{len(raw)} bytes"
         case Decimal() if raw.is_finite():
-            return f"{max(raw.adjusted() + 1, 0)} digits before the point and {_places(raw)} behind it"
+            return f"{max(raw.adjusted() + 1, 0)} digits before the point and {_places(raw)} after it"
         case Decimal():
             return str(raw)  # NaN or an infinity
         case int() if type(raw) is int:
@@ -138,7 +138,7 @@ def _boolean(raw: Any) -> Value:
 
 
 def _date(raw: Any) -> Value:
-    """Debezium's io.debezium.time.Date counts days since 1970; fastavro's logical type has turned it into a date."""
+    """Convert a date. Debezium's io.debezium.time.Date counts days since 1970; fastavro may have made it a date."""
     if type(raw) is date:
         return raw
     if type(raw) is not int:
@@ -150,7 +150,7 @@ def _date(raw: Any) -> Value:
 
 
 def timestamp(raw: Any) -> datetime:
-    """Debezium's ZonedTimestamp is ISO text; its MicroTimestamp counts microseconds since 1970 in UTC."""
+    """Convert an instant. Debezium's ZonedTimestamp is ISO text; its MicroTimestamp is microseconds since 1970, UTC."""
     try:
         if type(raw) is str:
             value = datetime.fromisoformat(raw)
@@ -167,10 +167,10 @@ def timestamp(raw: Any) -> datetime:
 
 
 def days(value: date) -> int:
-    """A day as days since 1970."""
+    """Return a day as days since 1970."""
     return (value - _EPOCH_DAY).days
 
 
 def microseconds(value: datetime) -> int:
-    """An instant as microseconds since 1970, exactly (a float would lose the last digit)."""
+    """Return an instant as microseconds since 1970, exactly (a float would lose the last digit)."""
     return (value - _EPOCH) // timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""Who may connect to the source."""
+"""Roles that may connect to the source."""
 
 from migrations.sql_files import sql_revision
 

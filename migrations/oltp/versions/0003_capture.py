@@ -1,4 +1,4 @@
-"""What change data capture needs of the source."""
+"""Objects that change data capture needs in the source."""
 
 from migrations.sql_files import sql_revision
 

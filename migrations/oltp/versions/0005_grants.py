@@ -1,4 +1,4 @@
-"""What each role may do, and no more."""
+"""The rights of each role."""
 
 from migrations.sql_files import sql_revision
 

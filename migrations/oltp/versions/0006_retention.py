@@ -1,4 +1,4 @@
-"""What ageing needs of the source: proof before anything leaves."""
+"""Functions of retention in the source: a proof before anything is deleted."""
 
 from migrations.sql_files import sql_revision
 

@@ -1,4 +1,4 @@
-"""What a record can carry, and that events don't change: refused where their writer learns of it."""
+"""Limits of values, and immutable events: the source refuses a violation in the writer's transaction."""
 
 from migrations.sql_files import sql_revision
 

@@ -1,4 +1,4 @@
-"""How young something may leave the source, and whose data stays: not for role retention to decide."""
+"""Minimum ages and legal holds, which role retention can't change."""
 
 from migrations.sql_files import sql_revision
 

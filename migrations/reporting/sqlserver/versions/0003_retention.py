@@ -1,4 +1,4 @@
-"""What has aged out of reporting, and who may delete it."""
+"""Cutoffs of retention in reporting, and the role that may delete."""
 
 from migrations.sql_files import sql_revision
 

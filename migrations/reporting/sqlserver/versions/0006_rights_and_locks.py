@@ -1,4 +1,4 @@
-"""Who may read and erase what repairs have kept, who may touch a generation's bookkeeping; locks that stay on rows."""
+"""Rights on rows kept by repairs and on a generation's bookkeeping; locks that stay on rows."""
 
 from migrations.sql_files import sql_revision
 
