@@ -41,7 +41,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     with tempfile.TemporaryDirectory(prefix="headrace-enrich-") as folder:
         heartbeat = HeartbeatWriter(mongo_uri, mongo_database) if mongo_uri else None
         loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)  # Faust's services take the loop that is set when they are made
+        asyncio.set_event_loop(loop)  # Faust's services use the loop that is set when they are created
         try:
             worker = EnrichmentWorker(wiring, faust_app(wiring, group, pace, state_dir or Path(folder)), pace, loop)
             with _served(worker, http_host, http_port), _running(heartbeat):

@@ -1,4 +1,4 @@
-"""Which entry of a product's history holds at an instant. Pure: a rebuild next year must choose the same entry."""
+"""Choose the entry of a product's history that is valid at an instant. Pure: a later rebuild must choose the same."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ Product = tuple[str, str]
 
 
 class CatalogEntry(NamedTuple):
-    """What a product was from `valid_from` (µs since 1970, UTC) on: one document of price_history."""
+    """A product's data from `valid_from` (µs since 1970, UTC) on: one document of price_history."""
 
     valid_from: int
     name: str
@@ -21,10 +21,10 @@ History = tuple[CatalogEntry, ...]
 
 
 def as_of(history: Sequence[CatalogEntry], at: int) -> CatalogEntry | None:
-    """The latest entry with `valid_from <= at`; for a product that reached the catalog later, its earliest entry.
+    """Return the latest entry with `valid_from <= at`, or the earliest entry of a product added to the catalog later.
 
-    `history` is in the order of valid_from. None only where there is no entry at all. History is append-only and
-    never backdated, so the answer for a past instant does not change any more.
+    `history` is in the order of valid_from. The result is None only for an empty history. History is append-only and
+    never backdated, so the result for a past instant does not change any more.
     """
     if not history:
         return None
@@ -35,7 +35,7 @@ def as_of(history: Sequence[CatalogEntry], at: int) -> CatalogEntry | None:
 
 
 def with_entry(history: History, entry: CatalogEntry) -> History:
-    """The history with `entry` at its place; one with the same valid_from is the same entry, read again."""
+    """Return the history with `entry` added in order. An entry with the same valid_from is the same, read again."""
     index = bisect_right(history, entry.valid_from, key=_valid_from)
     if index and history[index - 1].valid_from == entry.valid_from:
         return (*history[: index - 1], entry, *history[index:])

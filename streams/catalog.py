@@ -1,4 +1,4 @@
-"""The catalog in memory: every product's history, and how far it is known. Filled by catalog_reader.py."""
+"""The catalog in memory: every product's history, and the watermark. catalog_reader.py fills it."""
 
 from collections import deque
 from datetime import datetime, timedelta
@@ -7,12 +7,12 @@ from schemas.decoders.values import microseconds
 from streams.asof import CatalogEntry, History, Product, with_entry
 
 # An entry's valid_from is the server's time when its write began; the write reaches the log a moment later, perhaps
-# behind a heartbeat with a later time.
+# after a heartbeat with a later time.
 SLACK = timedelta(seconds=1)
 
 
 class Catalog:
-    """One thread adds, another asks: each step leaves a state that is right to read."""
+    """The entries and the watermark. One thread writes, another reads; each step leaves a consistent state."""
 
     def __init__(self, slack: timedelta = SLACK) -> None:
         self._histories: dict[Product, History] = {}
@@ -21,17 +21,17 @@ class Catalog:
         self.watermark = 0
         self.entries = 0
         self.arrived: deque[Product] = deque()
-        """Products that have got an entry since this was last emptied."""
+        """Products that have received an entry since this queue was last emptied."""
 
     def history(self, product: Product) -> History:
-        """The product's entries in the order of valid_from; empty for an unknown one."""
+        """Return the product's entries in the order of valid_from, empty for an unknown product."""
         return self._histories.get(product, ())
 
     def add(self, product: Product, entry: CatalogEntry) -> bool:
-        """Takes one entry; the same one again changes nothing.
+        """Add one entry and return whether it is late. The same entry again changes nothing.
 
-        Returns whether it is late: it lies below the watermark, so lines for which it is valid may have been decided.
-        A product's first entry is not: until then its lines wait.
+        A late entry is below the watermark, so lines for which it is valid may have been decided. A product's first
+        entry is never late: until then its lines wait.
         """
         known = self.history(product)
         # Tenants, names and categories repeat over thousands of entries.
@@ -43,7 +43,7 @@ class Catalog:
         return bool(known) and len(history) > len(known) and entry.valid_from <= self.watermark
 
     def heartbeat(self, at: datetime) -> None:
-        """A heartbeat that is believed up to `at` was read: what was written `slack` before it has been read too."""
+        """Advance the watermark: a heartbeat trusted up to `at` shows that entries up to `at - slack` were read."""
         self.watermark = max(self.watermark, microseconds(at - self._slack))
 
     def _one(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Reads the catalog's topic from its beginning to its end, then follows it: a thread and a consumer of its own.
+"""Read the catalog's topic from its beginning to its end, then follow it, in a thread with its own consumer.
 
 Not Faust's GlobalTable: its recovery does not take a topic that others write (measured; see 0002).
 """
@@ -38,9 +38,9 @@ BAD = Counter("headrace_catalog_bad_records", "Catalog records that could not be
 class CatalogReader:
     """Keeps `catalog` up to date with the catalog's topic, which holds entries and heartbeats.
 
-    `registry` is the reader's own, as that is for one thread; it closes it. `loaded` is set once everything that was
-    there at the start has been read, `moved_at` is when it last read anything. `failure` holds what ended the reader:
-    the worker then stops, as its lines would stay undecided for ever.
+    `registry` belongs to the reader, because it is for one thread; the reader closes it. `loaded` is set once all
+    records that existed at the start have been read. `moved_at` is the time of the last read. `failure` holds the error
+    that ended the reader: the worker then stops, because its lines would stay undecided for ever.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class CatalogReader:
         self._thread = threading.Thread(target=self._run, name="catalog", daemon=True)
 
     def start(self) -> None:
-        """Starts reading."""
+        """Start reading."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops reading; returns when the consumer is closed."""
+        """Stop reading, and return when the consumer is closed."""
         self._stop.set()
         if self._thread.ident:
             self._thread.join(10)
@@ -77,7 +77,7 @@ class CatalogReader:
             self._follow()
         except HeadraceError as error:
             self.failure = error
-        except Exception as error:  # a thread that dies unseen would leave every line undecided
+        except Exception as error:  # a thread that ends unnoticed would leave every line undecided
             self.failure = HeadraceError(f"the catalog's reader failed: {type(error).__name__} {error}")
 
     def _follow(self) -> None:
@@ -112,7 +112,7 @@ class CatalogReader:
                 self.loaded.set()
 
     def apply(self, messages: list[Message]) -> None:
-        """Takes one batch, in its order: the entries, then the last heartbeat."""
+        """Apply one batch in its order: the entries, then the last heartbeat."""
         heartbeats: list[Message] = []
         for message in messages:
             if message.value() is None:
@@ -124,7 +124,7 @@ class CatalogReader:
                     self._add(message)
             except BadRecord as error:
                 self._refuse(message, error)
-        # Of thousands of heartbeats at a start only the last that counts is worth decoding.
+        # At a start there are thousands of heartbeats; only the last valid one has to be decoded.
         for message in reversed(heartbeats):
             try:
                 beat = self._heartbeat(message)
@@ -184,7 +184,7 @@ class CatalogReader:
 
 
 def entry_reader(table: Table) -> Callable[[Any], tuple[Product, CatalogEntry]]:
-    """A function from a change of the catalog's table to the entry that it enters; it raises BadRecord for a delete."""
+    """Return a function from a change of the catalog's table to its entry, which raises BadRecord for a delete."""
     names = [column.name for column in table.columns]
     indexes = [names.index(name) for name in ("tenant_id", "sku", "valid_from", "name", "category", "price")]
 

@@ -1,4 +1,4 @@
-"""How far a heartbeat of the catalog is believed: three clocks tell the time, and each may be wrong. Pure.
+"""Limit how far a heartbeat of the catalog is trusted: there are three clocks, and each may be wrong. Pure.
 
 at      the wall clock of MongoDB's primary, by which entries are stamped as well
 logged  the cluster time, which never goes back, not even where another member becomes the primary
@@ -15,22 +15,22 @@ from streams.catalog import SLACK
 
 
 class Clock(StrEnum):
-    """What is wrong with the primary's clock: AHEAD of this worker's, or BEHIND the cluster time."""
+    """A disagreement of the primary's clock: AHEAD of this worker's, or BEHIND the cluster time."""
 
     AHEAD = "ahead"
     BEHIND = "behind"
 
 
 def believed(beat: Heartbeat, now: datetime) -> datetime:
-    """The time up to which `beat` says that the catalog has been read, once it is read at `now`."""
+    """Return the time up to which the catalog has been read, according to `beat`, read at `now`."""
     return min(beat.at, beat.logged, now)
 
 
 def doubt(beat: Heartbeat, now: datetime) -> Clock | None:
-    """How the clocks disagree by more than the slack covers; None where they agree.
+    """Return a disagreement of the clocks by more than the slack, or None.
 
-    A heartbeat that is behind `now` is none: capture may lag. Nor is one whose `at` is ahead of `logged`: the document
-    was looked up late.
+    A heartbeat earlier than `now` is no disagreement: capture may lag. Nor is one whose `at` is ahead of `logged`: the
+    document was looked up late.
     """
     if min(beat.at, beat.logged) - now > SLACK:
         return Clock.AHEAD

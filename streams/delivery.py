@@ -46,7 +46,11 @@ class Outlet:
                 raise Unavailable(f"a record for {topic}/{partition} could not be queued: {error}") from None
 
     async def confirmed(self) -> None:
-        """Returns when everything sent is stored by all replicas. Raises Unavailable when one record is not."""
+        """Return when all replicas have stored every sent record.
+
+        Raises:
+            Unavailable: A record was not stored.
+        """
         deadline = time.monotonic() + PATIENCE + 10
         while True:
             self._producer.poll(0)
@@ -67,9 +71,9 @@ class Outlet:
 
 
 def serializer(table: Table, registry: Registry, topic: str) -> Callable[[Change], bytes]:
-    """A function from an enriched change to its record's value; registers the schema under the topic's subject.
+    """Register the schema under the topic's subject, and return a function from an enriched change to a record's value.
 
-    Raises what `Registry.register` does.
+    Raises as `Registry.register` does.
     """
     schema = enriched.schema(table)
     head = wire.frame(registry.register(f"{topic}-value", schema))

@@ -26,7 +26,10 @@ class EnrichmentStatus(StrEnum):
 
 
 class CatalogLookup(Protocol):
-    """What enrichment asks of the catalog. `watermark`: every entry that is valid from this µs or before is known."""
+    """The part of the catalog that enrichment reads.
+
+    `watermark` in µs: every entry that is valid from then or earlier is known.
+    """
 
     @property
     def watermark(self) -> int: ...
@@ -35,8 +38,7 @@ class CatalogLookup(Protocol):
 
 
 class Wait(NamedTuple):
-    """What an undecided line waits for: the watermark to reach `due` (µs), or, where that is None, for any entry
-    of `product`."""
+    """The condition of an undecided line: the watermark reaches `due` (µs), or, if None, `product` gets an entry."""
 
     product: Product
     due: int | None
@@ -58,7 +60,7 @@ _NOTHING_KNOWN: Row = (None, None, None, 0, EnrichmentStatus.PENDING.value)
 
 
 def enricher(table: Table) -> Enrich:
-    """The enrichment of `table`, which has the columns in NEEDED."""
+    """Return the enrichment function of `table`, which has the columns in NEEDED."""
     names = [column.name for column in table.columns]
     tenant, sku, priced = (names.index(name) for name in NEEDED)
 
@@ -86,16 +88,16 @@ def enricher(table: Table) -> Enrich:
 
 
 def due_at(entry: CatalogEntry, priced_at: int, source_time: int) -> int:
-    """The watermark (µs) at which `entry`, chosen for `priced_at`, cannot change any more.
+    """Return the watermark (µs) at which `entry`, chosen for `priced_at`, can't change any more.
 
-    The line's own commit counts too: a catalog loaded with valid_from in the past is known as far as it was
-    written before the line.
+    The commit of the order line counts too: of a catalog loaded with valid_from in the past, the part written before
+    the order line is known.
     """
     return max(priced_at, source_time, entry.valid_from)
 
 
 def decided(entry: CatalogEntry) -> Row:
-    """The enrichment's columns of a decided line; `verify` compares reporting with these."""
+    """Return the enrichment's columns of a decided line. `verify` compares reporting with them."""
     return _columns(entry, EnrichmentStatus.ENRICHED)
 
 

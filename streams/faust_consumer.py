@@ -1,4 +1,4 @@
-"""Faust's consumer, handing on what one fetch brought as one list. Pinned to faust-streaming 0.15.3.
+"""Faust's consumer, which delivers the records of one fetch as one list. Pinned to faust-streaming 0.15.3.
 
 Message by message Faust costs 180-280 CPU µs a record, most of it futures; a list at a time 60-90. And it keeps
 acks in interval trees that a compacted topic's gaps fill up; here the engine knows what may be committed.
@@ -32,7 +32,7 @@ from messaging.offsets import OffsetGone
 from schemas.errors import HeadraceError, Unavailable
 from streams.start_offsets import Committed
 
-_FULL = 0.005  # seconds between looks at a full queue: less than a batch takes
+_FULL = 0.005  # seconds between checks of a full queue: less than a batch takes
 
 
 class RecordBatch(NamedTuple):
@@ -44,12 +44,14 @@ class RecordBatch(NamedTuple):
 
 
 Starts = Callable[[Mapping[int, Committed | None]], Mapping[int, int]]
-"""Where to read each partition from, given what is committed of it."""
+"""Return the offset from which to read each partition, given its committed offset."""
 
 
 class BatchApp(faust.App):
-    """A Faust app whose streams hold a Batch an event. `assignment` is raised when partitions are assigned; `starts`
-    must be set before the app is started."""
+    """A Faust app whose events are whole batches.
+
+    `assignment` is incremented when partitions are assigned. `starts` must be set before the app starts.
+    """
 
     assignment = 0
     starts: Starts
@@ -60,7 +62,7 @@ class BatchApp(faust.App):
 
 
 class NoTables(TableManager):
-    """Subscribes without the second in which Faust waits for tables to be declared: we declare none."""
+    """Subscribes without the second in which Faust waits for tables to be declared: Headrace declares none."""
 
     async def on_start(self) -> None:
         await self._update_channels()
@@ -70,7 +72,7 @@ class NoTables(TableManager):
 class BatchConsumer(Consumer):
     """Delivers batches to the channels that read a topic.
 
-    `begun` are the offsets by partition from which the present assignment is read. `failure` holds what ended the
+    `begun` are the offsets by partition from which the present assignment is read. `failure` holds the error that ended
     reading: the worker then stops.
     """
 
@@ -118,7 +120,7 @@ class BatchConsumer(Consumer):
         return records
 
     async def _deliver(self, assignment: int, tp: Any, found: Sequence[Any]) -> bool:
-        """Whether the batch has been handed on: not when the partitions are given away while its queue is full."""
+        """Return whether the batch was delivered: not when its partitions are revoked while the queue is full."""
         records = [_record(each) for each in found]
         tp = TP(tp.topic, tp.partition)
         message = ConsumerMessage(
@@ -135,7 +137,7 @@ class BatchConsumer(Consumer):
             generation_id=self.app.consumer_generation_id,
         )
         for channel in list(self.app.topics._tp_index[tp]):
-            # Not `put`: a rebalance clears the queue by cancelling whoever waits in it, and that would end the fetcher.
+            # Not `put`: a rebalance clears the queue by cancelling its waiters, which would end the fetcher.
             while channel.queue.full():
                 if self.app.assignment != assignment or not self.flow_active or self.should_stop:
                     return False
@@ -145,9 +147,11 @@ class BatchConsumer(Consumer):
         return True
 
     async def _read_from_committed(self) -> bool:
-        """Whether all assigned partitions have been sought to what is committed, or their beginning.
+        """Seek all assigned partitions to their committed offset, or their beginning, and return whether it succeeded.
 
-        Raises TopicReplaced, OffsetGone.
+        Raises:
+            TopicReplaced: A topic was deleted and created again.
+            OffsetGone: A topic no longer holds the committed offset.
         """
         consumer = self._thread._ensure_consumer()
         try:
@@ -164,7 +168,7 @@ class BatchConsumer(Consumer):
         return False
 
     def dead(self, patience: float) -> str | None:
-        """What has ended, or stood still for `patience` seconds, while the service counts as running; else None."""
+        """Return what has ended, or made no progress for `patience` seconds, while the service counts as running."""
         fetching = self._thread._consumer
         task = getattr(fetching and fetching._coordinator, "_coordination_task", None)
         if task is not None and task.done():
@@ -174,7 +178,7 @@ class BatchConsumer(Consumer):
         return None
 
     def lags(self, topic: str, done: Mapping[int, int | None]) -> dict[int, int]:
-        """How many records are behind what is done, by partition; only for partitions that have been fetched."""
+        """Return the number of records after the done offset, by partition, for fetched partitions only."""
         found: dict[int, int] = {}
         for number, offset in done.items():
             end = self.highwater(TP(topic, number))
@@ -184,7 +188,7 @@ class BatchConsumer(Consumer):
         return found
 
     async def commit_offsets(self, topic: str, offsets: dict[int, int], metadata: str) -> bool:
-        """Commits the offsets by partition, `metadata` beside each. False where the group has moved on."""
+        """Commit the offsets by partition, each with `metadata`. Return False if the group has reassigned them."""
         consumer = self._thread._ensure_consumer()
         found = {TopicPartition(topic, number): OffsetAndMetadata(each, metadata) for number, each in offsets.items()}
         try:
@@ -196,13 +200,13 @@ class BatchConsumer(Consumer):
 
 
 class BatchTransport(Transport):
-    """aiokafka with our consumer."""
+    """aiokafka with BatchConsumer."""
 
     Consumer = BatchConsumer
 
 
 async def _committed(consumer: Any, partitions: Sequence[Any]) -> dict[int, Committed | None]:
-    """What the group has committed of each partition. (aiokafka's own `committed` leaves out the metadata.)"""
+    """Return the group's committed offset of each partition; aiokafka's own `committed` leaves out the metadata."""
     found = await consumer._coordinator.fetch_committed_offsets(partitions)
     return {tp.partition: Committed(*found[tp]) if tp in found else None for tp in partitions}
 

@@ -1,7 +1,7 @@
-"""Writes MongoDB's own time into the catalog's heartbeat document, each second.
+"""Write MongoDB's own time into the catalog's heartbeat document, each second.
 
-Capture carries it behind every entry written before it; how far the catalog is known follows from that
-(docs/decisions/0002-catalog-watermark.md). MongoDB down stops nothing: lines stay provisional and flow on.
+Capture delivers it after every entry written before it, which gives the watermark
+(docs/decisions/0002-catalog-watermark.md). If MongoDB is down, lines still flow, and stay provisional.
 """
 
 import logging
@@ -35,18 +35,18 @@ class HeartbeatWriter:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Starts writing."""
+        """Start writing."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stops writing."""
+        """Stop writing."""
         self._stop.set()
         if self._thread.ident:
             self._thread.join(2 * _TIMEOUT_MS / 1000)
         self._client.close()
 
     def beat(self) -> None:
-        """Writes one heartbeat; a MongoDB that does not take it is logged once, and counted."""
+        """Write one heartbeat. A failure is counted, and logged once."""
         try:
             self._collection.update_one({"_id": HEARTBEAT_ID}, {"$currentDate": {"at": True}}, upsert=True)
         except PyMongoError as error:
@@ -66,5 +66,5 @@ class HeartbeatWriter:
     def _run(self) -> None:
         while not self._stop.is_set():
             self.beat()
-            # Just behind a full second: the cluster time has whole seconds.
+            # Just after a full second: the cluster time has whole seconds.
             self._stop.wait(self._seconds - (time.time() - 0.02) % self._seconds)

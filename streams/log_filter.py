@@ -16,7 +16,7 @@ class RateLimitedFilter(logging.Filter):
         self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is time to say this again; `record.msg` is the message before its arguments."""
+        """Return whether the message may be logged again; `record.msg` is the message before its arguments."""
         kind, now = str(record.msg), time.monotonic()
         if now - self._said.get(kind, -self._seconds) < self._seconds:
             return False
@@ -25,7 +25,7 @@ class RateLimitedFilter(logging.Filter):
 
 
 def quiet() -> None:
-    """Applies it to aiokafka's loggers; a second call changes nothing."""
+    """Add the filter to aiokafka's loggers. A second call changes nothing."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(each, RateLimitedFilter) for each in logger.filters):

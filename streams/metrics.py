@@ -1,4 +1,4 @@
-"""What the enrichment worker tells about itself."""
+"""Metrics of the enrichment worker."""
 
 from prometheus_client import Counter, Gauge
 

@@ -1,11 +1,12 @@
-"""The pending topic: undecided lines written down, so that an ack need not wait for the catalog.
+"""The pending topic: it stores undecided order lines, so that an ack need not wait for the catalog.
 
-A record is in its line's partition. Its key is the line's key and the line's position, so that two workers that write
-lines of one key never compact over each other: a worker that has lost its partition may still write. Its value is the
+A record is in the partition of its order line. Its key is the line's key and position, so that compaction never lets
+records of two workers replace each other: a worker that has lost its partition may still write. Its value is the
 captured value, byte for byte. A tombstone ends the record of its own key.
 
-Records of earlier versions have the line's key alone; they are read as well, and written again where a later record
-of that key would compact them away. One record of each partition, under LINES_ID, holds the id of the lines' topic.
+Records of earlier versions have only the key of the order line. They are read as well, and written again where a later
+record of that key would compact them away. One record of each partition, under LINES_ID, holds the id of the lines'
+topic.
 """
 
 import time
@@ -33,11 +34,13 @@ Written = tuple[Record, bytes]
 
 
 class PendingLines(NamedTuple):
-    """What a partition of the pending topic holds.
+    """The content of a partition of the pending topic.
 
-    waiting    the newest line of each key, oldest first, and the key of its record; None: it has to be written again.
-    obsolete   records of lines that a newer one has replaced: each needs a tombstone.
-    lines_id   the id of the topic that the lines' offsets belong to; None where it was not yet written.
+    Attributes:
+        waiting: The newest line of each key, oldest first, with the key of its record. None as the key means that the
+            record has to be written again.
+        obsolete: Records of lines that a newer one has replaced. Each needs a tombstone.
+        lines_id: The id of the topic that the lines' offsets belong to, None where it has not been written yet.
     """
 
     waiting: list[tuple[Record, bytes | None]]
@@ -46,19 +49,21 @@ class PendingLines(NamedTuple):
 
 
 def key(line: Record) -> bytes:
-    """The key of a line's pending record."""
+    """Return the key of a line's pending record."""
     return (line.key or b"") + _suffix(epoch(line.headers), line.offset)
 
 
 def headers(line: Record) -> Headers:
-    """The headers of a line's pending record, and of its tombstone: the line's own, and its offset."""
+    """Return the headers of a line's pending record and of its tombstone: the line's headers, and its offset."""
     return [*line.headers, (ORIGIN_OFFSET, str(line.offset).encode())]
 
 
 def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> PendingLines:
-    """What one partition holds, its lines as they were in `lines_topic`.
+    """Read one partition. Its lines are returned as records of `lines_topic`.
 
-    Raises Unavailable when Kafka does not deliver the partition to its end, OffsetGone when it lacks its beginning.
+    Raises:
+        Unavailable: Kafka does not deliver the partition to its end.
+        OffsetGone: The partition lacks its beginning.
     """
     beginning = start_offsets(bootstrap, [topic], {(topic, partition)})[topic, partition]
     check_whole(f"{topic}/{partition}", beginning)
@@ -66,10 +71,12 @@ def read(bootstrap: str, topic: str, partition: int, lines_topic: str) -> Pendin
 
 
 def remaining(records: Iterator[Record], lines_topic: str) -> PendingLines:
-    """What pending records, in their order, leave: the newest line of a key counts, whichever was written last."""
+    """Reduce pending records, in order, to the newest line of each key, whichever was written last."""
     newest: dict[bytes, tuple[_At, Written]] = {}
     lines_id: str | None = None
-    kept: dict[bytes, tuple[_At, Record]] = {}  # by pending key: what compaction keeps, without the captured bytes
+    kept: dict[
+        bytes, tuple[_At, Record]
+    ] = {}  # by pending key: the records that compaction keeps, without the captured bytes
     for each in records:
         if each.key == LINES_ID and each.value is not None:
             lines_id = each.value.decode()

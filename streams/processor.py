@@ -1,14 +1,14 @@
-"""The way of a batch: taken, enriched, sent, confirmed, and only then acked. Knows Kafka's producer, not Faust.
+"""Process a batch: enrich, send, confirm, and only then ack. This module knows Kafka's producer, not Faust.
 
-1. A partition's pending lines are read to their end before its first line is taken.
-2. Each record is decoded and enriched; what cannot be understood goes to the dead letters.
-3. Everything sent is confirmed by all replicas.
+1. A partition's pending lines are read to their end before its first record is processed.
+2. Each record is decoded and enriched. A record that can't be decoded becomes a dead letter.
+3. All replicas confirm every sent record.
 4. Only now may the batch's offsets be acked, up to the first line that is held for the catalog.
-5. A held line is looked at again when the catalog has passed it: sent again, confirmed, let go.
-6. What is held too long is written to the pending topic, confirmed, let go; its tombstone follows the confirmed
-   decision, or goes with the change that replaces it (confirmed before that change is acked).
+5. A held line is enriched again when the catalog has passed it. It is sent again, confirmed, and released.
+6. A line that is held too long is written to the pending topic, confirmed, and released. Its tombstone follows the
+   confirmed decision, or is sent with the change that replaces it (confirmed before that change is acked).
 
-A fault in any step raises: the worker stops, unacked, and another reads the same records again.
+An error in any step raises: the worker stops without an ack, and another worker reads the same records again.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _AT_ONCE = Wait(product=("", ""), due=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How many lines a partition holds back, and for how many seconds, before they are written down."""
+    """Limits of a partition's held lines, by number and by seconds, before they are written to the pending topic."""
 
     held: int = 5_000
     seconds: float = 5.0
@@ -42,8 +42,10 @@ class Bounds:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class PartitionState:
-    """One assigned partition. `done` is the offset behind the last record that is confirmed, None before the first;
-    `acked` what has been committed."""
+    """One assigned partition.
+
+    `done` is the offset after the last confirmed record, None before the first. `acked` is the committed offset.
+    """
 
     number: int
     waiting: Waiting = field(default_factory=Waiting)
@@ -51,7 +53,7 @@ class PartitionState:
     acked: int | None = None
 
     def committable(self) -> int | None:
-        """The offset to commit, None where there is nothing new."""
+        """Return the offset to commit, or None if there is no progress."""
         if self.done is None:
             return None
         first = self.waiting.first_held()
@@ -88,16 +90,18 @@ class Processor:
         self._refused = False
 
     def assign(self, generation: int, numbers: Iterable[int]) -> None:
-        """Starts afresh with these partitions: what was held is read again, as it was not acked. `load` must follow."""
+        """Reset to these partitions. Held lines are read again, because they were not acked. Call `load` next."""
         self.generation = generation
         self._loaded.clear()
         self.partitions = {number: PartitionState(number=number) for number in numbers}
 
     async def load(self) -> None:
-        """Reads what waits for the assigned partitions.
+        """Read the pending lines of the assigned partitions.
 
-        Raises Unavailable when it cannot be read to its end, TopicReplaced when it waits for lines of another topic,
-        OffsetGone when records were deleted.
+        Raises:
+            Unavailable: They can't be read to their end.
+            TopicReplaced: They belong to another topic's lines.
+            OffsetGone: Records were deleted.
         """
         async with self._turn:
             generation = self.generation
@@ -108,31 +112,34 @@ class Processor:
 
     @property
     def loaded(self) -> bool:
-        """Whether the assigned partitions may be taken from."""
+        """True once records of the assigned partitions may be processed."""
         return self._loaded.is_set()
 
     async def revoke(self) -> dict[int, int]:
-        """Lets go of all partitions once the batch in hand is confirmed. Returns what is to be committed."""
+        """Release all partitions once the current batch is confirmed, and return the offsets to commit."""
         async with self._turn:
             offsets = self.committable()
             self.partitions = {}
             return offsets
 
     def committable(self) -> dict[int, int]:
-        """The offsets to commit by partition; `committed` says that they have been."""
+        """Return the offsets to commit by partition. Call `committed` when that is done."""
         found = {number: partition.committable() for number, partition in self.partitions.items()}
         return {number: offset for number, offset in found.items() if offset is not None}
 
     def committed(self, offsets: dict[int, int]) -> None:
-        """These offsets have been committed."""
+        """Record that these offsets have been committed."""
         for number, offset in offsets.items():
             if number in self.partitions:
                 self.partitions[number].acked = offset
 
     async def take(self, generation: int, number: int, records: Sequence[Record]) -> None:
-        """One batch of one partition, in its order. Raises Unavailable when a step could not be finished.
+        """Process one batch of one partition, in order.
 
-        One of an earlier assignment is dropped: the present one has begun at what was committed.
+        A batch of an earlier assignment is dropped: the present assignment started at the committed offsets.
+
+        Raises:
+            Unavailable: A step could not be finished.
         """
         if generation == self.generation:
             await self._loaded.wait()
@@ -142,7 +149,7 @@ class Processor:
                 return
             now = time.monotonic()
             for record in records:
-                # A consumer that was sought back delivers again what is done or held already.
+                # After a seek the consumer delivers records again that are done or held.
                 if partition.done is None or record.offset >= partition.done:
                     self._take(partition, record, now)
             await self._confirmed()
@@ -150,7 +157,7 @@ class Processor:
             await self._write_down(partition)
 
     async def look_again(self) -> None:
-        """Decides what the catalog has passed meanwhile, and writes down what has been held too long."""
+        """Decide the lines that the catalog has passed, and write those that are held too long to the pending topic."""
         async with self._turn:
             arrived = [self.catalog.arrived.popleft() for _ in range(len(self.catalog.arrived))]
             watermark = self.catalog.watermark
@@ -175,7 +182,7 @@ class Processor:
             self._refuse(record, error)
             return
         if change is None:
-            # Retention's tombstone: a rebuild that reads the line before compaction takes it would keep it for ever.
+            # Retention's tombstone: a rebuild that reads the line before it is compacted would keep it for ever.
             self.outlet.send(self.wiring.enriched, record.partition, record.key, None, record.headers)
             return
         enriched = self._enrich(change, self.catalog)
@@ -213,7 +220,7 @@ class Processor:
         self._refused = True
 
     def _end(self, line: UndecidedLine) -> None:
-        """Send the tombstone of a line that was written down."""
+        """Send the tombstone of a line that is in the pending topic."""
         if line.written is not None:
             self._bury(line.record, line.written)
 

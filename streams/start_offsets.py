@@ -1,10 +1,10 @@
-"""Where a partition is read on from: its committed offset, and whether the topics still hold what belongs to it.
+"""Resume partitions at their committed offsets, and check that the topics still hold the records for it.
 
-Kafka would rather jump than fail: to the first record left, where those behind the committed offset were deleted; to
-an offset that means another record, where the topic was deleted and made again. Both lose lines silently.
+Kafka jumps rather than fails. Where records after the committed offset were deleted, it jumps to the first one left.
+Where the topic was deleted and created again, the offset means another record. Both lose lines silently.
 
-Kafka forgets a topic's committed offsets when the topic is deleted. So the id of the lines' topic is kept in the
-pending topic, and that of the pending topic, whose loss would lose the lines that wait, beside each committed offset.
+Kafka deletes a topic's committed offsets with the topic. So the id of the lines' topic is kept in the pending topic.
+The id of the pending topic, whose loss would lose the waiting lines, is stored with each committed offset.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,9 +29,12 @@ def check_id(topic: str, was: str | None, is_now: str) -> None:
 
 
 def start(where: str, committed: Committed | None, beginning: int, end: int) -> int:
-    """The offset to read from: what is committed, or the beginning where nothing is.
+    """Return the offset to read from: the committed one, or the beginning without one.
 
-    `beginning` and `end` are the offsets of the first record and of the next one. Raises OffsetGone.
+    `beginning` and `end` are the offsets of the first record and of the next one.
+
+    Raises:
+        OffsetGone: The topic does not hold the committed offset.
     """
     if committed is None:
         return beginning
@@ -67,7 +70,13 @@ class Topics:
             check_id(name, was, now[name])
 
     def starts(self, lines: str, pending: str, committed: Mapping[int, Committed | None]) -> dict[int, int]:
-        """The offset from which each partition of `lines` is read. Raises TopicReplaced, OffsetGone, Unavailable."""
+        """Return the offset from which to read each partition of `lines`.
+
+        Raises:
+            TopicReplaced: A topic was deleted and created again.
+            OffsetGone: A topic no longer holds a committed offset.
+            Unavailable: Kafka does not answer.
+        """
         assigned = {(lines, number) for number in committed}
         beginnings = clients.start_offsets(self._bootstrap, [lines], assigned)
         ends = clients.end_offsets(self._bootstrap, [lines], assigned)

@@ -9,11 +9,13 @@ _BATCH = 1_000
 
 
 def read_some(reader: Consumer, timeout: float) -> tuple[list[Message], int]:
-    """The next records, waiting up to `timeout` seconds for the first; and the offset read up to, 0 if none moved.
+    """Return the next records and the offset read up to (0 without progress). Wait up to `timeout` s for the first.
 
     The consumer must have `enable.partition.eof`, so that an end made of compacted or aborted records is seen too.
-    Raises OffsetGone for an offset that the topic does not hold, Unavailable for another error that librdkafka does
-    not retry by itself.
+
+    Raises:
+        OffsetGone: The topic does not hold the offset.
+        Unavailable: Another error that librdkafka does not retry.
     """
     first = reader.poll(timeout)
     if first is None:

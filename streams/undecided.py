@@ -1,7 +1,7 @@
-"""What one partition still owes: undecided lines, what each waits for, and which of them hold back the ack. Pure.
+"""Track undecided order lines of one partition, and the offset below which acks are safe. Pure.
 
-A line is held (in memory only: its offset is not acked, so a crash reads it again) or written (in the pending
-topic, acked). It is kept as the bytes that were captured: deciding it is enriching it once more.
+A line is held (in memory only: its offset is not acked, so a crash reads it again) or written (in the pending topic,
+acked). It is kept as captured bytes: to decide it is to enrich it once more.
 """
 
 from collections import deque
@@ -19,8 +19,8 @@ from streams.enrich import Wait
 class UndecidedLine:
     """One undecided line. `taken_at` in seconds of a monotonic clock.
 
-    `written`: the key of its record in the pending topic, which needs a tombstone once the line is finished; None
-    while it is held. `done`: decided, or no longer the newest of its key.
+    `written` is the key of its record in the pending topic, which needs a tombstone once the line is finished, or None
+    while it is held. `done` means decided, or no longer the newest of its key.
     """
 
     record: Record
@@ -47,20 +47,20 @@ class Waiting:
 
     @property
     def held(self) -> int:
-        """How many lines hold back the ack."""
+        """The number of lines that hold back the ack."""
         self._drop_finished()
         return len(self._held)
 
     def first_held(self) -> int | None:
-        """The offset that may not be acked yet, the lowest of them; None when all may."""
+        """Return the lowest offset that may not be acked yet, or None when all may."""
         self._drop_finished()
         return self._held[0].record.offset if self._held else None
 
     def track(self, line: UndecidedLine) -> UndecidedLine | None:
-        """Takes an undecided line in the order of its partition. Returns the line of its key that it replaces.
+        """Add an undecided line, in the order of its partition, and return the line of its key that it replaces.
 
-        A repeat from before the line that waits under its key never lands, so it is not waited for; nor is the same
-        record again, which was written down and is delivered once more as its ack was not committed.
+        Two lines are not added. A repeat older than the waiting line of its key never lands. The same record again was
+        written to the pending topic, and is delivered once more because its ack was not committed.
         """
         earlier = self._by_key.get(line.key)
         if earlier is not None:
@@ -75,7 +75,7 @@ class Waiting:
         return earlier
 
     def supersede(self, key: bytes, position: Position) -> UndecidedLine | None:
-        """A final change of `key` has been emitted: the line that waited under it, where this one replaces it."""
+        """Return the waiting line of `key` that an emitted final change replaces, or None."""
         earlier = self._by_key.get(key)
         if earlier is None or not _covers(position, earlier.position):
             return None
@@ -83,20 +83,20 @@ class Waiting:
         return earlier
 
     def decide(self, line: UndecidedLine) -> None:
-        """The line is final and its emission confirmed: it holds nothing back any more."""
+        """Release a line that is final and whose record is confirmed."""
         if not line.done:
             del self._by_key[line.key]
             self._finish(line)
 
     def again(self, line: UndecidedLine, wait: Wait) -> None:
-        """The line was looked at and is still undecided: it waits for `wait`."""
+        """Let a line that is still undecided wait for `wait`."""
         line.wait = wait
         self._await(line)
 
     def ripe(self, watermark: int, arrived: Iterable[Product]) -> list[UndecidedLine]:
-        """The lines to look at again: those due by `watermark`, and those whose product has an entry now.
+        """Remove and return the lines that are due by `watermark`, and those whose product has an entry now.
 
-        Each is handed out once: `decide` it or let it wait `again`.
+        Call `decide` or `again` for each.
         """
         found: list[UndecidedLine] = []
         for product in arrived:
@@ -108,7 +108,7 @@ class Waiting:
         return found
 
     def overdue(self, now: float, *, count: int, age: float) -> list[UndecidedLine]:
-        """The held lines, oldest first, beyond `count` or taken more than `age` seconds ago: to be written down."""
+        """Return the held lines, oldest first, beyond `count` or older than `age` seconds, for the pending topic."""
         surplus = self.held - count
         found: list[UndecidedLine] = []
         for line in self._held:
@@ -119,7 +119,7 @@ class Waiting:
         return found
 
     def wrote(self, line: UndecidedLine, key: bytes) -> None:
-        """The line's pending record, of this key, is confirmed."""
+        """Record that the line's pending record, with this key, is confirmed."""
         line.written = key
 
     def _await(self, line: UndecidedLine) -> None:
@@ -136,7 +136,7 @@ class Waiting:
             del same[line.key]
             if not same:
                 del self._unknown[line.wait.product]
-        # A finished line holds its captured bytes: the heap must not outgrow the keys that wait.
+        # A finished line keeps its captured bytes, so the heap must not outgrow the waiting keys.
         if len(self._due) > 2 * len(self._by_key):
             self._due = [each for each in self._due if not each[2].done]
             heapify(self._due)
@@ -151,9 +151,9 @@ def _same(position: Position, other: Position) -> bool:
 
 
 def _covers(position: Position, earlier: Position) -> bool:
-    """Whether a line at `position` stands for the one at `earlier`: it is the same, or newer.
+    """Return whether a line at `position` replaces the one at `earlier`: it is the same, or newer.
 
-    A repeat of that very change counts: if its enrichment was a later one it has landed, with the repeat's offset,
-    and a decision at the earlier offset would lose against it.
+    A repeat of the same change counts: if its enrichment was a later one, it has landed with the repeat's offset, and a
+    decision at the earlier offset would lose against it.
     """
     return position._replace(version=1).wins_over(earlier._replace(version=0))

@@ -1,4 +1,4 @@
-"""Which table is enriched, and between which topics: the only place of this room that names a table."""
+"""Select the enriched table and its topics. No other module of this package names a table."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -24,7 +24,7 @@ class Wiring:
 
     @classmethod
     def of_generation(cls, generation: int, bootstrap: str, registry_url: str) -> Self:
-        """The enrichment of a generation of reporting: it reads what all of them do, and writes topics of its own."""
+        """Return the wiring of a generation of reporting: it reads the shared topics, and writes its own."""
         (table,) = tables.of_generation(generation, [tables.ORDER_LINES])
         return cls(
             bootstrap=bootstrap,

@@ -1,4 +1,4 @@
-"""Faust's app around the engine, the catalog beside it, and one way out when a part fails."""
+"""Run Faust's application with the processor and the catalog's reader, and stop all of it when a part fails."""
 
 import asyncio
 import logging
@@ -33,10 +33,21 @@ _SEE = "see docs/runbook.md#enrichment-stopped"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrichmentLimits:
-    """Times in seconds. `start`: how long until the worker must have read the catalog and hold an assignment;
-    `stuck`: how long its loop may stand still; `session`: how soon Kafka gives a dead worker's partitions away;
-    `patience`: how long the schema registry is asked again; `compare`: how often the topics' ids are compared.
-    `batch`: records at most that one fetch brings; `rate`: records a second at most, 0 for no limit."""
+    """Limits of the worker; times are in seconds.
+
+    Attributes:
+        start: The longest time until the catalog is read and partitions are assigned.
+        stuck: The longest time without progress of the event loop.
+        session: The time after which Kafka reassigns a dead worker's partitions.
+        patience: The time for which requests to the schema registry are retried.
+        commit: The time between two commits.
+        look: The time between two checks of waiting lines.
+        compare: The time between two comparisons of the topics' ids.
+        stop: The longest time for a graceful stop.
+        batch: The highest number of records of a fetch.
+        rate: The highest number of records a second; 0 means no limit.
+        bounds: The limits of held lines.
+    """
 
     start: float = 120.0
     stuck: float = 90.0
@@ -85,7 +96,7 @@ class EnrichmentWorker:
         self._turned = time.monotonic()
 
     async def run(self) -> None:
-        """Until a signal, or a failure, which it raises."""
+        """Run until a signal, or raise the failure that ended the worker."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, stop.set)
@@ -103,12 +114,12 @@ class EnrichmentWorker:
             self._failed.result()
 
     def alive(self) -> str | None:
-        """None while the loop turns; else what is wrong."""
+        """Return None while the loop makes progress, otherwise what is wrong."""
         still = time.monotonic() - self._turned
         return f"the worker's loop has not turned for {still:.0f} s" if still > self._pace.stuck else None
 
     def ready(self) -> str | None:
-        """None while lines are taken; else what is missing."""
+        """Return None while lines are processed, otherwise what is missing."""
         if not self._reader.loaded.is_set():
             return "the catalog has not been read to its end"
         if not self.engine.loaded:
@@ -137,7 +148,9 @@ class EnrichmentWorker:
                     await asyncio.sleep(throttle.pause(len(batch.records), time.monotonic()))
                 except Exception as error:
                     self._fail(error)
-                    await asyncio.Event().wait()  # nothing more is taken; raised here, Faust would log it once more
+                    await (
+                        asyncio.Event().wait()
+                    )  # process nothing more; if it were raised here, Faust would log it again
 
         async def assigned(_sender: Any, /, *arguments: Any, **_: Any) -> None:
             numbers = sorted(tp.partition for tp in arguments[0])
@@ -196,7 +209,7 @@ class EnrichmentWorker:
 
     async def _check(self, failure: HeadraceError | None) -> None:
         if isinstance(failure, OffsetGone):
-            # Offsets of a topic that was made anew are out of range as well.
+            # Offsets of a replaced topic are out of range as well.
             await asyncio.to_thread(self._topics.check)
         if failure is not None:
             raise failure
@@ -236,7 +249,7 @@ class EnrichmentWorker:
         self._failed.set_exception(error)
 
     async def _until(self, stop: asyncio.Event, work: Any) -> bool:
-        """Whether `work` ended by itself: not by a signal, not by a failure."""
+        """Return whether `work` finished, rather than a signal or a failure ending it."""
         working, stopping = self._loop.create_task(work), self._loop.create_task(stop.wait())
         await asyncio.wait({working, stopping, self._failed}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -249,7 +262,7 @@ class EnrichmentWorker:
         return not self._failed.done()
 
     async def _stop(self) -> None:
-        """Finishes the batch in hand and commits it, unless the worker has failed."""
+        """Finish and commit the current batch, unless the worker has failed."""
         try:
             async with asyncio.timeout(self._pace.stop):
                 if not self._failed.done() and self._app.started:
@@ -268,7 +281,7 @@ class EnrichmentWorker:
 
 
 def faust_app(wiring: Wiring, group: str, pace: EnrichmentLimits, folder: Path) -> BatchApp:
-    """Faust without what loses data or writes files of its own: nothing is acked, declared or elected by it."""
+    """Create Faust's application without its features that lose data or write files: it acks and declares nothing."""
     return BatchApp(
         group,
         broker=f"kafka://{wiring.bootstrap}",
