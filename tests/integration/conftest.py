@@ -7,8 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from operations.migrate import migrate_oltp, migrate_reporting
 from operations.settings import Settings
 from tests.support.databases import Connection, empty_databases
+from tests.support.migrated import OLTP_CHAIN, REPORTING_CHAIN, Login, logins
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +33,20 @@ def empty(settings: Settings, superuser: Connection) -> Iterator[Callable[[], Se
     """A function whose settings name empty databases in Postgres; they are dropped at the end of the module."""
     with empty_databases(settings, superuser) as make:
         yield make
+
+
+@pytest.fixture(scope="session")
+def migrated(settings: Settings, superuser: Connection) -> Iterator[Settings]:
+    """Settings of databases in Postgres that have been migrated from nothing."""
+    with empty_databases(settings, superuser) as make:
+        fresh = make()
+        assert migrate_oltp(fresh) == OLTP_CHAIN
+        assert migrate_reporting(fresh) == REPORTING_CHAIN
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def login(migrated: Settings) -> Iterator[Login]:
+    """A function that returns a role's connection to the migrated databases."""
+    with logins(migrated) as connect:
+        yield connect
