@@ -1,4 +1,4 @@
-"""A chain of revisions: what Alembic needs to know to bring one schema to its head. It reads no configuration."""
+"""Run Alembic on one schema's chain of revisions without a configuration file."""
 
 from pathlib import Path
 from threading import Lock
@@ -14,11 +14,13 @@ _ALEMBIC_IS_GLOBAL = Lock()  # alembic.context and alembic.op are proxies of the
 def upgrade(
     connection: Connection, chain: str, *, schema: str, generation: str | None = None, to: str = "head"
 ) -> list[str]:
-    """Apply the missing revisions of `migrations/<chain>`, up to revision `to`.
+    """Apply the missing revisions of `migrations/<chain>`, up to revision `to`, and return their names.
 
-    They belong to the connection's open transaction. Without one, each revision is committed by itself, so that its
-    locks end with it. `schema` holds the version table. Returns the names of the revisions applied.
-    Raises MigrationFailed.
+    The revisions run in the connection's open transaction. Without an open transaction, each revision is committed by
+    itself, so that its locks end with it. `schema` holds the version table.
+
+    Raises:
+        MigrationFailed: a revision was refused.
     """
     applied: list[str] = []
     config = Config(

@@ -11,8 +11,8 @@ from typing import Any
 
 from alembic import context, op
 
-from migrations.connections import one_line
 from migrations.errors import ForwardOnly, MigrationFailed
+from migrations.server import one_line
 
 GENERATION = "reporting_gN"
 _GO = re.compile(r"^\s*GO\s*;?\s*$", re.IGNORECASE | re.MULTILINE)

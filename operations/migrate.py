@@ -19,8 +19,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InternalError
 
 from migrations.catalog import runner
-from migrations.connections import CONNECT_SECONDS, Server, connected, lock_session, locked, one_line
+from migrations.connections import connected, lock_session, locked
 from migrations.errors import MigrationFailed
+from migrations.server import CONNECT_SECONDS, Server, one_line
 from operations import generations
 from operations.generations import Generation, State
 from operations.months import month, months
