@@ -4,7 +4,7 @@
 # make compose-up    the pipeline on the official images, SQL Server and MongoDB included  make compose-down (WIPE=1: its data too)
 # make compose-demo  the same demo on it, verified row by row                              make compose-test  the T-SQL tests on it
 # make soak    MINUTES=60 [SEED=n]: faults of every kind while the shop places orders; every commit in reporting is checked
-# make docs    docs/reference, generated from the code
+# make docs    docs/reference, generated from the code                        make demo-recording  docs/demo.svg, from a real run
 # make bench   enrichment, landing and archiving, measured                   make bench-archive  the last one alone
 
 SHELL := /bin/bash
@@ -14,7 +14,7 @@ ORDERS ?= 2000
 MINUTES ?= 5
 BIN := .venv/bin
 
-.PHONY: help install odbc demo up down wipe check docs alerts test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
+.PHONY: help install odbc demo demo-recording up down wipe check docs alerts test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -50,6 +50,9 @@ lock:
 
 demo: install
 	@$(BIN)/headrace demo --orders $(ORDERS) $(if $(OLIST),--olist $(OLIST)) $(if $(KEEP),--keep)
+
+demo-recording: install
+	$(BIN)/python -m docs.record_demo docs/demo.svg
 
 up: install
 	@$(BIN)/headrace up

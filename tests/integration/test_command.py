@@ -1,4 +1,4 @@
-"""The `headrace` command when something is wrong: one clear line that says what to do, an exit code, no traceback."""
+"""An error of the `headrace` command is one line that says what to do, and an exit code, without a traceback."""
 
 import os
 import socket
@@ -13,12 +13,12 @@ import pytest
 from operations.settings import Settings
 
 WRONG, UNDECIDED = 1, 2
-NOWHERE = "127.0.0.1:9"  # the discard port: nobody listens
+NOWHERE = "127.0.0.1:9"  # the discard port: nothing listens there
 COMMAND_S = 120
 
 
 def headrace(*arguments: str, **environment: str) -> tuple[int, str]:
-    """The exit code and what was printed, both streams, as one line of words."""
+    """Return the exit code and the output of both streams as one line of words."""
     done = subprocess.run(
         [sys.executable, "-m", "operations", *arguments],
         env=os.environ | environment, capture_output=True, text=True, timeout=COMMAND_S, check=False,
@@ -43,7 +43,7 @@ Answer = Callable[[], tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def answers(capture: Settings) -> Iterator[list[Answer]]:
-    """What each command of DOWN says. They run side by side, as most of their time is patience with a server."""
+    """Run the commands of DOWN concurrently, as they mostly wait for a server."""
     with ThreadPoolExecutor(len(DOWN)) as pool:
         yield [pool.submit(headrace, *words, **{setting: value}).result for words, setting, value in DOWN]
 
@@ -66,7 +66,7 @@ def test_a_setting_of_the_wrong_type_is_named_with_what_was_expected(settings: S
     assert "HEADRACE_OLTP__PORT: input should be a valid integer" in said
 
 
-@pytest.mark.usefixtures("answers")  # begun now, they cost no time of their own
+@pytest.mark.usefixtures("answers")  # started here, they run beside these tests
 @pytest.mark.parametrize(
     ("arguments", "setting"),
     [

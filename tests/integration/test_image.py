@@ -1,5 +1,4 @@
-"""The Python part of the Dockerfile, performed on this machine as it is written there: from the files that are sent to
-it, into a virtual environment of its own."""
+"""The Dockerfile's Python part works, performed on this machine with the files of its build context."""
 
 import os
 import re
@@ -18,7 +17,7 @@ BIN = Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the image has as /opt/headrace."""
+    """Build the folder that is /opt/headrace in the image."""
     place = tmp_path_factory.mktemp("image")
     source = place / "source"
     source.mkdir()

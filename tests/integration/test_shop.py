@@ -1,4 +1,4 @@
-"""Histories played into real databases: each step once, whatever is repeated, killed or done twice at a time."""
+"""Histories are written to real databases once, even if a run is repeated, killed, or concurrent with another."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ from shop.writer import Loaded, load
 ORDERS = 150
 Rows = dict[Any, Any]
 
-# Plays a history and says so after each batch, so that whoever watches can kill it midway.
+# Writes a history and reports each batch, so that the test can kill it midway.
 PLAYER = """
 import sys
 from operations import connections, settings
@@ -53,7 +53,7 @@ load(told, conninfo=connections.oltp_conninfo(at, "app_writer"), catalog=connect
 
 @pytest.fixture(scope="module")
 def start(settings: Settings) -> datetime:
-    """The start of this module's histories; their partitions are there."""
+    """Create the partitions of this module's histories; return their start."""
     start = default_start(datetime.now(UTC).date())
     told = history(ORDERS, 1, start)
     migrate.make_partitions(settings, told.first_day, told.last_day)
@@ -62,7 +62,7 @@ def start(settings: Settings) -> datetime:
 
 @pytest.fixture
 def seed() -> int:
-    """A seed that no other test and no other run has: all ids derive from it."""
+    """Return a seed that no other test and no other run uses: all ids derive from it."""
     return uuid4().int >> 65
 
 
@@ -89,7 +89,7 @@ def play(settings: Settings, told: History, catalog: Database[dict[str, Any]], *
 
 
 def there(sales: psycopg.Connection[Any], catalog: Database[dict[str, Any]], told: History) -> Rows:
-    """What both databases hold of a history."""
+    """Read the rows of a history from both databases."""
     steps = list(told.steps())
     orders = sorted({step.order.order_id for step in steps if isinstance(step, PlaceOrder)})
     skus = sorted({step.sku for step in steps if isinstance(step, ListProduct)})
@@ -112,7 +112,7 @@ def there(sales: psycopg.Connection[Any], catalog: Database[dict[str, Any]], tol
 
 
 def expected(told: History) -> Rows:
-    """What the databases should hold of a history, told by plain dictionaries."""
+    """Compute the expected rows of a history with plain dictionaries."""
     orders: Rows = {}
     lines: Rows = {}
     payments: Rows = {}
@@ -161,7 +161,7 @@ def _money(amount: Decimal) -> Decimal:
     return amount.quantize(Decimal("0.0001"))
 
 
-def test_a_history_is_there_as_told_and_telling_it_twice_changes_nothing(
+def test_a_history_is_written_in_full_and_a_second_time_changes_nothing(
     settings: Settings, told: History, sales: psycopg.Connection[Any], catalog: Database[dict[str, Any]]
 ) -> None:
     seen: list[tuple[int, int]] = []
@@ -206,7 +206,7 @@ def test_a_run_killed_midway_is_finished_by_the_next(
     assert there(sales, catalog, told) == expected(told)
 
 
-def test_two_runs_at_a_time_tell_the_history_once(
+def test_two_concurrent_runs_write_the_history_once(
     settings: Settings, told: History, sales: psycopg.Connection[Any], catalog: Database[dict[str, Any]]
 ) -> None:
     with ThreadPoolExecutor(2) as threads:
@@ -229,7 +229,7 @@ def test_a_late_product_is_listed_after_the_order_that_sold_it(
     assert there(sales, catalog, told) == expected(told)
 
 
-def test_a_rate_or_a_speedup_plays_the_same_history(
+def test_a_rate_or_a_speedup_writes_the_same_history(
     settings: Settings, start: datetime, seed: int, sales: psycopg.Connection[Any], catalog: Database[dict[str, Any]]
 ) -> None:
     told = history(20, seed, start)
@@ -264,7 +264,7 @@ def test_a_database_that_is_away_is_named(settings: Settings, told: History, cat
             play(settings, told, nobody)
 
 
-def test_single_deeds_can_be_found_by_what_they_return(
+def test_single_actions_can_be_found_by_the_rows_that_they_return(
     settings: Settings, told: History, sales: psycopg.Connection[Any], catalog: Database[dict[str, Any]]
 ) -> None:
     play(settings, told, catalog)

@@ -1,4 +1,4 @@
-"""`headrace status` where things are down: it says which, and shows the rest."""
+"""`headrace status` names the parts that are down, and shows the others."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import orjson
 from operations.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-NOWHERE = "127.0.0.1:9"  # the discard port: nobody listens
+NOWHERE = "127.0.0.1:9"  # the discard port: nothing listens there
 WRONG = 1
 COMMAND_S = 120
 

@@ -1,4 +1,4 @@
-"""The alert rules: what Prometheus takes, on metrics that there are, leading to entries that there are."""
+"""The alert rules are valid for Prometheus, and use metrics and runbook entries that exist."""
 
 import importlib
 import re
@@ -18,7 +18,7 @@ RULES: list[dict[str, Any]] = [
 
 
 def exported() -> set[str]:
-    """The names of all samples that our workers can export."""
+    """Return the names of all samples that our workers can export."""
     for module in (
         "messaging.dead_letters",
         "operations.dlq.metrics",

@@ -1,4 +1,4 @@
-"""docker-compose.yml and the Dockerfile against the code: what one side alone changes is red here, without Docker."""
+"""docker-compose.yml and the Dockerfile agree with the code. Runs without Docker."""
 
 import importlib.util
 import json
@@ -43,7 +43,7 @@ def read(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def env() -> dict[str, str]:
-    """A fresh `.env`."""
+    """Make a new `.env`."""
     return passwords()
 
 
@@ -54,7 +54,7 @@ def passwords(known: Path | str = "/dev/null") -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> servers.Layout:
-    """What the stack without Docker would declare from."""
+    """Return the layout from which the stack without Docker is declared."""
     folder, nowhere = Folder(tmp_path_factory.mktemp("stack")), Path("/nowhere")
     folder.create()
     return servers.Layout(
@@ -201,7 +201,7 @@ def test_a_health_check_asks_what_a_worker_serves():
 
 
 def asked(code: str, port: str, *, ready: str | None) -> int:
-    """The exit code of a health check's Python, asked of a worker that is ready unless `ready` says why not."""
+    """Run a health check's Python against a worker, which is ready unless `ready` raises; return its exit code."""
     serving = HealthServer(0, alive=lambda: None, ready=lambda: ready)
     try:
         code = code.replace(f":{port}/", f":{serving.port}/")
@@ -210,14 +210,14 @@ def asked(code: str, port: str, *, ready: str | None) -> int:
         serving.close()
 
 
-def test_whoever_needs_the_archive_has_the_folder_that_the_image_made():
+def test_a_service_with_the_archive_has_the_folder_that_the_image_made():
     for name in ("archive", "demo"):
         (folder,) = [mount.split(":")[1] for mount in HEADRACE[name]["volumes"]]
         assert HEADRACE[name]["environment"][f"{PREFIX}ARCHIVE__URL"] == folder
         assert re.search(rf"install --directory --owner=headrace --group=headrace {folder}$", DOCKERFILE, re.MULTILINE)
 
 
-def test_headrace_runs_as_nobody_who_may_change_anything():
+def test_headrace_runs_without_the_right_to_change_anything():
     for service in HEADRACE.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]

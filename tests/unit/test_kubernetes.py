@@ -25,7 +25,7 @@ KUBERNETES = "1.34"
 
 
 def pods(found: Any) -> Iterator[dict[str, Any]]:
-    """Every pod's spec within an object."""
+    """Yield every pod's spec within an object."""
     if isinstance(found, dict):
         if "containers" in found:
             yield found

@@ -1,5 +1,6 @@
-"""A command asks for the settings that it uses, names each one that is missing, and starts without all others."""
+"""A command requires the settings that it uses, names each missing one, and starts without the others."""
 
+import ast
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 
 from operations import connections, migrate, settings
 from operations.cli import app
+from operations.commands import archive
 from operations.commands.workers import WorkerName
 from operations.needs import NEEDS, of
 from operations.settings import PREFIX
@@ -39,6 +41,32 @@ def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
             yield from leaves(each, (*words, name))
     else:
         yield words
+
+
+def asked_for(folder: Path) -> set[str]:
+    """Return the entries for which the commands in `folder` ask: `configuration.of("verify")`."""
+    found: set[str] = set()
+    for path in folder.glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            match call:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="configuration"), attr="of"), args=[argument]):
+                    found |= texts(argument)
+    return found
+
+
+def texts(argument: ast.expr) -> set[str]:
+    match argument:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp(body=body, orelse=orelse):
+            return texts(body) | texts(orelse)
+        case ast.JoinedStr(values=[ast.Constant(value="run "), ast.FormattedValue()]):
+            return {f"run {worker.value}" for worker in WorkerName}
+    raise AssertionError(f"not a name of settings: {ast.unparse(argument)}")
+
+
+def test_the_entries_are_those_that_the_commands_ask_for():
+    assert asked_for(Path(archive.__file__).parent) == NEEDS.keys()
 
 
 def test_every_command_is_listed():

@@ -1,4 +1,4 @@
-"""The wheel must hold what the code reads beside itself, and nobody else may own the names of its packages."""
+"""The wheel contains the files that the code reads, and no other distribution uses the names of its packages."""
 
 import zipfile
 from importlib.metadata import packages_distributions
@@ -34,6 +34,6 @@ def test_the_wheel_holds_nothing_but_the_packages(names):
     assert {name.split("/")[0] for name in names} == PACKAGES | {"headrace-0.1.0.dist-info"}
 
 
-def test_nobody_else_owns_the_names_of_our_packages():
+def test_no_other_distribution_uses_the_names_of_our_packages():
     owners = packages_distributions()
     assert {package: owners[package] for package in PACKAGES if set(owners.get(package, [])) - {"headrace"}} == {}

@@ -1,4 +1,4 @@
-"""The generated shop: the same from the same seed, in order, and with every turn that an order's life can take."""
+"""The generated shop: reproducible, in order of time, and with every life cycle that an order can have."""
 
 from collections import Counter
 from datetime import UTC, date, datetime
@@ -20,7 +20,7 @@ def steps() -> list[Step]:
     return list(history(ORDERS, 1, START).steps())
 
 
-def test_the_same_seed_tells_the_same_history(steps: list[Step]) -> None:
+def test_the_same_seed_gives_the_same_history(steps: list[Step]) -> None:
     assert list(history(ORDERS, 1, START).steps()) == steps
 
 
@@ -43,13 +43,13 @@ def test_steps_are_in_the_order_of_time_and_within_the_history_s_days(steps: lis
 
 
 @pytest.mark.parametrize("today", [date(2026, 11, 1), date(2026, 11, 30), date(2027, 3, 1), date(2028, 2, 29)])
-def test_a_history_from_the_default_start_is_over_and_fresh(today: date) -> None:
+def test_a_history_from_the_default_start_is_past_and_recent(today: date) -> None:
     told = history(10, 1, default_start(today))
     assert told.last_day < today.replace(day=1)
     assert (today - told.first_day).days <= 76
 
 
-def test_every_turn_of_an_order_s_life_occurs(steps: list[Step]) -> None:
+def test_every_kind_of_life_cycle_occurs(steps: list[Step]) -> None:
     kinds = Counter((type(step), getattr(step, "status", None)) for step in steps)
     assert kinds[PlaceOrder, None] == ORDERS
     for status in OrderStatus:

@@ -1,4 +1,4 @@
-"""Olist's files: each rule for what the data leaves open, and each way in which a file can be wrong."""
+"""Olist's files: each rule for ambiguous data, and each error that a file can have."""
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ BOUGHT = "2017-11-27 19:09:02"
 
 
 class Data:
-    """A data set being written, a row a call."""
+    """Write a data set, one row a call."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +76,7 @@ def data(tmp_path: Path) -> Data:
         ("unavailable", "2017-11-27 20:00:00,,", [OrderStatus.APPROVED, "withdrawn"]),
     ],
 )
-def test_each_status_becomes_the_life_that_the_timestamps_tell(
+def test_each_status_becomes_the_life_cycle_that_the_timestamps_give(
     data: Data, status: str, then: str, expected: list[object]
 ) -> None:
     steps = data.order("o1", status=status, then=then).item("o1", 1).steps()
@@ -101,7 +101,7 @@ def test_each_seller_has_an_order_of_its_own_and_its_share_of_each_payment(data:
     }
 
 
-def test_a_cent_that_cannot_be_shared_is_paid_to_one_seller(data: Data) -> None:
+def test_a_cent_that_cannot_be_divided_is_paid_to_one_seller(data: Data) -> None:
     data.order("o1").item("o1", 1, seller="s1").item("o1", 2, seller="s2")
     payments = [step for step in data.paid("o1", 1, "0.01").steps() if isinstance(step, TakePayment)]
     assert [(payment.order.tenant_id, payment.amount) for payment in payments] == [("s1", Decimal("0.01"))]
@@ -142,7 +142,7 @@ def test_a_product_without_category_is_uncategorised(data: Data) -> None:
     assert [step.category for step in steps if isinstance(step, ListProduct)] == ["uncategorised"]
 
 
-def test_what_the_shop_learned_out_of_order_it_learns_with_its_predecessor(data: Data) -> None:
+def test_a_timestamp_out_of_order_is_recorded_with_its_predecessor(data: Data) -> None:
     data.order("o1", then="2017-11-29 10:00:00,2017-11-28 10:00:00,2017-12-01 10:00:00").item("o1", 1)
     marks = [step for step in data.steps() if isinstance(step, MarkOrder)]
     assert [mark.status for mark in marks] == [OrderStatus.APPROVED, OrderStatus.SHIPPED, OrderStatus.DELIVERED]
@@ -164,11 +164,11 @@ def test_the_month_of_an_order_is_that_of_its_purchase_in_utc(data: Data) -> Non
         ("2017-12-01 12:00:00", datetime(2017, 12, 1, 14, tzinfo=UTC)),
         # Clocks skipped 00:00 to 01:00 on 15 October 2017: read with the offset before, -03.
         ("2017-10-15 00:30:00", datetime(2017, 10, 15, 3, 30, tzinfo=UTC)),
-        # 23:00 to 24:00 on 17 February 2018 came twice: the first, -02.
+        # 23:00 to 24:00 on 17 February 2018 occurred twice: the first one, -02.
         ("2018-02-17 23:30:00", datetime(2018, 2, 18, 1, 30, tzinfo=UTC)),
     ],
 )
-def test_local_times_are_carried_to_utc_by_one_rule(local: str, expected: datetime) -> None:
+def test_local_times_are_converted_to_utc(local: str, expected: datetime) -> None:
     assert utc(local) == expected
 
 
@@ -201,7 +201,7 @@ def test_a_bad_field_is_named_with_file_line_and_what_was_expected(data: Data, f
         data.steps()
 
 
-def test_an_order_or_item_told_twice_is_named(data: Data) -> None:
+def test_a_repeated_order_or_item_is_named(data: Data) -> None:
     data.order("o1").item("o1", 1).item("o1", 1)
     with pytest.raises(HeadraceError, match=r"order_items.csv, line 3: order_item_id is '1'; expected each number"):
         data.steps()
@@ -237,7 +237,7 @@ if OLIST.is_dir():
     def real() -> list[Step]:
         return list(history(OLIST).steps())
 
-    def test_all_real_orders_are_told_in_the_order_of_time(real: list[Step]) -> None:
+    def test_all_real_orders_are_in_order_of_time(real: list[Step]) -> None:
         told = history(OLIST)
         assert [step.at for step in real] == sorted(step.at for step in real)
         assert told.first_day <= real[0].at.date() <= real[-1].at.date() <= told.last_day
@@ -246,7 +246,7 @@ if OLIST.is_dir():
         assert sum(len(step.lines) for step in placed) == 4_234
         assert told.left_out == 0
 
-    def test_every_real_payment_is_shared_out_whole(real: list[Step]) -> None:
+    def test_every_real_payment_is_divided_exactly(real: list[Step]) -> None:
         paid: dict[str, Decimal] = defaultdict(Decimal)
         for step in real:
             if isinstance(step, TakePayment):

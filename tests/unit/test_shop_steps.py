@@ -1,4 +1,4 @@
-"""Money, identities and the order of time: what both histories rest on."""
+"""Amounts, identities and the order of time, which both histories use."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -43,7 +43,7 @@ def listed(*, late: bool = False) -> ListProduct:
 
 
 @given(cents, st.lists(cents, min_size=1, max_size=8))
-def test_shares_add_up_to_what_was_split_to_the_cent(amount: Decimal, weights: list[Decimal]) -> None:
+def test_shares_add_up_exactly(amount: Decimal, weights: list[Decimal]) -> None:
     shares = split(amount, weights)
     assert sum(shares) == amount
     assert all(share == share.quantize(Decimal("0.01")) and share >= 0 for share in shares)
@@ -101,7 +101,7 @@ def test_an_event_names_tenant_order_and_trace() -> None:
 
 
 @given(st.lists(st.integers(min_value=0, max_value=20), max_size=40))
-def test_overlapping_lives_come_out_in_the_order_of_time(seconds: list[int]) -> None:
+def test_overlapping_life_cycles_are_merged_in_order_of_time(seconds: list[int]) -> None:
     timeline = Timeline()
     for number, second in enumerate(seconds):
         timeline.add(placed(AT + timedelta(seconds=second), str(number)))
