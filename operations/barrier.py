@@ -25,7 +25,7 @@ from pymongo.database import Database
 from connectors.connect import Connect
 from connectors.pipeline import Pipeline
 from messaging import clients
-from operations.verify.sides import Report
+from operations.databases.sides import Report
 from schemas.errors import Unavailable
 from schemas.tables import Source, Table, reported
 

@@ -17,9 +17,11 @@ from connectors.connect import Connect
 from connectors.pipeline import Pipeline
 from operations import generations
 from operations.barrier import PipelineProbe
+from operations.databases.postgres import PostgresReport
+from operations.databases.sides import Report
+from operations.databases.sqlserver import SqlServerReport
 from operations.odbc import connection_string
 from operations.settings import PREFIX, ReportingRole, Settings
-from operations.verify.sides import PostgresReport, Report, SqlServerReport
 from schemas.errors import HeadraceError, Unavailable
 from schemas.generations import FIRST, group
 from schemas.tables import of_generation

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from operations.verify.sides import Report
+from operations.databases.sides import Report
 
 
 class Stamp(StrEnum):

@@ -6,8 +6,8 @@ from typing import Any
 
 import psycopg
 
-from operations.verify.queries import in_source
-from operations.verify.sides import stream
+from operations.databases.postgres import stream
+from operations.databases.queries import in_source
 from schemas.change import Row
 from schemas.tables import Table
 

@@ -9,11 +9,11 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 
 from operations import connections
+from operations.databases.sides import Report
 from operations.demo.orders import CATCH_UP_S
 from operations.demo.steps import INDENT, Check, print_step
 from operations.settings import Settings
 from operations.verify import run as verify
-from operations.verify.sides import Report
 
 LINES = (
     "SELECT COUNT(*), COALESCE(SUM(CASE WHEN enrichment_status = 'enriched' THEN 1 ELSE 0 END), 0) "

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from operations.verify.sides import Report
+from operations.databases.sides import Report
 from schemas.errors import HeadraceError
 from shop.actions import Row
 

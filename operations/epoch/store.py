@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from operations.databases.sides import Report
 from operations.epoch.history import Identity
-from operations.verify.sides import Report
 
 REASON_LENGTH = 512
 

@@ -16,9 +16,9 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from operations import outbox
+from operations.databases.postgres import stream
 from operations.months import months
 from operations.retention.errors import Busy, Protected
-from operations.verify.sides import stream
 from schemas.change import Row
 from schemas.checksums import Sum
 from schemas.errors import HeadraceError, Unavailable, Unproven

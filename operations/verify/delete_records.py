@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from messaging import clients
 from messaging.registry import Registry
+from operations.databases.database import batches
+from operations.databases.scope import Scope, key_of
+from operations.databases.sides import Side
 from operations.verify.diff import Difference
-from operations.verify.scope import Scope, key_of
-from operations.verify.sides import Side, batches
 from schemas.change import Key
 from schemas.decoders.record import key_bytes
 from schemas.delete_envelope import delete_value

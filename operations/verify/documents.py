@@ -16,7 +16,7 @@ from pymongo.read_concern import ReadConcern
 
 from messaging import clients
 from messaging.registry import Registry
-from operations.verify.sides import batches
+from operations.databases.database import batches
 from schemas.change import Key
 from schemas.decoders.record import document_key_bytes
 from schemas.delete_envelope import Schema, envelope_value

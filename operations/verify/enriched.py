@@ -8,9 +8,11 @@ from functools import lru_cache
 from itertools import islice
 from typing import cast
 
-from operations.verify.diff import canonical
-from operations.verify.scope import Group, Scope, group_of
-from operations.verify.sides import KEYS_AT_ONCE, CatalogSource, Hashed, PostgresSource, hashes_of, parts_of, sums_of
+from operations.databases.canonical import canonical
+from operations.databases.database import KEYS_AT_ONCE
+from operations.databases.mongo import CatalogSource, Hashed, hashes_of, parts_of, sums_of
+from operations.databases.postgres import PostgresSource
+from operations.databases.scope import Group, Scope, group_of
 from schemas.change import Change, Key, Op, Row
 from schemas.checksums import SEPARATOR, Sum, compared_text, text_hash
 from schemas.decoders.values import microseconds

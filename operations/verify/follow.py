@@ -12,11 +12,11 @@ from prometheus_client import Gauge
 
 from operations import connections
 from operations.barrier import PipelineProbe, log_of
+from operations.databases.sides import Report
 from operations.freshness import Stamp, stamp, stamped
 from operations.settings import Settings
 from operations.verify.run import VerifySelection, compare_selection
 from operations.verify.settle import Result
-from operations.verify.sides import Report
 from schemas.errors import HeadraceError, Unavailable
 
 PAUSE_S = 1.0  # at least, between two tables

@@ -14,8 +14,8 @@ from datetime import date
 from functools import partial
 from typing import TypeVar
 
-from operations.verify.scope import Group, Scope
-from operations.verify.sides import Side
+from operations.databases.scope import Group, Scope
+from operations.databases.sides import Side
 from schemas.change import Key
 from schemas.checksums import Sum
 from schemas.tables import Table

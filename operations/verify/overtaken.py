@@ -15,8 +15,8 @@ from confluent_kafka import Message
 
 from messaging import clients, ranges
 from messaging.decoding import Decoding
-from operations.verify.diff import Place
-from operations.verify.sides import Report
+from operations.databases.canonical import Place
+from operations.databases.sides import Report
 from schemas.change import Key
 from schemas.errors import BadRecord
 from schemas.position import Position

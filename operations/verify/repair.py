@@ -26,15 +26,15 @@ from messaging import clients
 from messaging.registry import Registry
 from operations import connections
 from operations.barrier import PipelineProbe
+from operations.databases.queries import in_source
+from operations.databases.sides import Report
 from operations.epoch import store
 from operations.settings import Settings
 from operations.verify.delete_records import deletable, write_deletes
 from operations.verify.diff import Difference
 from operations.verify.documents import writable, write_documents
 from operations.verify.output import fields
-from operations.verify.queries import in_source
 from operations.verify.settle import Result, Sides, differing, settle
-from operations.verify.sides import Report
 from schemas.change import Row, Value
 from schemas.generations import schema
 from schemas.position import FIRST_EPOCH

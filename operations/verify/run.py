@@ -10,14 +10,16 @@ from datetime import date, datetime
 
 from operations import connections
 from operations.barrier import OnWait, PipelineProbe, catalog_time, wait_for_barrier
+from operations.databases.mongo import CatalogSource
+from operations.databases.postgres import PostgresSource
+from operations.databases.scope import Scope
+from operations.databases.sides import Side
 from operations.settings import Settings
 from operations.verify.enriched import EnrichedSource
 from operations.verify.output import print_result
 from operations.verify.provenance import placed
 from operations.verify.repair import beyond_repair, only_copies, repair
-from operations.verify.scope import Scope
 from operations.verify.settle import EVERYTHING, Result, Sides, compare
-from operations.verify.sides import CatalogSource, PostgresSource, Side
 from schemas.errors import HeadraceError
 from schemas.tables import Source, Table, reported
 

@@ -15,10 +15,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from operations.databases.database import batches
+from operations.databases.scope import Group, Scope, key_of
+from operations.databases.sides import Report, Side
 from operations.verify.diff import Difference, differences, rows_by_key, waits
 from operations.verify.locate import narrow
-from operations.verify.scope import Group, Scope, key_of
-from operations.verify.sides import Report, Side, batches
 from schemas.change import Key, Row
 from schemas.tables import Mode, Source, Table
 from sinks.reporting.cutoff import TENANT, aged_rows

@@ -18,13 +18,13 @@ from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections
 from operations.barrier import PipelineProbe, wait_for_barrier
+from operations.databases.postgres import PostgresSource
 from operations.settings import Settings
 from operations.verify.delete_records import held, write_deletes
 from operations.verify.diff import Difference
 from operations.verify.documents import writable, write_documents
 from operations.verify.overtaken import Overtaken, audit
 from operations.verify.repair import conditions, epoch_of
-from operations.verify.sides import PostgresSource
 from schemas.tables import Source, Table, reported
 
 SHOWN = 20

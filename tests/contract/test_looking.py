@@ -5,10 +5,12 @@ from typing import Any
 import orjson
 import pytest
 
+from operations.databases.postgres import PostgresReport
+from operations.databases.scope import Scope, key_of
+from operations.databases.sides import Report
+from operations.databases.sqlserver import SqlServerReport
 from operations.verify.diff import Difference
 from operations.verify.repair import take_away
-from operations.verify.scope import Scope, key_of
-from operations.verify.sides import PostgresReport, Report, SqlServerReport
 from schemas.change import Op
 from schemas.checksums import compared_text, text_hash
 from schemas.tables import EVENTS, ORDERS, Table

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from operations.verify.queries import Relation, in_postgres, in_sqlserver
-from operations.verify.scope import Scope, key_of
-from operations.verify.sides import Database
+from operations.databases.database import Database
+from operations.databases.queries import Relation, in_postgres, in_sqlserver
+from operations.databases.scope import Scope, key_of
 from schemas.checksums import Sum, compared_text, text_hash
 from schemas.tables import Column, Source, Table
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Uuid

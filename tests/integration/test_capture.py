@@ -22,8 +22,8 @@ from messaging import clients, dead_letters
 from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections
+from operations.databases.canonical import Place
 from operations.settings import Settings
-from operations.verify.diff import Place
 from operations.verify.documents import write_documents
 from operations.verify.overtaken import Overtaken
 from operations.verify.topics import capture_again

@@ -7,9 +7,9 @@ import pytest
 from psycopg import errors, sql
 
 from operations import connections
+from operations.databases.postgres import PostgresReport
 from operations.migrate import migrate_reporting
 from operations.settings import Settings
-from operations.verify.sides import PostgresReport
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, reported
 from sinks.reporting.cutoff import Cutoff

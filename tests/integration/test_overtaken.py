@@ -7,9 +7,9 @@ import pytest
 
 from messaging.decoding import Decoding
 from operations import connections, migrate
+from operations.databases.postgres import PostgresReport
 from operations.settings import Settings
 from operations.verify.overtaken import Overtaken, audit
-from operations.verify.sides import PostgresReport
 from tests.support.landing import EPOCH, GENERATION, Landing, landing_line
 
 

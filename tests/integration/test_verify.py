@@ -18,14 +18,16 @@ from messaging.dead_letters import record
 from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections
+from operations.databases.database import KEYS_AT_ONCE
+from operations.databases.mongo import CatalogSource
+from operations.databases.postgres import PostgresReport, PostgresSource
+from operations.databases.scope import Scope
 from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from operations.verify.diff import Difference
 from operations.verify.enriched import EnrichedSource
 from operations.verify.repair import only_copies, repair
-from operations.verify.scope import Scope
 from operations.verify.settle import Result, Sides, TableResult
-from operations.verify.sides import KEYS_AT_ONCE, CatalogSource, PostgresReport, PostgresSource
 from schemas.change import Op
 from schemas.checksums import row_text, sum_of
 from schemas.decoders.postgres import decoder

@@ -4,11 +4,11 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from operations import connections
+from operations.databases.sides import Report
 from operations.epoch import store
 from operations.epoch.history import Identity
 from operations.freshness import Stamp, stamp
 from operations.settings import Settings
-from operations.verify.sides import Report
 
 SYSTEM = 7_712_231_545_563_154_554  # larger than a double can tell apart
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations.verify.diff import canonical, differences
+from operations.databases.canonical import canonical
+from operations.verify.diff import differences
 from schemas.tables import EVENTS, Column, Source, Table
 from schemas.types import Integer, Text
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operations.databases.canonical import Place
 from operations.verify.delete_records import deletable
-from operations.verify.diff import Difference, Place
+from operations.verify.diff import Difference
 from schemas.change import Op
 from schemas.decoders.postgres import decoder
 from schemas.decoders.record import key_bytes

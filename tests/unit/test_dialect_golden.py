@@ -14,8 +14,8 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from operations.verify.queries import Relation, in_postgres, in_source, in_sqlserver
-from operations.verify.scope import Scope
+from operations.databases.queries import Relation, in_postgres, in_source, in_sqlserver
+from operations.databases.scope import Scope
 from schemas.tables import EVENTS, ORDERS, Mode, Table, reported
 from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.postgres import landing_sql as postgres_sql

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operations.databases.scope import Scope, group_of, key_of, within
 from operations.verify import locate as narrowing
 from operations.verify.locate import narrow
-from operations.verify.scope import Scope, group_of, key_of, within
 from schemas.checksums import Sum, compared_text, text_hash
 from schemas.tables import Column, Source, Table
 from schemas.types import Date, Integer, Text

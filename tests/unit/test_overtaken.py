@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operations.verify.diff import Place
+from operations.databases.canonical import Place
 from operations.verify.overtaken import Overtaken, is_overtaken
 from operations.verify.topics import mendable
 from schemas.position import Position

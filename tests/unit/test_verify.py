@@ -6,13 +6,13 @@ from decimal import Decimal
 import pytest
 from prometheus_client import REGISTRY
 
+from operations.databases.mongo import hashes_of, parts_of, sums_of
+from operations.databases.scope import group_of, key_of, within
 from operations.verify.diff import Difference
 from operations.verify.follow import PAUSE_S, note, rest, whole
 from operations.verify.repair import SIGNAL_LENGTH, conditions
 from operations.verify.run import select
-from operations.verify.scope import group_of, key_of, within
 from operations.verify.settle import Result, Sides, compare
-from operations.verify.sides import hashes_of, parts_of, sums_of
 from schemas.checksums import compared_text, text_hash
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PRODUCTS, Column, Source, Table

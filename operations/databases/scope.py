@@ -1,6 +1,6 @@
-"""Which rows of a table verification looks at: what was asked for, narrowed to a group, to a range of keys, to keys.
+"""The rows of a table that a comparison covers: what was asked for, narrowed to a group, a range of keys, or keys.
 
-Opens nothing. Databases are told the same by operations/verify/queries.py.
+No I/O. The queries of the databases say the same: operations/databases/queries.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ Group = tuple[str, date | None]  # a tenant's month, by its first day; None wher
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Rows of these tenants and months (each by its first day), or of the months from `since` on; all where None is
-    said. Those whose keys lie behind `after`, up to `upto`; those of `keys`. Never what `cutoff` refuses.
+    """Rows of these tenants and months (each by its first day), or of the months from `since` on; None means all.
+    Those whose keys lie behind `after`, up to `upto`; those of `keys`. Never what `cutoff` refuses.
 
     A row's month is that of the date by which it ages (`Table.ages_by`).
     """
@@ -37,20 +37,20 @@ class Scope:
         return replace(self, tenants=(tenant,), months=(first,) if table.ages_by else None, since=None)
 
     def parts(self, bounds: Sequence[Key]) -> "list[Scope]":
-        """This range of keys, cut after each of `bounds`, which lie within it in their order."""
+        """Split this range of keys after each of `bounds`, which lie within it in their order."""
         starts, ends = [self.after, *bounds], [*bounds, self.upto]
         return [replace(self, after=after, upto=upto) for after, upto in zip(starts, ends, strict=True)]
 
 
 def key_of(table: Table) -> Callable[[Row], Key]:
-    """A function from a row, in the order of `table.all_columns`, to its key."""
+    """Return a function from a row, in the order of `table.all_columns`, to its key."""
     names = [column.name for column in table.all_columns]
     places = [names.index(name) for name in table.key]
     return lambda row: tuple([row[place] for place in places])
 
 
 def group_of(table: Table) -> Callable[[Row], Group]:
-    """A function from a row to its group."""
+    """Return a function from a row to its group."""
     names = [column.name for column in table.all_columns]
     tenant = names.index(TENANT)
     if table.ages_by is None:
@@ -60,7 +60,7 @@ def group_of(table: Table) -> Callable[[Row], Group]:
 
 
 def within(table: Table, scope: Scope) -> Callable[[Row], bool]:
-    """A function from a row to whether the scope has it, for rows that no database has picked."""
+    """Return a function that tells whether the scope has a row, for rows that no database has selected."""
     key_at, group_at = key_of(table), group_of(table)
     keys = None if scope.keys is None else frozenset(scope.keys)
 

@@ -1,4 +1,4 @@
-"""What verification asks a database, in either dialect: text and parameters only, golden files in tests/golden.
+"""Queries for rows, hashes and sums, in either dialect: text and parameters only, golden files in tests/golden.
 
 Opens nothing. Parameters stand as `%s`; a `%` of SQL's own is doubled. Deleted rows are never looked at.
 """
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
+from operations.databases.scope import Scope
 from operations.months import month
-from operations.verify.scope import Scope
 from schemas.change import Key, Value
 from schemas.generations import schema
 from schemas.tables import Column, Mode, Table
@@ -53,24 +53,24 @@ class Relation:
     text_hash: Callable[[str], str]
 
     def rows(self, scope: Scope) -> Query:
-        """The values of the columns."""
+        """Select the values of the columns."""
         where, parameters = self._where(scope)
         return f"SELECT {', '.join(map(self.expression, self.columns))}\nFROM {self.name}{where}", parameters
 
     def texts(self, scope: Scope, columns: Sequence[str]) -> Query:
-        """The values of `columns`, then the row's canonical text."""
+        """Select the values of `columns`, then the row's canonical text."""
         where, parameters = self._where(scope)
         values = ", ".join(map(self._value, columns))
         return f"SELECT {values},\n    {self._text()} AS canonical\nFROM {self.name}{where}", parameters
 
     def hashes(self, scope: Scope) -> Query:
-        """The key, then the hash of the row's canonical text."""
+        """Select the key, then the hash of the row's canonical text."""
         where, parameters = self._where(scope)
         key = ", ".join(map(self._value, self.table.key))
         return f"SELECT {key},\n    {self.text_hash(self._text())} AS hashed\nFROM {self.name}{where}", parameters
 
     def places(self, scope: Scope) -> Query:
-        """The key, then where the row has landed, of deleted rows too."""
+        """Select the key, then where the row has landed, of deleted rows too."""
         where, parameters = replace(self, alive=None)._where(scope)
         columns = ", ".join([*map(self._value, self.table.key), *SYSTEM])
         return f"SELECT {columns}\nFROM {self.name}{where}", parameters
@@ -84,7 +84,7 @@ class Relation:
         return self._summed("e.tenant, e.first_day", groups, where), parameters
 
     def parts(self, scope: Scope, bounds: Sequence[Key]) -> Query:
-        """Number, count and sum of the hashes of each part of the scope that is cut after each of `bounds`."""
+        """Select number, count and sum of the hashes of each part of the scope, split after each of `bounds`."""
         where, parameters = self._where(scope)
         cases = [self._compared("<=", bound) for bound in bounds]
         numbered = "\n        ".join(f"WHEN {case} THEN {number}" for number, (case, _) in enumerate(cases))
@@ -93,7 +93,7 @@ class Relation:
         return sql, [*chain.from_iterable(values for _, values in cases), *parameters]
 
     def bounds(self, scope: Scope, step: int) -> Query:
-        """The key of every `step`-th row, in the order of keys."""
+        """Select the key of every `step`-th row, in the order of keys."""
         where, parameters = self._where(scope)
         key = [self._value(name) for name in self.table.key]
         named = ", ".join(f"{value} AS k{number}" for number, value in enumerate(key))
@@ -160,7 +160,7 @@ class Relation:
         return found
 
     def _compared(self, operator: str, bound: Key) -> Query:
-        """Whether the key is `operator` (`>` or `<=`) `bound`, column by column: T-SQL compares no rows."""
+        """Compare the key: is it `operator` (`>` or `<=`) `bound`, column by column: T-SQL compares no rows."""
         strict = operator[0]
         *names, last = self.table.key
         *values, end = bound
@@ -173,7 +173,7 @@ class Relation:
 
 
 def in_source(table: Table) -> Relation:
-    """A table in Postgres, the source. The outbox stores an event's instant alone, from which reporting derives the
+    """Return a table of the source. The outbox stores an event's instant alone, from which reporting derives the
     day; a session in UTC compares the instant with a day as it should."""
     return Relation(
         table=table,
@@ -189,7 +189,7 @@ def in_source(table: Table) -> Relation:
 
 
 def in_postgres(table: Table, generation: int) -> Relation:
-    """A table of a generation of reporting, in Postgres."""
+    """Return a table of a generation of reporting, in Postgres."""
     return Relation(
         table=table,
         name=f"{schema(generation)}.{table.name}",
@@ -204,7 +204,7 @@ def in_postgres(table: Table, generation: int) -> Relation:
 
 
 def in_sqlserver(table: Table, generation: int, *, knows_utf8: bool) -> Relation:
-    """A table of a generation of reporting, in SQL Server."""
+    """Return a table of a generation of reporting, in SQL Server."""
     return Relation(
         table=table,
         name=f"{schema(generation)}.{table.name}",
