@@ -45,22 +45,7 @@ def running(settings: Settings, folder: Path, schema: str, tables: Mapping[str, 
     Yield a function that raises RuntimeError when the worker has ended by itself.
     """
     worker = folder / "jdbc-worker.properties"
-    port = free_port(set())
-    write(
-        worker,
-        {
-            "bootstrap.servers": settings.kafka.bootstrap,
-            "listeners": f"http://127.0.0.1:{port}",
-            "plugin.path": f"{java.jars(print) / 'plugins'},{fetch()}",
-            "plugin.discovery": "service_load",
-            "key.converter": "org.apache.kafka.connect.json.JsonConverter",
-            "key.converter.schemas.enable": "false",
-            "value.converter": "org.apache.kafka.connect.json.JsonConverter",
-            "offset.storage.file.filename": str(folder / "jdbc-offsets"),
-            "offset.flush.interval.ms": "500",
-            "connector.client.config.override.policy": "All",
-        },
-    )
+    write(worker, worker_properties(settings, folder))
     connectors = []
     for topic, table in tables.items():
         connectors.append(folder / f"jdbc-{table.name}.properties")
@@ -80,6 +65,23 @@ def running(settings: Settings, folder: Path, schema: str, tables: Mapping[str, 
             yield check
         finally:
             process.terminate()
+
+
+def worker_properties(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return the configuration of the Connect worker, which keeps its offsets in `folder`."""
+    port = free_port(set())
+    return {
+        "bootstrap.servers": settings.kafka.bootstrap,
+        "listeners": f"http://127.0.0.1:{port}",
+        "plugin.path": f"{java.jars(print) / 'plugins'},{fetch()}",
+        "plugin.discovery": "service_load",
+        "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "key.converter.schemas.enable": "false",
+        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "offset.storage.file.filename": str(folder / "jdbc-offsets"),
+        "offset.flush.interval.ms": "500",
+        "connector.client.config.override.policy": "All",
+    }
 
 
 def connector(settings: Settings, schema: str, topic: str, table: Table) -> dict[str, str]:

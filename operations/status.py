@@ -119,7 +119,7 @@ def _workers(folder: Path) -> Part:
     rows = [
         (worker.name, "running", f"pid {worker.pid}, {worker.memory_bytes / MEGABYTE:.0f} MB")
         if worker.pid
-        else (worker.name, "ended", f"`{invocation('up')}` restarts it; log: {worker.log}")
+        else (worker.name, "ended", f"`{invocation('up')}` starts it; log: {worker.log}")
         for worker in workers
     ]
     ended = [f"{worker.name} ended" for worker in workers if not worker.pid]

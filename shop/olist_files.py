@@ -1,19 +1,16 @@
 """Parse Olist's CSV files to typed rows. All validation is here; an error names file, line and column."""
 
-import csv
 from collections import defaultdict
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import NoReturn, TypeVar
-from zoneinfo import ZoneInfo
+from typing import TypeVar
 
 from schemas.errors import HeadraceError
-from shop.payments import CENT
+from shop.csv_rows import CsvRow, read_rows
 
-SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 UNCATEGORISED = "uncategorised"
 STATUSES = frozenset(
     {"created", "approved", "invoiced", "processing", "shipped", "delivered", "canceled", "unavailable"}
@@ -78,58 +75,6 @@ class Olist:
     categories: dict[str, str]
 
 
-class _Row:
-    """A row with its file and line, which errors name."""
-
-    __slots__ = ("_fields", "_where")
-
-    def __init__(self, fields: Mapping[str, str | None], where: str) -> None:
-        self._fields, self._where = fields, where
-
-    def maybe(self, column: str) -> str:
-        return self._fields[column] or ""
-
-    def text(self, column: str) -> str:
-        return self.maybe(column) or self.fail(column, "a value")
-
-    def one_of(self, column: str, known: Collection[str]) -> str:
-        value = self.text(column)
-        return value if value in known else self.fail(column, f"one of {', '.join(sorted(known))}")
-
-    def found_in(self, column: str, known: Container[str], file: str) -> str:
-        value = self.text(column)
-        return value if value in known else self.fail(column, f"one in {file}")
-
-    def number(self, column: str) -> int:
-        return self._parse(column, int, "a whole number")
-
-    def money(self, column: str) -> Decimal:
-        return self._parse(column, _money, "an amount such as 21.99, of whole cents and not below zero")
-
-    def moment(self, column: str) -> datetime:
-        return self._parse(column, utc, "a local time such as 2017-11-27 19:09:02")
-
-    def maybe_moment(self, column: str) -> datetime | None:
-        return self.moment(column) if self.maybe(column) else None
-
-    def fail(self, column: str, expected: str) -> NoReturn:
-        raise HeadraceError(f"{self._where}: {column} is {self.maybe(column)!r}; expected {expected}")
-
-    def _parse(self, column: str, parse: Callable[[str], T], expected: str) -> T:
-        try:
-            return parse(self.text(column))
-        except (ValueError, ArithmeticError):
-            self.fail(column, expected)
-
-
-def utc(local: str) -> datetime:
-    """Convert a time local to São Paulo to UTC. Raises ValueError.
-
-    Fold 0 (PEP 495): a repeated hour is read as the first one, a skipped time with the offset before the gap.
-    """
-    return datetime.strptime(local, "%Y-%m-%d %H:%M:%S").replace(tzinfo=SAO_PAULO).astimezone(UTC)
-
-
 def read(folder: Path) -> Olist:
     """Read the four files that the history needs. Raises HeadraceError with file, line and what was expected."""
     if not folder.is_dir():
@@ -137,7 +82,7 @@ def read(folder: Path) -> Olist:
     columns = ("product_id", "product_category_name")
     categories = {
         row.text("product_id"): row.maybe("product_category_name") or UNCATEGORISED
-        for row in _rows(folder / "products.csv", columns)
+        for row in read_rows(folder / "products.csv", columns)
     }
     orders = _orders(folder / "orders.csv")
     return Olist(
@@ -151,7 +96,7 @@ def read(folder: Path) -> Olist:
 def _orders(path: Path) -> dict[str, Order]:
     orders: dict[str, Order] = {}
     times = ("order_approved_at", "order_delivered_carrier_date", "order_delivered_customer_date")
-    for row in _rows(path, ("order_id", "customer_id", "order_status", "order_purchase_timestamp", *times)):
+    for row in read_rows(path, ("order_id", "customer_id", "order_status", "order_purchase_timestamp", *times)):
         approved_at, shipped_at, delivered_at = (row.maybe_moment(column) for column in times)
         order = Order(
             order_id=row.text("order_id"),
@@ -171,7 +116,7 @@ def _orders(path: Path) -> dict[str, Order]:
 def _items(path: Path, orders: Container[str], products: Container[str]) -> dict[str, list[OlistItem]]:
     items: dict[str, dict[int, OlistItem]] = defaultdict(dict)
     columns = ("order_id", "order_item_id", "product_id", "seller_id", "price", "freight_value")
-    for row in _rows(path, columns):
+    for row in read_rows(path, columns):
         item = OlistItem(
             number=row.number("order_item_id"),
             product_id=row.found_in("product_id", products, "products.csv"),
@@ -186,7 +131,7 @@ def _items(path: Path, orders: Container[str], products: Container[str]) -> dict
 def _payments(path: Path, orders: Container[str]) -> dict[str, list[Payment]]:
     payments: dict[str, dict[int, Payment]] = defaultdict(dict)
     columns = ("order_id", "payment_sequential", "payment_type", "payment_installments", "payment_value")
-    for row in _rows(path, columns):
+    for row in read_rows(path, columns):
         payment = Payment(
             number=row.number("payment_sequential"),
             method=METHODS[row.one_of("payment_type", METHODS)],
@@ -197,35 +142,7 @@ def _payments(path: Path, orders: Container[str]) -> dict[str, list[Payment]]:
     return {order_id: [by_number[number] for number in sorted(by_number)] for order_id, by_number in payments.items()}
 
 
-def _add(by_number: dict[int, T], number: int, value: T, row: _Row, column: str) -> None:
+def _add(by_number: dict[int, T], number: int, value: T, row: CsvRow, column: str) -> None:
     if number in by_number:
         row.fail(column, "each number of an order once")
     by_number[number] = value
-
-
-def _money(text: str) -> Decimal:
-    amount = Decimal(text)
-    if not amount.is_finite() or amount < 0 or amount != amount.quantize(CENT):
-        raise ValueError(text)
-    return amount.quantize(CENT)
-
-
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[_Row]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from _parsed(csv.DictReader(file), path, columns)
-    except OSError as error:
-        raise HeadraceError(f"{path}: {error.strerror}; expected Olist's file with {', '.join(columns)}") from None
-    except UnicodeDecodeError as error:
-        raise HeadraceError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); expected a CSV file") from None
-    except csv.Error as error:
-        raise HeadraceError(f"{path}: {error}; expected a CSV file with {', '.join(columns)}") from None
-
-
-def _parsed(reader: "csv.DictReader[str]", path: Path, columns: Sequence[str]) -> Iterator[_Row]:
-    found = reader.fieldnames or []
-    missing = [column for column in columns if column not in found]
-    if missing:
-        raise HeadraceError(f"{path}, line 1: no column {', '.join(missing)}; expected one, found: {', '.join(found)}")
-    for fields in reader:
-        yield _Row(fields, f"{path}, line {reader.line_num}")

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import HeadraceError
+from shop.csv_rows import utc
 from shop.model import ListProduct, MarkOrder, OrderKey, OrderStatus, PlaceOrder, Step, TakePayment, WithdrawOrder
 from shop.olist import history
-from shop.olist_files import read, utc
+from shop.olist_files import read
 
 OLIST = Path(__file__).parents[3] / "shared" / "data" / "olist"
 ORDER_COLUMNS = (
