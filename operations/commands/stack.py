@@ -26,7 +26,7 @@ def down(wipe: Annotated[bool, typer.Option("--wipe", help="Also delete their da
 
 def status(json: Json = False) -> None:
     """Show servers, workers, connectors and each stage's backlog. Exit 0 when all of them run, else 1."""
-    from operations.status import print_status
+    from operations.status.screen import print_status
 
     if not print_status(configuration.of("status"), configuration.stack_dir(), out, json=json):
         raise typer.Exit(EXIT_FAILED)

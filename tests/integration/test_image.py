@@ -69,7 +69,7 @@ def test_the_command_runs_without_what_only_developers_have(installed: Path, com
 
 def test_what_the_services_import_is_in_it(installed: Path, tmp_path: Path) -> None:
     code = """
-import operations.capture, operations.demo.run, operations.load, operations.migrate, operations.status
+import operations.capture, operations.demo.run, operations.load, operations.migrate, operations.status.screen
 import operations.verify.run
 import s3fs, sinks.reporting.sqlserver.driver, sinks.archive.worker, sinks.reporting.worker, streams.app
 from operations import odbc

@@ -1,19 +1,9 @@
-"""`headrace status`: servers and workers on this machine, connectors, and how far each stage is behind.
+"""The parts of `headrace status`. Each queries its own servers, and raises HeadraceError where one does not answer."""
 
-All parts are queried concurrently. A part that does not answer is shown as such, beside the others.
-"""
-
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import orjson
-from rich.console import Console
-from rich.table import Table as Grid
-from rich.text import Text
 
 from connectors.connect import Connect, ConnectorStatus
 from connectors.pipeline import Pipeline
@@ -26,7 +16,6 @@ from operations.epoch import guard
 from operations.epoch.history import SourceRestarted
 from operations.settings import Settings
 from operations.stages import Stages
-from schemas.errors import HeadraceError
 from schemas.generations import schema
 from schemas.tables import TABLES, Mode
 
@@ -51,50 +40,8 @@ class Part:
     wrong: str | None = None
 
 
-def print_status(settings: Settings, folder: Path, out: Console, *, json: bool) -> bool:
-    """Print the status; return whether every server, worker and connector runs and every part answered.
-
-    Servers and workers are listed only where `headrace up` started them. Dead letters are counted, but aren't a fault.
-    """
-    asked: dict[str, Callable[[], Part]] = {
-        "servers": lambda: _servers(folder),
-        "workers": lambda: _workers(folder),
-        "connectors": lambda: _connectors(settings),
-        "generations": lambda: _generations(settings),
-        "stages": lambda: _stages(settings),
-        "source": lambda: _source(settings),
-        "freshness": lambda: _freshness(settings),
-        "archive": lambda: _archive(settings),
-        "dead_letters": lambda: _dead_letters(settings),
-    }
-    with ThreadPoolExecutor(max_workers=len(asked)) as pool:
-        parts = dict(zip(asked, pool.map(_answer, asked.values()), strict=True))
-    wrong = {name: part.wrong for name, part in parts.items() if part.wrong is not None}
-    if json:
-        answer = {name: part.found for name, part in parts.items()} | {"wrong": wrong}
-        out.print_json(orjson.dumps(answer).decode())
-    else:
-        out.print(_grid(parts))
-    return not wrong
-
-
-def _answer(ask: Callable[[], Part]) -> Part:
-    try:
-        return ask()
-    except HeadraceError as error:
-        return Part(found=None, rows=[("", "no answer", str(error))], wrong=str(error))
-
-
-def _grid(parts: dict[str, Part]) -> Grid:
-    grid = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    for name, part in parts.items():
-        for number, cells in enumerate(part.rows):
-            title = "" if number else name.replace("_", " ")
-            grid.add_row(title, *map(Text, cells), style="red" if {"no answer", "failed"} & {*cells} else None)
-    return grid
-
-
-def _servers(folder: Path) -> Part:
+def servers(folder: Path) -> Part:
+    """Return the servers that `headrace up` started in `folder`; none where it has started nothing."""
     try:
         from stack import supervisor
     except ImportError:  # an installation without the extra `stack` starts no servers
@@ -110,7 +57,8 @@ def _servers(folder: Path) -> Part:
     return Part(found=found, rows=rows, wrong=", ".join(down) or None)
 
 
-def _workers(folder: Path) -> Part:
+def workers(folder: Path) -> Part:
+    """Return the workers that `headrace up` started in `folder`; none where it has started nothing."""
     try:
         from operations import local_workers
     except ImportError:
@@ -127,7 +75,8 @@ def _workers(folder: Path) -> Part:
     return Part(found=found, rows=rows, wrong=", ".join(ended) or None)
 
 
-def _connectors(settings: Settings) -> Part:
+def connectors(settings: Settings) -> Part:
+    """Return the connectors' states, with the reason of a failure."""
     connect, pipeline = Connect(settings.connect.url), Pipeline()
     found = {name: connect.status(name) for name in map(pipeline.connector, pipeline.sources)}
     rows = [(name, each.overall.lower(), _failure(each)) for name, each in found.items()]
@@ -146,13 +95,15 @@ def _failure(status: ConnectorStatus) -> str:
     return f"{status.failure or 'no reason given'}; see docs/runbook.md#connector-failed"
 
 
-def _generations(settings: Settings) -> Part:
+def generations(settings: Settings) -> Part:
+    """Return the generations of reporting that receive changes."""
     found = connections.fed(settings)
     rows = [(schema(each.number), str(each.state), f"records from epoch {each.epoch} on") for each in found]
     return Part(found=[asdict(each) for each in found], rows=rows)
 
 
-def _stages(settings: Settings) -> Part:
+def stages(settings: Settings) -> Part:
+    """Return each stage's records and backlog."""
     with connections.open_probe(settings) as probe:
         stages = Stages(probe).sample()
     return Part(
@@ -161,7 +112,8 @@ def _stages(settings: Settings) -> Part:
     )
 
 
-def _source(settings: Settings) -> Part:
+def source(settings: Settings) -> Part:
+    """Return the source's epoch, or why its history isn't the captured one."""
     try:
         with connections.open_probe(settings) as probe:
             epoch = guard.check_source(
@@ -175,7 +127,8 @@ def _source(settings: Settings) -> Part:
     return Part(found=asdict(epoch), rows=[("", f"epoch {epoch.number}", f"since {since}")])
 
 
-def _freshness(settings: Settings) -> Part:
+def freshness(settings: Settings) -> Part:
+    """Return up to when each table is complete, and its lag in seconds."""
     with closing(connections.report(settings, "reader")) as reader:
         found = [(name, float(lag), f"{through:%Y-%m-%d %H:%M:%S}") for name, through, lag in reader.query(FRESHNESS)]
     return Part(
@@ -184,7 +137,8 @@ def _freshness(settings: Settings) -> Part:
     )
 
 
-def _archive(settings: Settings) -> Part:
+def archive(settings: Settings) -> Part:
+    """Return the archive's size and backlog; nothing where no archive is set."""
     if settings.archive.url is None:
         return Part(found=None, rows=[])
     manifest = connections.archive(settings, "status").manifest()
@@ -198,6 +152,7 @@ def _archive(settings: Settings) -> Part:
     )
 
 
-def _dead_letters(settings: Settings) -> Part:
+def dead_letters(settings: Settings) -> Part:
+    """Return the number of open dead letters."""
     dead = open_by_error(settings.kafka.bootstrap).total()
     return Part(found=dead, rows=[("", f"{dead:,} open", f"`{invocation('dlq ls')}` lists them" if dead else "")])
