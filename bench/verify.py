@@ -34,7 +34,7 @@ from bench import jdbc_sink
 from messaging import clients
 from operations import capture, connections, local, local_workers, migrate
 from operations.replay import drop
-from operations.replay.progress import sample
+from operations.replay.progress import read_progress
 from operations.settings import Settings
 from operations.verify.run import verify
 from schemas.tables import ORDER_LINES, ORDERS, PAYMENTS, Table
@@ -140,7 +140,7 @@ def captured(settings: Settings) -> int:
 def totals(probe: Any) -> tuple[int, int]:
     """Return how many records of the three topics and the enriched one are processed, and how many exist."""
     mine = {*TOPICS, *(topic for table in probe.pipeline.tables for topic in table.landed_topics if table.enrichment)}
-    topics = [each for each in sample(probe) if each.topic in mine]
+    topics = [each for each in read_progress(probe) if each.topic in mine]
     return sum(each.done for each in topics), sum(each.total for each in topics)
 
 

@@ -59,14 +59,14 @@ def plan(pipeline: Pipeline, servers: Servers) -> Plan:
     """
     connect = Connect(servers.connect_url)
     connectors = {name: connect.seen(name) for name in map(pipeline.connector, pipeline.sources)}
-    topics = kafka_topics.seen_topics(servers.bootstrap, pipeline.topics())
+    topics = kafka_topics.read_topics(servers.bootstrap, pipeline.topics())
     with kafka_topics.source(servers.oltp) as connection:
         seen = Seen(
             topics=topics,
-            relations=kafka_topics.seen_relations(connection, pipeline.relations),
-            publication=kafka_topics.seen_publication(connection, pipeline.publication),
-            lacking_full=kafka_topics.lacking_full(connection, pipeline.full_identity),
-            slot=kafka_topics.seen_slot(connection, pipeline.slot),
+            relations=kafka_topics.read_relations(connection, pipeline.relations),
+            publication=kafka_topics.read_publication(connection, pipeline.publication),
+            lacking_full=kafka_topics.leaves_without_full(connection, pipeline.full_identity),
+            slot=kafka_topics.read_slot(connection, pipeline.slot),
             connectors={name: found for name, found in connectors.items() if found is not None},
         )
     return decide(pipeline, seen)
@@ -208,7 +208,7 @@ def remove(
         on_step(f"replication slot {pipeline.slot} and publication {pipeline.publication}: dropped")
     if topics:
         written = set(pipeline.own_topics())
-        names = kafka_topics.seen_topics(
+        names = kafka_topics.read_topics(
             servers.bootstrap, [topic for topic in pipeline.topics() if topic.name in written]
         )
         kafka_topics.delete_topics(servers.bootstrap, names)

@@ -75,7 +75,7 @@ def source(conninfo: str) -> Iterator[Connection]:
         connection.close()
 
 
-def seen_relations(connection: Connection, names: Iterable[str]) -> frozenset[str]:
+def read_relations(connection: Connection, names: Iterable[str]) -> frozenset[str]:
     """Those of these tables that exist."""
     found = connection.execute(
         "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL", [list(names)]
@@ -83,7 +83,7 @@ def seen_relations(connection: Connection, names: Iterable[str]) -> frozenset[st
     return frozenset(name for (name,) in found)
 
 
-def seen_publication(connection: Connection, name: str) -> frozenset[str] | None:
+def read_publication(connection: Connection, name: str) -> frozenset[str] | None:
     """Return the tables of a publication, or None where there is none.
 
     Raises:
@@ -107,13 +107,13 @@ def seen_publication(connection: Connection, name: str) -> frozenset[str] | None
     return frozenset(relation for (relation,) in found)
 
 
-def seen_slot(connection: Connection, name: str) -> str | None:
+def read_slot(connection: Connection, name: str) -> str | None:
     """Return the slot's `wal_status` (how much of the log that it needs is kept), or None without a slot."""
     row = connection.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s", [name]).fetchone()
     return None if row is None else str(row[0])
 
 
-def lacking_full(connection: Connection, names: Iterable[str]) -> tuple[str, ...]:
+def leaves_without_full(connection: Connection, names: Iterable[str]) -> tuple[str, ...]:
     """Return the leaf partitions (or plain tables) of these tables that lack REPLICA IDENTITY FULL."""
     return tuple(name for (name,) in connection.execute(_LACKING_FULL, [list(names)]))
 
@@ -205,7 +205,7 @@ def drop_capture(connection: Connection, pipeline: Pipeline) -> None:
     connection.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(pipeline.publication)))
 
 
-def seen_topics(bootstrap: str, wanted: Iterable[Topic]) -> Mapping[str, SeenTopic]:
+def read_topics(bootstrap: str, wanted: Iterable[Topic]) -> Mapping[str, SeenTopic]:
     """Those of these topics that exist, with the settings that are asked of them."""
     asked = {topic.name: topic for topic in wanted}
     client = admin(bootstrap)

@@ -16,7 +16,7 @@ from messaging import clients
 from operations import barrier, connections
 from operations.barrier import PipelineProbe
 from operations.epoch import guard, store
-from operations.epoch.history import identify
+from operations.epoch.history import read_identity
 from operations.epoch.store import Epoch
 from operations.settings import Settings
 from schemas.tables import of_generation
@@ -53,7 +53,7 @@ def apply(settings: Settings, say: Say) -> int:
     """
     replication = connections.oltp_conninfo(settings, "cdc_reader")
     with connections.open_probe(settings) as probe:
-        epoch = guard.guard(probe, barrier.postgres(probe), replication) or begin_first_epoch(settings, probe)
+        epoch = guard.check_or_stop(probe, barrier.postgres(probe), replication) or begin_first_epoch(settings, probe)
         guard.require_raised(probe, epoch)
         pipeline = replace(probe.pipeline, epoch=epoch.number)
     found = capture.plan(pipeline, servers(settings))
@@ -68,7 +68,11 @@ def begin_first_epoch(settings: Settings, probe: PipelineProbe) -> Epoch:
     """Record the source's current history as epoch 1. Only the migrator role may begin an epoch."""
     with closing(connections.report(settings, "migrator")) as report:
         store.record(
-            report, 1, identify(probe.oltp), reason="capture begins", by=f"connectors apply on {socket.gethostname()}"
+            report,
+            1,
+            read_identity(probe.oltp),
+            reason="capture begins",
+            by=f"connectors apply on {socket.gethostname()}",
         )
     (epoch,) = store.epochs(probe.report)
     return epoch

@@ -119,7 +119,7 @@ def _rows(  # noqa: PLR0913
         )
     verification.print_result(result, out, json=json)
     if repair:
-        for name in verification.beyond_repair(result):
+        for name in verification.unrepairable_tables(result):
             _cannot_repair(name)
         for name, count in verification.only_copies(result).items():
             err.print(
@@ -135,6 +135,7 @@ def _topics(  # noqa: PLR0913
     settings: "Settings", tables: list[str], *, generation: int | None, deadline_s: float, repair: bool, json: bool
 ) -> None:
     from operations.verify import topics as verify_topics
+    from operations.verify.documents import can_capture_again
     from schemas.tables import TABLES, reported
 
     with _progress(len(tables or reported(TABLES))) as on_table:
@@ -143,7 +144,7 @@ def _topics(  # noqa: PLR0913
         )
     verify_topics.print_overtaken(found, out, json=json)
     if repair:
-        for name in sorted({each.table.name for each in found if not verify_topics.mendable(each)}):
+        for name in sorted({each.table.name for each in found if not can_capture_again(each.table, each.key)}):
             _cannot_repair(name)
     if found:
         raise typer.Exit(EXIT_FAILED)

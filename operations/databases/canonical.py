@@ -8,7 +8,7 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 
 from schemas.change import Row, Value
 from schemas.position import Position
-from schemas.tables import Table
+from schemas.tables import Source, Table
 from schemas.types import Json
 
 
@@ -25,11 +25,12 @@ class Place:
     deleted: bool
     record: tuple[str, int] | None = None
 
-    def __str__(self) -> str:
+    def describe(self, source: Source) -> str:
+        """Return the place in words, with the LSN of a change of Postgres (one of `Position.log`)."""
         at = self.position
         where = f" of {self.record[0]}[{self.record[1]}]" if self.record else ""
-        is_lsn = at.log[1] > at.offset  # MongoDB's changes have an offset there
-        log = ", log {:X}/{:X}".format(*divmod(at.log[1], 1 << 32)) if is_lsn else ""
+        lsn = 0 if source is Source.MONGODB else at.log[1] or at.log[0]
+        log = ", log {:X}/{:X}".format(*divmod(lsn, 1 << 32)) if lsn else ""
         done = "deleted" if self.deleted else "landed"
         return f"{done} at epoch {at.epoch}, offset {at.offset}{where}{log}, committed {self.source_time.isoformat()}"
 

@@ -1,6 +1,6 @@
-"""Keeps capture from going on with another history than it has read: who looks stops it, and says so for good.
+"""Stop capture when the source's system identifier or timeline diverges from the captured history, and record it.
 
-Without that, Debezium would ask the new history for what comes behind its old offset, and pass over everything before.
+Otherwise Debezium would ask the new history for changes after its old offset, and skip all changes before that.
 """
 
 from dataclasses import replace
@@ -9,28 +9,45 @@ from datetime import UTC, datetime
 from connectors.plan import STOPPED
 from operations.barrier import PipelineProbe, SourcePosition
 from operations.epoch import store
-from operations.epoch.history import Offset, SourceRestarted, committed, moved, read_to, restarted, sight, stamped
+from operations.epoch.history import (
+    Offset,
+    SourceRestarted,
+    committed_lsn,
+    connector_epoch,
+    read_lsn,
+    read_source_state,
+    restart_reason,
+    slot_gap,
+)
 from operations.epoch.store import Epoch
 from schemas.errors import HeadraceError
 from schemas.tables import Source
 
 
 def check_source(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
-    """The epoch that capture is in, its identity being the source's; None before capture was first applied.
+    """Check that capture can continue in the source's history. Changes nothing.
 
-    Raises SourceRestarted when capture can't continue in the source's history, now or once before. Changes nothing.
-    `stand` is where Postgres stood just before the call; `replication` is how a replication connection to it is made.
+    Args:
+        probe: The pipeline.
+        stand: Where Postgres' log ended just before the call.
+        replication: A conninfo for a replication connection to the source.
+
+    Returns:
+        The current epoch with the source's present identity; None before capture was first applied.
+
+    Raises:
+        SourceRestarted: Capture can't continue, or could not at an earlier check.
     """
     epoch = store.newest(probe.report)
     if epoch is None:
         return None
     if epoch.ended is not None:
         raise SourceRestarted(epoch.ended)
-    # Behind the slot and before the source's log: of the three, each can only have grown since the one before it.
+    # Read after the slot and before the source's log: each of the three can only have grown since the one before.
     offset = _offset(probe, epoch.number)
-    now = sight(probe.oltp, epoch.identity, replication)
-    why = restarted(epoch.identity, now, read_to(offset)) or moved(
-        probe.pipeline.slot, stand.captured, committed(offset)
+    now = read_source_state(probe.oltp, epoch.identity, replication)
+    why = restart_reason(epoch.identity, now, read_lsn(offset)) or slot_gap(
+        probe.pipeline.slot, stand.captured, committed_lsn(offset)
     )
     if why is not None:
         raise SourceRestarted(why)
@@ -38,15 +55,17 @@ def check_source(probe: PipelineProbe, stand: SourcePosition, replication: str) 
 
 
 def _offset(probe: PipelineProbe, epoch: int) -> Offset:
-    """The offset that Connect has committed in this epoch; another epoch's is another history's."""
+    """Return the offset that Connect has committed in this epoch; one of another epoch is of another history."""
     connector = probe.pipeline.connector(Source.POSTGRES)
-    offsets = probe.connect.offsets(connector) if stamped(probe.connect, connector) == epoch else []
+    offsets = probe.connect.offsets(connector) if connector_epoch(probe.connect, connector) == epoch else []
     return offsets[0]["offset"] if offsets else {}
 
 
-def guard(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
-    """As `check_source`; but what it raises stops the connector, and is noted in `headrace.epoch`: until the next epoch
-    is raised, the answer stays. A failover that lost nothing is noted, too: its timeline is the known one from now on.
+def check_or_stop(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
+    """Check the source as `check_source` does; stop capture and record the reason if the history diverges.
+
+    The connector stays stopped, and the check fails, until the next epoch is raised. A failover that lost nothing is
+    recorded, too: its timeline is the known one from now on.
     """
     known = store.newest(probe.report)
     if known is None:
@@ -63,19 +82,22 @@ def guard(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoc
 
 
 def stop_capture(probe: PipelineProbe) -> None:
-    """Stop the connector that reads Postgres, if there is one and it isn't stopped."""
+    """Stop the connector that reads Postgres, unless there is none or it is stopped."""
     connector = probe.pipeline.connector(Source.POSTGRES)
     if probe.connect.seen(connector) is not None and probe.connect.status(connector).state != STOPPED:
         probe.connect.stop(connector)
 
 
 def require_raised(probe: PipelineProbe, epoch: Epoch) -> None:
-    """Raises HeadraceError while capture still stands in an epoch before this one: going on from its offsets under the
-    new one would leave a gap."""
+    """Check that capture has left the epochs before this one: continuing from their offsets would leave a gap.
+
+    Raises:
+        HeadraceError: The connector's offsets are of an earlier epoch.
+    """
     connector = probe.pipeline.connector(Source.POSTGRES)
-    before = stamped(probe.connect, connector)
+    before = connector_epoch(probe.connect, connector)
     if before is not None and before < epoch.number and probe.connect.offsets(connector):
         raise HeadraceError(
-            f"epoch {epoch.number} was raised, and connector {connector} still stands in epoch {before}: "
-            "`headrace epoch raise` goes on where it was stopped"
+            f"epoch {epoch.number} was raised, and connector {connector} is still in epoch {before}: "
+            "`headrace epoch raise` resumes"
         )

@@ -1,13 +1,13 @@
-"""Whether the source still has the history that capture has read. Opens nothing but for the questions at the end.
+"""Decide whether the source still has the history that capture has read. Only the functions at the end do I/O.
 
-Postgres names a cluster by its system identifier, and each promotion (a failover, a restore to a point in time) begins
-a timeline, which knows where it left the one before. Capture knows up to which LSN it has read. So:
+Postgres names a cluster by its system identifier. Each promotion (a failover, a restore to a point in time) begins a
+timeline, whose history tells where it left the one before. Capture knows the LSN that it has read to. So:
 
-- another system identifier, or a timeline that does not come from the known one, is another history;
-- a timeline that left the known one before what capture has read lacks some of it;
-- a log that ends before what capture has read lacks some of it, too: an older copy was put back;
-- a slot that is ahead of Connect's committed offset no longer sends what lies between: a gap in the same history;
-- everything else, a restart or a failover that lost nothing, is the same history going on.
+- another system identifier, or a timeline that does not descend from the known one, is another history;
+- a timeline that left the known one before the LSN that capture has read to lacks some of what was captured;
+- a log that ends before that LSN lacks some of it, too: an older copy was restored;
+- a slot that is ahead of Connect's committed offset does not send what lies between: a gap in the same history;
+- everything else, such as a restart or a failover that lost nothing, continues the same history.
 """
 
 from collections.abc import Mapping
@@ -45,24 +45,26 @@ class SourceRestarted(HeadraceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Which cluster, and which of its timelines."""
+    """A cluster and one of its timelines."""
 
     system: int
     timeline: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
-    """The source at one moment: who it is, where its log ends, and how its timeline came to be."""
+class SourceState:
+    """The source at one moment: its identity, the end of its log, and the branches that led to its timeline."""
 
     identity: Identity
     position: int
     branches: Branches
 
 
-def restarted(known: Identity, now: Sight, read: int | None) -> str | None:
-    """Why the source isn't the one that is `known`; None when it is. `read` is the LSN that capture has read to, None
-    before it has begun."""
+def restart_reason(known: Identity, now: SourceState, read: int | None) -> str | None:
+    """Return why the source isn't the one that is `known`; None if it is.
+
+    `read` is the LSN that capture has read to, None before it has begun.
+    """
     if now.identity.system != known.system:
         return f"it is another cluster (system identifier {now.identity.system}, not {known.system})"
     if now.identity.timeline != known.timeline:
@@ -80,12 +82,12 @@ def restarted(known: Identity, now: Sight, read: int | None) -> str | None:
 
 
 def lsn(position: int) -> str:
-    """A position as Postgres writes it."""
+    """Return a log position as Postgres writes it."""
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
 
 
-def branches(history: str) -> Branches:
-    """What a timeline's history file says: https://www.postgresql.org/docs/current/continuous-archiving.html"""
+def parse_branches(history: str) -> Branches:
+    """Parse a timeline's history file (https://www.postgresql.org/docs/current/continuous-archiving.html)."""
     lines = (line.split() for line in history.splitlines() if line.strip() and not line.startswith("#"))
     return {int(timeline): _position(left) for timeline, left, *_ in lines}
 
@@ -95,12 +97,16 @@ def _position(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
-def moved(slot: str, confirmed: int | None, committed: int | None) -> str | None:
-    """Why the slot no longer sends what capture lacks; None when it does. `confirmed` is the slot's confirmed_flush_lsn
-    (None without a slot), read before `committed`, the LSN that Connect's committed offset allows to confirm.
+def slot_gap(slot: str, confirmed: int | None, committed: int | None) -> str | None:
+    """Return why the slot skips changes that capture lacks; None if it does not.
 
-    Debezium confirms what Connect has committed, never more: a slot that is ahead was advanced or created again by
-    somebody else. Postgres then starts at `confirmed`, whatever Debezium asks for, and Debezium does not notice.
+    Debezium confirms what Connect has committed, never more. A slot that is ahead was advanced, or created again, by
+    something else. Postgres then starts at `confirmed`, whatever Debezium asks for, and Debezium does not notice.
+
+    Args:
+        slot: The slot's name.
+        confirmed: The slot's confirmed_flush_lsn, read before `committed`; None without a slot.
+        committed: The LSN that Connect's committed offset allows to confirm; None without an offset.
     """
     if confirmed is None or committed is None or confirmed <= committed:
         return None
@@ -110,33 +116,39 @@ def moved(slot: str, confirmed: int | None, committed: int | None) -> str | None
     )
 
 
-def stamped(connect: Connect, connector: str) -> int | None:
-    """The epoch that a connector stamps on its records; None where there is no connector."""
+def connector_epoch(connect: Connect, connector: str) -> int | None:
+    """Return the epoch that a connector stamps on its records; None if there is no connector."""
     config = connect.config(connector)
     return None if config is None else int(config["transforms.epoch.value.literal"])
 
 
-def read_to(offset: Offset) -> int | None:
-    """The LSN that capture has read to, by its committed offset; None where it has none."""
+def read_lsn(offset: Offset) -> int | None:
+    """Return the LSN that capture has read to, by its committed offset; None if it has none."""
     return max((int(offset[name]) for name in ("lsn", "lsn_commit", "lsn_proc") if offset.get(name)), default=None)
 
 
-def committed(offset: Offset) -> int | None:
-    """The LSN that Debezium confirms to the slot for a committed offset: the end of the last commit, or before there is
-    one the last change. None where there is no offset, and during the first snapshot."""
+def committed_lsn(offset: Offset) -> int | None:
+    """Return the LSN that Debezium confirms to the slot for a committed offset.
+
+    It is the end of the last commit, or the last change before there is a commit. None if there is no offset, and
+    during the first snapshot.
+    """
     found = None if offset.get("snapshot") else offset.get("lsn_commit") or offset.get("lsn_proc")
     return None if found is None else int(found)
 
 
-def identify(oltp: psycopg.Connection[Any]) -> Identity:
-    """Which cluster this is, and which of its timelines."""
+def read_identity(oltp: psycopg.Connection[Any]) -> Identity:
+    """Return the source's cluster and timeline."""
     (found,) = oltp.execute(f"SELECT {_IDENTITY}".encode()).fetchall()
     return Identity(system=found[0], timeline=found[1])
 
 
-def sight(oltp: psycopg.Connection[Any], known: Identity, replication: str) -> Sight:
-    """The source as it is now. `replication` is how a replication connection is made: it is asked for a timeline's
-    history when the timeline isn't the `known` one."""
+def read_source_state(oltp: psycopg.Connection[Any], known: Identity, replication: str) -> SourceState:
+    """Return the source's present state.
+
+    `replication` is a conninfo for a replication connection, which reads a timeline's history if the timeline isn't the
+    `known` one.
+    """
     position = "pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
     (found,) = oltp.execute(f"SELECT {_IDENTITY}, {position}".encode()).fetchall()
     identity = Identity(system=found[0], timeline=found[1])
@@ -144,5 +156,5 @@ def sight(oltp: psycopg.Connection[Any], known: Identity, replication: str) -> S
     if identity.timeline not in (known.timeline, 1):
         with psycopg.connect(replication, autocommit=True, replication="database") as walsender:
             ((_, content),) = walsender.execute(f"TIMELINE_HISTORY {identity.timeline}".encode()).fetchall()
-        history = branches(content)
-    return Sight(identity=identity, position=int(found[2]), branches=history)
+        history = parse_branches(content)
+    return SourceState(identity=identity, position=int(found[2]), branches=history)

@@ -1,4 +1,4 @@
-"""`headrace epoch ls`."""
+"""List the epochs: `headrace epoch ls`."""
 
 from contextlib import closing
 from dataclasses import asdict

@@ -1,7 +1,8 @@
-"""Events that a rebuild finds in the archive alone: Kafka has let them go, reporting has not.
+"""Land events that a rebuild finds only in the archive: Kafka has deleted them and reporting has not.
 
-Retention deletes Kafka's records by their age, but keeps in reporting what a legal hold keeps, or a policy that was
-made longer since. Landing them goes the ordinary way: what has aged out or was erased is refused, what is there stays.
+Retention deletes Kafka's records by their age. In reporting it keeps events of tenants under a legal hold, and those
+that a longer policy keeps now. Events are landed as any others are: those that have passed their retention period or
+were erased are refused, and those that exist stay.
 """
 
 from collections.abc import Callable, Iterable
@@ -27,9 +28,12 @@ PATIENCE_S = 60.0
 EVENTS = tuple(table for table in TABLES if table.mode is Mode.EVENT)
 
 
-def land(settings: Settings, generation: Generation, tables: Iterable[Table] = EVENTS) -> int:
-    """Land what Kafka has no longer; returns how many events were new to the generation. Nothing where there is no
-    archive. Raises what reading the archive and landing do."""
+def land_archived(settings: Settings, generation: Generation, tables: Iterable[Table] = EVENTS) -> int:
+    """Land events that Kafka no longer has, and return how many were new to the generation; 0 without an archive.
+
+    Raises:
+        HeadraceError: The archive can't be read, or reporting refuses an event.
+    """
     if settings.archive.url is None:
         return 0
     log = connections.archive(settings, "replay")
@@ -39,9 +43,9 @@ def land(settings: Settings, generation: Generation, tables: Iterable[Table] = E
     new = 0
     try:
         for table in tables:
-            gone = lacking(clients.start_offsets(settings.kafka.bootstrap, table.captured_topics))
-            found = records(log, table, hot(cutoffs.get(table.retention or "")))
-            wanted = (datum for datum in found if gone(datum) and captured_since(datum, generation.epoch))
+            is_missing = missing_in_kafka(clients.start_offsets(settings.kafka.bootstrap, table.captured_topics))
+            found = records(log, table, unexpired(cutoffs.get(table.retention or "")))
+            wanted = (datum for datum in found if is_missing(datum) and captured_since(datum, generation.epoch))
             changes = (change(table, datum) for datum in wanted)
             while batch := list(islice(changes, AT_ONCE)):
                 new += reporting.land(Batch(changes=batch, checkpoints={})).written
@@ -50,24 +54,33 @@ def land(settings: Settings, generation: Generation, tables: Iterable[Table] = E
     return new
 
 
-def hot(cutoff: Cutoff | None) -> ArchiveSelection:
-    """What has not aged out. Where a tenant is held, any day may be of that tenant."""
+def unexpired(cutoff: Cutoff | None) -> ArchiveSelection:
+    """Return the selection of events within their retention period.
+
+    If a tenant is under a legal hold, it is every event, as those of that tenant may be of any day.
+    """
     return ArchiveSelection(since=None if cutoff is None or cutoff.held else cutoff.before)
 
 
-def lacking(starts: Offsets) -> Callable[[Datum], bool]:
-    """A function that tells whether Kafka lacks an event: it begins behind it, or never had it (it was backfilled)."""
+def missing_in_kafka(starts: Offsets) -> Callable[[Datum], bool]:
+    """Return a function from an event to whether Kafka lacks it.
+
+    Kafka lacks it when its partition begins after the event, or when the event was backfilled and never was in Kafka.
+    """
     return lambda datum: datum["_offset"] < starts.get((datum["_topic"], datum["_partition"]), datum["_offset"] + 1)
 
 
 def captured_since(datum: Datum, epoch: int) -> bool:
-    """Whether an event belongs to this epoch or a later one; one that was backfilled (0) was read at the source."""
+    """Return whether an event belongs to this epoch or a later one.
+
+    Backfilled events have epoch 0: they were read at the source and belong to every epoch.
+    """
     captured: int = datum["_epoch"]
     return captured >= epoch or captured == 0
 
 
 def change(table: Table, datum: Datum) -> Change:
-    """An archived event as the change that capture made of it."""
+    """Return an archived event as the change that capture made of it."""
     row = {column.name: datum[column.name] for column in table.columns}
     return Change(
         table=table,

@@ -1,9 +1,9 @@
-"""Taking a generation away: `headrace replay --abort` and `--drop-old`.
+"""Drop a generation: `headrace replay --abort` and `--drop-old`.
 
-1. it is noted as dropped: from here on nothing starts its workers, and its number is not used again
-2. its workers end; their groups are deleted, which Kafka refuses while one of them still runs
-3. its topics go
-4. its tables go; as long as they are there, the next `headrace replay` goes on here
+1. Mark it as dropped. From here on nothing starts its workers, and its number is not used again.
+2. Stop its workers and delete their consumer groups. Kafka refuses that while a worker still runs.
+3. Delete its topics.
+4. Drop its tables. As long as they exist, the next `headrace replay` resumes here.
 """
 
 import time
@@ -23,32 +23,40 @@ from schemas.failpoints import FailPoint, reached
 from schemas.generations import group
 from schemas.topics import own_topics
 
-GROUP_S = 45.0  # Kafka takes a killed worker for alive for 10 s, a stopped one no longer
+GROUP_S = 45.0  # Kafka keeps a killed worker in its group for 10 s, and removes a stopped one at once
 POLL_S = 0.5
 
 
 def abort(settings: Settings, folder: Path, out: Console) -> None:
-    """Remove the generation that is being built, or that readers saw before a rollback. Raises HeadraceError where
-    there is none, and as `finish` does."""
+    """Drop the generation that is being built, or the one that readers saw before a rollback.
+
+    Raises:
+        HeadraceError: There is no such generation, or a server refuses.
+        Unavailable: Workers of the generation still run.
+    """
     with opened(settings) as reporting:
         found = reporting.generations()
         shown = live(found).number
-        mine = [each for each in found if each.state is State.BUILDING or _rolled_back(each, shown)]
-        _drop(settings, folder, reporting, out, mine, "no generation is being built")
+        chosen = [each for each in found if each.state is State.BUILDING or _rolled_back(each, shown)]
+        _drop(settings, folder, reporting, out, chosen, "no generation is being built")
 
 
 def drop_old(settings: Settings, folder: Path, out: Console) -> None:
-    """Remove the generation that readers saw before the live one. Raises as `abort` does."""
+    """Drop the generation that readers saw before the live one. Raises as `abort` does."""
     with opened(settings) as reporting:
         found = reporting.generations()
         shown = live(found).number
-        mine = [each for each in found if each.state is State.PREVIOUS and each.number < shown]
-        _drop(settings, folder, reporting, out, mine, f"no generation before {shown}, the live one, is fed")
+        chosen = [each for each in found if each.state is State.PREVIOUS and each.number < shown]
+        _drop(settings, folder, reporting, out, chosen, f"no generation before {shown}, the live one, receives changes")
 
 
-def finish(settings: Settings, folder: Path, reporting: ReportingMigrator, out: Console) -> int:
-    """Remove what is left of dropped generations; returns how many there were. Raises Unavailable while workers of one
-    still run, and HeadraceError for what a server refuses."""
+def finish_drops(settings: Settings, folder: Path, reporting: ReportingMigrator, out: Console) -> int:
+    """Complete interrupted drops, and return how many there were.
+
+    Raises:
+        Unavailable: Workers of a dropped generation still run.
+        HeadraceError: A server refuses.
+    """
     left = [
         each.number
         for each in reporting.generations()
@@ -64,13 +72,18 @@ def _rolled_back(each: Generation, shown: int) -> bool:
 
 
 def _drop(  # noqa: PLR0913, PLR0917
-    settings: Settings, folder: Path, reporting: ReportingMigrator, out: Console, mine: list[Generation], otherwise: str
+    settings: Settings,
+    folder: Path,
+    reporting: ReportingMigrator,
+    out: Console,
+    chosen: list[Generation],
+    none_left: str,
 ) -> None:
-    for each in mine:
+    for each in chosen:
         reporting.note(each.number, State.DROPPED)  # 1
         reached(FailPoint.GENERATION_GIVEN_UP)
-    if not finish(settings, folder, reporting, out):
-        raise HeadraceError(otherwise)
+    if not finish_drops(settings, folder, reporting, out):
+        raise HeadraceError(none_left)
 
 
 def _remove(settings: Settings, folder: Path, reporting: ReportingMigrator, number: int, out: Console) -> None:
@@ -84,14 +97,14 @@ def _remove(settings: Settings, folder: Path, reporting: ReportingMigrator, numb
     reached(FailPoint.TOPICS_GONE)
     reporting.drop(number)  # 4
     reached(FailPoint.SCHEMA_GONE)
-    out.print(f"generation {number} is gone", markup=False)
+    out.print(f"generation {number} is dropped", markup=False)
 
 
 def _delete_group(bootstrap: str, name: str) -> None:
     end = time.monotonic() + GROUP_S
-    asking = clients.admin(bootstrap)
+    client = clients.admin(bootstrap)
     while True:
-        (future,) = asking.delete_consumer_groups([name], request_timeout=clients.TIMEOUT).values()
+        (future,) = client.delete_consumer_groups([name], request_timeout=clients.TIMEOUT).values()
         try:
             future.result(clients.TIMEOUT + 1)
             return
@@ -103,7 +116,7 @@ def _delete_group(bootstrap: str, name: str) -> None:
                 raise Unavailable(f"group {name} could not be deleted: {clients.error_text(error)}") from None
         if time.monotonic() > end:
             raise Unavailable(
-                f"group {name} still has members: end these workers, then run this again; "
+                f"group {name} still has members: stop these workers, then run the command again; "
                 "see docs/runbook.md#generation-still-fed"
             )
         time.sleep(POLL_S)

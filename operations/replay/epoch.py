@@ -1,12 +1,13 @@
-"""`headrace epoch raise`: begins anew with a source whose history restarted.
+"""Start over with a source whose history has restarted: `headrace epoch raise`.
 
-1. capture stops, and the next epoch is noted: from here on the one before counts for nothing
-2. both connectors go with their offsets, the slot and the publication
-3. capture is applied under the new epoch: all rows are read again, and every record says so
-4. a generation of reporting is built that reads nothing of before, proven, and shown (operations/replay)
+1. Stop capture and record the next epoch. From here on records of earlier epochs lose against every later one.
+2. Remove both connectors with their offsets, the replication slot and the publication.
+3. Apply capture under the new epoch: all rows are read again, and every record has the new epoch.
+4. Build a generation of reporting that skips records of earlier epochs, verify it, and cut readers over
+   (operations/replay/run.py).
 
-A run that ends anywhere is gone on with by the next one: until readers see a generation of the newest epoch, that is
-the epoch being raised. The generation that they see meanwhile is fed on, and still shows the lost future.
+A run that was killed is resumed by the next one: the newest epoch is being raised until readers see a generation of it.
+The generation that they see meanwhile still receives changes, and still shows the history that the source has lost.
 """
 
 import socket
@@ -19,7 +20,7 @@ from rich.console import Console
 from operations import capture, connections, generations
 from operations.barrier import PipelineProbe
 from operations.epoch import guard, store
-from operations.epoch.history import identify, stamped
+from operations.epoch.history import connector_epoch, read_identity
 from operations.epoch.store import Epoch
 from operations.replay.run import replay
 from operations.settings import Settings
@@ -29,29 +30,37 @@ from schemas.tables import Source
 
 
 def raise_epoch(settings: Settings, folder: Path, out: Console, reason: str, *, max_rate: float = 0) -> None:
-    """Raise the epoch and rebuild the report from it, or go on with that. `folder` and `max_rate` are `replay`'s.
+    """Raise the epoch and rebuild reporting from it, or resume that.
 
-    Raises HeadraceError where nothing was ever captured, and what applying and replaying do.
+    Args:
+        settings: Where the servers are.
+        folder: The folder of the local stack.
+        out: Where progress is printed.
+        reason: Why the source's history has restarted; it is recorded.
+        max_rate: The maximum number of records a second for each worker until cutover; 0 for no limit.
+
+    Raises:
+        HeadraceError: Nothing was ever captured. Also what applying capture and `replay` raise.
     """
 
-    def say(what: str) -> None:
-        out.print(what, markup=False, soft_wrap=True)
+    def report(text: str) -> None:
+        out.print(text, markup=False, soft_wrap=True)
 
     with connections.open_probe(settings) as probe:
         epoch = _begun(probe) or _begin(settings, probe, reason)
         reached(FailPoint.EPOCH_BEGUN)
-        say(f"epoch {epoch.number}: {epoch.reason}")
+        report(f"epoch {epoch.number}: {epoch.reason}")
         connector = probe.pipeline.connector(Source.POSTGRES)
-        if stamped(probe.connect, connector) != epoch.number:
-            capture.remove(settings, say, topics=False)
+        if connector_epoch(probe.connect, connector) != epoch.number:
+            capture.remove(settings, report, topics=False)
             reached(FailPoint.CAPTURE_REMOVED)
-    capture.apply(settings, say)
+    capture.apply(settings, report)
     reached(FailPoint.CAPTURED_ANEW)
     replay(settings, folder, out, max_rate=max_rate, epoch=epoch.number)
 
 
 def _begun(probe: PipelineProbe) -> Epoch | None:
-    """The epoch that an earlier run has begun to raise."""
+    """Return the epoch that an earlier run has begun to raise; None if there is none."""
     newest = store.newest(probe.report)
     if newest is None:
         raise HeadraceError("nothing was ever captured: `headrace connectors apply` begins the first epoch")
@@ -64,6 +73,6 @@ def _begin(settings: Settings, probe: PipelineProbe, reason: str) -> Epoch:
     with closing(connections.report(settings, "migrator")) as report:
         before = store.epochs(report)[-1].number
         by = f"epoch raise on {socket.gethostname()}"
-        store.record(report, before + 1, identify(probe.oltp), reason=reason, by=by)
+        store.record(report, before + 1, read_identity(probe.oltp), reason=reason, by=by)
         store.end(report, before, f"epoch {before + 1} was raised: {reason}", datetime.now(UTC))
         return store.epochs(report)[-1]

@@ -1,16 +1,17 @@
-"""`headrace replay`: a generation of reporting built beside the live one, proven, and shown instead of it.
+"""Rebuild reporting as a new generation beside the live one, verify it, and cut readers over to it: `headrace replay`.
 
-1. a new generation: its row in `headrace.generation` and its tables, or the one that an earlier run was building
-2. its topics
-3. its workers, which read the source topics from their beginning
-4. events that Kafka has let go, from the archive
-5. wait until it is not far behind
-6. verify it against the source, row by row
-7. its workers no longer spare the machine
-8. readers' views turn to it, in one transaction (operations/replay/cutover.py)
+1. Create a new generation: its row in `headrace.generation` and its tables. Resume the one that an earlier run was
+   building, if there is one.
+2. Create its topics.
+3. Start its workers, which read the source topics from their beginning (the backfill).
+4. Land events that Kafka no longer has, from the archive.
+5. Wait until the lag is small.
+6. Verify it against the source, row by row.
+7. Lift the limit on its workers' rate.
+8. Cut over: swap readers' views to it, in one transaction (operations/replay/cutover.py).
 
-A run that ends anywhere is gone on with by the next one: each step looks at what there is, and may be repeated. The
-generation before is fed until it is dropped, so that readers can be shown it again.
+A run that was killed is resumed by the next one: each step checks what exists and is idempotent. The previous
+generation still receives changes until it is dropped, so that a rollback can show it to readers again.
 """
 
 import time
@@ -28,7 +29,7 @@ from operations.freshness import Stamp, stamp
 from operations.generations import Generation, State, live
 from operations.replay import archived_events, drop
 from operations.replay.cutover import ReportingMigrator, opened
-from operations.replay.progress import Passed, ProgressBoard, sample
+from operations.replay.progress import ProgressBoard, TopicProgress, read_progress
 from operations.replay.workers import Workers, workers_of
 from operations.retention.source import OltpRetention
 from operations.settings import Settings
@@ -37,10 +38,10 @@ from schemas.errors import HeadraceError, Unavailable
 from schemas.failpoints import FailPoint, reached
 
 POLL_S = 0.5
-CLOSE = 1_000  # records behind, all topics together: from here on a barrier is a matter of seconds
+CLOSE = 1_000  # records of lag in all topics together: from here on a barrier takes seconds
 VERIFY_S = 300.0
-SETTLE_S = 15.0  # for which the live generation stands still: its workers wait for 30 s before they try again
-SHOW_S = 120.0
+SETTLE_S = 15.0  # during which the live generation is locked: its workers wait for 30 s before they retry
+CUTOVER_S = 120.0
 ROLLBACK_S = 15.0
 
 
@@ -53,17 +54,25 @@ class RollbackRefused(HeadraceError):
 
 
 def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 0, epoch: int | None = None) -> None:
-    """Build a generation and show it, or go on with the one that is being built. It reads nothing that was captured
-    before `epoch`, by default what the live one does. Each of its workers takes at most `max_rate` records a second
-    until it is shown, where they are started here; 0 for no limit.
+    """Build a generation and cut readers over to it, or resume the one that is being built.
 
-    Raises HeadraceError while a previous generation is still fed, NotEqual when verification finds a difference, and
-    Unavailable when a server does not answer or something could not be decided. Running it again goes on.
+    Args:
+        settings: Where the servers are.
+        folder: The folder of the local stack, whose workers are started here.
+        out: Where progress is printed.
+        max_rate: The maximum number of records a second for each worker until cutover, if workers are started here; 0
+            for no limit.
+        epoch: The generation skips records that were captured before this epoch; None for the live generation's.
+
+    Raises:
+        HeadraceError: A previous generation still receives changes.
+        NotEqual: Verification found a difference.
+        Unavailable: A server does not answer, or a row could not be decided. Running the command again resumes.
     """
     with opened(settings) as reporting:
-        drop.finish(settings, folder, reporting, out)
+        drop.finish_drops(settings, folder, reporting, out)
         before = live(reporting.generations())
-        new = _begin(settings, reporting, epoch)
+        new = begin(settings, reporting, epoch)
         capture.make_topics(settings)
         reached(FailPoint.TOPICS_MADE)
         workers = workers_of(settings, folder, new.number, out)
@@ -74,16 +83,17 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
             _fill(settings, new, probe, workers, out)
             _prove(settings, new, probe, workers, out)
             workers.unlimit()
-            cut_over(reporting, probe, new, before, SHOW_S)
+            cut_over(reporting, probe, new, before, CUTOVER_S)
         reached(FailPoint.GENERATION_SHOWN)
-        _say_shown(new, before, out)
+        _print_cutover(new, before, out)
 
 
 def rollback(settings: Settings, out: Console) -> None:
-    """Have readers see the previous generation again; the one that they saw until now is fed on.
+    """Cut readers over to the previous generation. The one that they saw until now still receives changes.
 
-    Raises RollbackRefused where there is none, where it holds a history that the source has left, and, with figures,
-    where it is behind.
+    Raises:
+        RollbackRefused: There is no previous generation, it has a history that the source has left, or it lags; then
+            the message has the lag.
     """
     with opened(settings) as reporting:
         found = reporting.generations()
@@ -91,11 +101,12 @@ def rollback(settings: Settings, out: Console) -> None:
         previous = _previous(found)
         if previous is None or previous.number > shown.number:
             raise RollbackRefused(
-                f"generation {shown.number} is live, and no earlier one is fed: nothing to go back to"
+                f"generation {shown.number} is live, and no earlier one receives changes, so there is none to roll "
+                "back to"
             )
         if previous.epoch < shown.epoch:
             raise RollbackRefused(
-                f"generation {previous.number} holds rows of epoch {previous.epoch}, whose future the source has left; "
+                f"generation {previous.number} has rows of epoch {previous.epoch}, a history that the source has left; "
                 f"the source is in epoch {shown.epoch}. See docs/runbook.md#rollback-refused"
             )
         try:
@@ -106,7 +117,7 @@ def rollback(settings: Settings, out: Console) -> None:
                 f"generation {previous.number}: {error}. See docs/runbook.md#rollback-refused"
             ) from None
         out.print(
-            f"readers see generation {previous.number} again; {shown.number} is still fed: "
+            f"readers see generation {previous.number} again; {shown.number} still receives changes: "
             f"`{invocation('replay --abort')}` removes it",
             markup=False,
         )
@@ -115,14 +126,23 @@ def rollback(settings: Settings, out: Console) -> None:
 def cut_over(
     reporting: ReportingMigrator, probe: PipelineProbe, new: Generation, before: Generation, deadline_s: float
 ) -> None:
-    """Have readers see `new`, whose pipeline is `probe`, once it is not behind `before`. Raises Unavailable."""
+    """Swap readers' views to `new`, whose pipeline is `probe`, once it is not behind `before`.
+
+    Raises:
+        Unavailable: The swap was not possible within `deadline_s` seconds. Readers still see `before`.
+    """
     settle = partial(barrier.wait_until_landed, probe, deadline_s=min(SETTLE_S, deadline_s))
     reporting.switch_readers(new.number, before.number, settle, deadline_s)
 
 
-def _begin(settings: Settings, reporting: ReportingMigrator, epoch: int | None) -> Generation:
-    """The generation to build. Retention stands aside while it is made: it deletes from the generations that it found
-    when it began."""
+def begin(settings: Settings, reporting: ReportingMigrator, epoch: int | None) -> Generation:
+    """Return the generation to build; create it unless an earlier run did.
+
+    Retention is locked out meanwhile, as it deletes from the generations that existed when it began.
+
+    Raises:
+        HeadraceError: Another generation is being built for another epoch, or a previous one still receives changes.
+    """
     found = reporting.generations()
     for each in found:
         if each.state is State.BUILDING and epoch is not None and each.epoch != epoch:
@@ -135,10 +155,10 @@ def _begin(settings: Settings, reporting: ReportingMigrator, epoch: int | None) 
     if (previous := _previous(found)) is not None:
         shown, ends = live(found).number, "drop-old" if previous.number < live(found).number else "abort"
         raise HeadraceError(
-            f"readers see generation {shown}, and {previous.number} is still fed: `{invocation(f'replay --{ends}')}` "
-            "removes it; then another one can be built"
+            f"readers see generation {shown}, and {previous.number} still receives changes: "
+            f"`{invocation(f'replay --{ends}')}` removes it; then another one can be built"
         )
-    with OltpRetention(connections.oltp(settings, "retention")).lock():
+    with connections.oltp(settings, "retention") as source, OltpRetention(source).lock():
         begun = migrate.begin_generation(settings, epoch)
     reached(FailPoint.GENERATION_BEGUN)
     return begun
@@ -149,20 +169,23 @@ def _previous(found: Sequence[Generation]) -> Generation | None:
 
 
 def _fill(settings: Settings, new: Generation, probe: PipelineProbe, workers: Workers, out: Console) -> None:
-    """Show how far it is until it is close; meanwhile, once its workers hold the event topics, so that retention keeps
-    what they have still to read, land what the archive alone has."""
-    whole = False
+    """Show the backfill's progress until the lag is small.
+
+    Events that only the archive has are landed once the workers are assigned the event topics: from then on retention
+    keeps the records that they have yet to read.
+    """
+    landed = False
     with ProgressBoard(out) as board:
         while True:
             workers.check()
-            topics = sample(probe)
-            if not whole and _claimed(probe):
-                events = archived_events.land(settings, new)
+            topics = read_progress(probe)
+            if not landed and _claimed(probe):
+                events = archived_events.land_archived(settings, new)
                 reached(FailPoint.ARCHIVE_LANDED)
-                whole = True
+                landed = True
                 if events:
                     out.print(f"      {events:,} events from the archive", markup=False)
-            elif whole and _behind(topics) <= CLOSE:
+            elif landed and _behind(topics) <= CLOSE:
                 board.show_sample(topics, last=True)
                 break
             board.show_sample(topics)
@@ -171,7 +194,7 @@ def _fill(settings: Settings, new: Generation, probe: PipelineProbe, workers: Wo
 
 
 def _claimed(probe: PipelineProbe) -> bool:
-    """Whether a sink holds every partition that it lands from."""
+    """Return whether a sink has a checkpoint for every partition that it lands from."""
     wanted = clients.partitions(
         probe.bootstrap, [topic for table in probe.pipeline.tables for topic in table.landed_topics]
     )
@@ -179,12 +202,17 @@ def _claimed(probe: PipelineProbe) -> bool:
     return all((each.topic, each.partition) in held for each in wanted)
 
 
-def _behind(topics: Sequence[Passed]) -> int:
+def _behind(topics: Sequence[TopicProgress]) -> int:
     return sum(each.behind for each in topics)
 
 
 def _prove(settings: Settings, new: Generation, probe: PipelineProbe, workers: Workers, out: Console) -> None:
-    """Verify it; what is proven is complete, too, so readers who turn to it find it as fresh as that."""
+    """Verify the generation, and record how fresh it is: what is verified is also complete.
+
+    Raises:
+        NotEqual: A row differs.
+        Unavailable: A row could not be decided.
+    """
     result = run.verify(settings, generation=new.number, deadline_s=VERIFY_S, on_wait=lambda _: workers.check())
     run.print_result(result, out, json=False)
     if result.different:
@@ -193,7 +221,9 @@ def _prove(settings: Settings, new: Generation, probe: PipelineProbe, workers: W
             "See docs/runbook.md#not-equal"
         )
     if not result.equal:
-        raise Unavailable(f"whether generation {new.number} equals the source could not be decided; run it again")
+        raise Unavailable(
+            f"whether generation {new.number} equals the source could not be decided; run the command again"
+        )
     for each in result.tables:
         through = result.through[barrier.log_of(each.table)]
         stamp(probe.report, new.number, each.table.name, Stamp.COMPLETE, through)
@@ -201,10 +231,10 @@ def _prove(settings: Settings, new: Generation, probe: PipelineProbe, workers: W
     reached(FailPoint.GENERATION_PROVEN)
 
 
-def _say_shown(new: Generation, before: Generation, out: Console) -> None:
+def _print_cutover(new: Generation, before: Generation, out: Console) -> None:
     out.print(
-        f"readers see generation {new.number}. {before.number} is still fed: `{invocation('replay --rollback')}` shows "
-        f"it again, `{invocation('replay --drop-old')}` removes it",
+        f"readers see generation {new.number}. {before.number} still receives changes: "
+        f"`{invocation('replay --rollback')}` shows it again, `{invocation('replay --drop-old')}` removes it",
         markup=False,
         soft_wrap=True,
     )

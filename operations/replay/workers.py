@@ -1,4 +1,4 @@
-"""The workers of a generation that is being built: processes on this machine, or the operator's where theirs run."""
+"""Start and stop a generation's workers: processes on this machine, or instructions to the operator who runs them."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,19 +9,19 @@ from operations.settings import PREFIX, Settings
 
 
 class Workers(Protocol):
-    """Who feeds one generation."""
+    """The workers of one generation."""
 
     def start(self, max_rate: float) -> None:
-        """Have them run; each takes at most `max_rate` records a second, 0 for no limit."""
+        """Start the workers; each takes at most `max_rate` records a second, or any number if 0."""
 
     def check(self) -> None:
-        """Raise HeadraceError where one is known to have ended."""
+        """Raise HeadraceError if a worker is known to have ended."""
 
     def unlimit(self) -> None:
-        """Let them take as much as they can."""
+        """Lift the limit on the workers' rate."""
 
     def stop(self) -> None:
-        """Have them ended."""
+        """Stop the workers."""
 
 
 class LocalWorkers:
@@ -31,19 +31,19 @@ class LocalWorkers:
         self._folder, self._generation = folder, generation
 
     def start(self, max_rate: float) -> None:
-        """See `Workers.start`. Those that run already go on as they are."""
+        """Start the processes that do not run yet; running ones keep their limit."""
         from operations import local_workers
 
         local_workers.start_generation(self._folder, self._generation, max_rate)
 
     def check(self) -> None:
-        """See `Workers.check`."""
+        """Raise HeadraceError if a process has ended."""
         from operations import local_workers
 
         local_workers.check_generation(self._folder, self._generation)
 
     def unlimit(self) -> None:
-        """See `Workers.unlimit`."""
+        """Restart the processes without a limit, if they have one."""
         from operations import local_workers
 
         if local_workers.is_limited(self._folder, self._generation):
@@ -51,48 +51,48 @@ class LocalWorkers:
             self.start(0)
 
     def stop(self) -> None:
-        """See `Workers.stop`."""
+        """Stop the processes."""
         from operations import local_workers
 
         local_workers.stop_generation(self._folder, self._generation)
 
 
 class ExternalWorkers:
-    """Workers that the operator deploys. What they do is seen in their groups and checkpoints."""
+    """Workers that the operator deploys. Their progress is visible in their consumer groups and checkpoints."""
 
     def __init__(self, generation: int, out: Console) -> None:
         self._generation, self._out = generation, out
 
     def start(self, max_rate: float) -> None:
-        """See `Workers.start`: says what to deploy."""
+        """Print which workers to deploy."""
         limit = f" and {PREFIX}REPORTING__MAX_RATE={max_rate:g}" if max_rate else ""
-        self._say(
-            f"start workers with {PREFIX}REPORTING__GENERATION={self._generation}{limit} where yours run: "
+        self._print(
+            f"start workers with {PREFIX}REPORTING__GENERATION={self._generation}{limit} in your deployment: "
             "`headrace run enrich`, `report` and `watch`; this command waits for them"
         )
 
     def check(self) -> None:
-        """See `Workers.check`: nobody here knows."""
+        """Do nothing, as the operator's processes can't be seen from here."""
 
     def unlimit(self) -> None:
-        """See `Workers.unlimit`."""
-        self._say(
-            f"start the workers of generation {self._generation} again without {PREFIX}REPORTING__MAX_RATE, if "
-            "they have one"
+        """Print which setting to remove."""
+        self._print(
+            f"restart the workers of generation {self._generation} without {PREFIX}REPORTING__MAX_RATE, if they have it"
         )
 
     def stop(self) -> None:
-        """See `Workers.stop`."""
-        self._say(
-            f"end the workers with {PREFIX}REPORTING__GENERATION={self._generation}, so that nothing starts them again"
+        """Print which workers to stop."""
+        self._print(
+            f"stop the workers with {PREFIX}REPORTING__GENERATION={self._generation}, and remove them from your "
+            "deployment"
         )
 
-    def _say(self, what: str) -> None:
-        self._out.print(what, markup=False, soft_wrap=True)
+    def _print(self, instruction: str) -> None:
+        self._out.print(instruction, markup=False, soft_wrap=True)
 
 
 def workers_of(settings: Settings, folder: Path, generation: int, out: Console) -> Workers:
-    """The workers of a generation, by where the line of these settings runs."""
+    """Return a generation's workers: local ones if the stack in `folder` runs the pipeline of these settings."""
     try:
         from operations import local_workers
     except ImportError:  # an installation without the extra `stack` has no servers of its own

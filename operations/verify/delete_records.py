@@ -1,8 +1,8 @@
-"""Delete records for rows that only reporting has, so that no rebuild brings them back.
+"""Write delete records for rows that only reporting has, so that no rebuild brings them back.
 
-Their topics still hold the record by which they have landed, and the source, which does not have them, emits no delete.
-The delete record travels as every change does: through enrichment, into each generation, and into a rebuild, which
-reads it behind the row. Compaction keeps it as the key's last.
+Their topics still hold the record that they landed from, and the source, which has no such row, emits no delete. The
+delete record travels as every change does: through enrichment, into each generation, and into a rebuild, which reads it
+after the row's record. Compaction keeps it as the key's last record.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from schemas.wire import EPOCH_HEADER
 
 
 def deletable(found: Iterable[Difference]) -> list[Difference]:
-    """Those of these differences that a delete record settles: rows of Postgres' tables that only reporting has."""
+    """Return the differences that a delete record settles: rows of Postgres' tables that only reporting has."""
     return [
         each
         for each in found
@@ -35,15 +35,19 @@ def deletable(found: Iterable[Difference]) -> list[Difference]:
 
 
 def write_deletes(bootstrap: str, registry: Registry, found: Sequence[Difference], source: Side) -> list[Difference]:
-    """Write a delete record for each of these differences of one table, confirmed; `source` is that table's. Returns
-    those whose row the source has after all: it must be captured again, as its change may lie before the delete record.
+    """Write a confirmed delete record for each of these differences of one table.
 
-    Raises Unavailable when Kafka or the registry does not answer: what was written until then stays.
+    Returns:
+        The differences whose row the source has after all. These rows must be captured again, as their change may come
+        before the delete record.
+
+    Raises:
+        Unavailable: Kafka or the registry does not answer. Records that were written before remain.
     """
     if not found:
         return []
     table = found[0].table
-    there = held(table, [each.key for each in found], source)
+    there = keys_present(table, [each.key for each in found], source)
     topic, producer = table.captured_topics[0], clients.producer(bootstrap)
     schema_id, schema = registry.latest(f"{topic}-value")
     for each in found:
@@ -52,11 +56,11 @@ def write_deletes(bootstrap: str, registry: Registry, found: Sequence[Difference
             value = delete_value(schema_id, schema, landed, datetime.now(UTC))
             headers = [(EPOCH_HEADER, str(landed.epoch).encode())]
             clients.deliver(producer, topic, value, key_bytes(table, each.key), headers=headers)
-    there |= held(table, [each.key for each in found], source)
+    there |= keys_present(table, [each.key for each in found], source)
     return [each for each in found if each.key in there]
 
 
-def held(table: Table, keys: Sequence[Key], side: Side) -> set[Key]:
-    """Those of these keys that a side has a row of."""
+def keys_present(table: Table, keys: Sequence[Key], side: Side) -> set[Key]:
+    """Return those of these keys of which a side has a row."""
     place = key_of(table)
     return {place(row) for some in batches(keys) for row in side.rows(table, Scope(keys=some))}

@@ -1,4 +1,4 @@
-"""Rows of both sides to their differences. Opens nothing, so that every case is a one-line test."""
+"""Compare rows of both sides. No I/O, so every case is a one-line test."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,12 @@ from streams.enrich import EnrichmentStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One key whose rows differ. A row that is missing in reporting has no `report`, an unexpected one no `source`.
-    `place` is where reporting's row has landed, once somebody has looked. Where several rows have the key, `counts`
-    says how many there are in the source and in reporting, and each side's first row is shown."""
+    """One key whose rows differ.
+
+    `report` is None when the row is missing in reporting, `source` when it is unexpected there. `place` is the place of
+    reporting's row once it has been read. When several rows have the key, `counts` has their number in the source and
+    in reporting, and each side's first row is given.
+    """
 
     table: Table
     key: Key
@@ -26,16 +29,16 @@ class Difference:
 
     @property
     def fields(self) -> dict[str, tuple[Value, Value]]:
-        """The columns that differ: name → (in the source, in reporting). Empty where a row is absent."""
+        """The columns that differ: name → (in the source, in reporting). Empty when a row is absent."""
         if self.source is None or self.report is None:
             return {}
         pairs = zip(self.table.all_columns, self.source, self.report, strict=True)
         return {column.name: (left, right) for column, left, right in pairs if left != right}
 
     def __str__(self) -> str:
-        return self._what() + (f" [{self.place}]" if self.place else "")
+        return self._rows() + (f" [{self.place.describe(self.table.source)}]" if self.place else "")
 
-    def _what(self) -> str:
+    def _rows(self) -> str:
         key = ", ".join(f"{name}={value}" for name, value in zip(self.table.key, self.key, strict=True))
         if self.counts is not None:
             there, here = self.counts
@@ -51,7 +54,7 @@ class Difference:
 
 
 def differences(table: Table, source: Iterable[Row], report: Iterable[Row]) -> Iterator[Difference]:
-    """What differs between canonical rows of both sides, in the order of their keys."""
+    """Yield the differences between canonical rows of both sides, in the order of their keys."""
     there, here = rows_by_key(table, source), rows_by_key(table, report)
     for each in sorted(there.keys() | here.keys()):
         left, right = there.get(each, []), here.get(each, [])
@@ -62,7 +65,7 @@ def differences(table: Table, source: Iterable[Row], report: Iterable[Row]) -> I
 
 
 def rows_by_key(table: Table, rows: Iterable[Row]) -> dict[Key, list[Row]]:
-    """The rows of each key, which is one row wherever a table's key is unique."""
+    """Return the rows of each key: one row, if the table's keys are unique."""
     key = key_of(table)
     found: dict[Key, list[Row]] = {}
     for row in rows:
@@ -70,8 +73,8 @@ def rows_by_key(table: Table, rows: Iterable[Row]) -> dict[Key, list[Row]]:
     return {each: some if len(some) == 1 else sorted(some, key=repr) for each, some in found.items()}
 
 
-def waits(found: Difference) -> bool:
-    """Whether all that differs is enrichment that reporting itself calls undecided."""
+def is_awaiting_enrichment(found: Difference) -> bool:
+    """Return whether only enriched columns differ and reporting's row is marked as not decided yet."""
     enriched = {column.name for column in found.table.enrichment}
     if found.report is None or found.counts or not found.fields or not found.fields.keys() <= enriched:
         return False

@@ -1,9 +1,9 @@
-"""Records of documents, so that what a repair names is read again where Debezium is not asked to.
+"""Write records of documents, so that a repair captures documents again without Debezium.
 
 Debezium reads chosen documents again on a signal, which needs a collection of its own in the catalog and the right to
-write there. A document's record needs neither: it is the document as MongoDB has it now, written where capture would
-write it, at the cluster time of the moment before it was read. Every change up to that time is in what was read, and
-loses against the record; every later one wins over it, whichever is captured first.
+write there. A document's record needs neither. It holds the document as MongoDB has it now, is written where capture
+would write it, and has the cluster time of the moment before the document was read. Every change up to that time is
+part of what was read and loses against the record. Every later change wins over it, whichever is captured first.
 """
 
 from collections.abc import Sequence
@@ -21,38 +21,49 @@ from schemas.change import Key
 from schemas.decoders.record import document_key_bytes
 from schemas.delete_envelope import Schema, envelope_value
 from schemas.errors import HeadraceError
-from schemas.tables import Table
+from schemas.tables import Source, Table
 from schemas.wire import EPOCH_HEADER
 
 Document = dict[str, Any]
 
 
-def writable(table: Table, key: Key) -> bool:
-    """Whether a record of this key can be written: Kafka partitions and compacts by the key's bytes as capture writes
-    them."""
-    return document_key_bytes(table, key) is not None
+def can_capture_again(table: Table, key: Key) -> bool:
+    """Return whether a repair can have a record of this key written to its topic.
+
+    Debezium writes the records of Postgres' rows. A document's record is written here. Kafka partitions and compacts by
+    the bytes of its key, so they must be the bytes that capture writes.
+    """
+    return table.source is not Source.MONGODB or document_key_bytes(table, key) is not None
 
 
 def write_documents(  # noqa: PLR0913, PLR0917
     bootstrap: str, registry: Registry, catalog: Database[Document], table: Table, keys: Sequence[Key], epoch: int
 ) -> None:
-    """Write a record of each of these documents as it is now, of a delete where there is none; confirmed. `epoch` is
-    capture's.
+    """Write a confirmed record of each of these documents as it is now, or of a delete when there is none.
 
-    Raises Unavailable when Kafka or the registry does not answer: what was written until then stays.
+    Keys for which `can_capture_again` is false are skipped. `epoch` is the one that capture stamps on records.
+
+    Raises:
+        Unavailable: Kafka or the registry does not answer. Records that were written before remain.
     """
     topic, producer = table.captured_topics[0], clients.producer(bootstrap)
     schema_id, schema = registry.latest(f"{topic}-value")
-    for some in batches([key for key in keys if writable(table, key)]):
-        at, documents = read(catalog, table, some)
+    for some in batches([key for key in keys if can_capture_again(table, key)]):
+        at, documents = read_documents(catalog, table, some)
         for key in some:
             value = document_value(schema_id, schema, documents.get(key), at)
             headers = [(EPOCH_HEADER, str(epoch).encode())]
             clients.deliver(producer, topic, value, document_key_bytes(table, key), headers=headers)
 
 
-def read(catalog: Database[Document], table: Table, keys: Sequence[Key]) -> tuple[Timestamp, dict[Key, Document]]:
-    """These documents, and a cluster time up to which every change of them is in what was read."""
+def read_documents(
+    catalog: Database[Document], table: Table, keys: Sequence[Key]
+) -> tuple[Timestamp, dict[Key, Document]]:
+    """Return a cluster time and the documents that exist; every change up to that time is part of them.
+
+    Raises:
+        HeadraceError: The server is no replica set.
+    """
     collection = catalog[table.relation].with_options(read_concern=ReadConcern("majority"))
     with catalog.client.start_session(causal_consistency=True) as session:
         catalog.command("ping", session=session)
@@ -67,7 +78,7 @@ def read(catalog: Database[Document], table: Table, keys: Sequence[Key]) -> tupl
 
 
 def document_value(schema_id: int, schema: Schema, document: Document | None, at: Timestamp) -> bytes:
-    """The value of a document's record at a cluster time: an update, or a delete where there is no document."""
+    """Return the value of a document's record at a cluster time: an update, or a delete when `document` is None."""
     after = None if document is None else json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS)
     source = {"ts_ms": at.time * 1_000, "ts_us": at.time * 1_000_000, "ts_ns": at.time * 1_000_000_000, "ord": at.inc}
     return envelope_value(

@@ -1,4 +1,4 @@
-"""What an enriched table must hold: the source's rows through the pure join, with the catalog read from MongoDB."""
+"""Compute the rows that an enriched table must hold: the source's rows joined with the catalog in MongoDB."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,16 +22,15 @@ from streams.asof import CatalogEntry, Product
 from streams.catalog import Catalog
 from streams.enrich import NEEDED, enricher
 
-TEXTS = 100_000  # of catalog entries, which many lines share
+TEXTS = 100_000  # of catalog entries, which many order lines share
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EnrichedSource:
-    """The source of enriched tables. Postgres makes the text of what a row has there, and the enrichment's columns are
-    added here, by the pure join.
+    """The source side of enriched tables: Postgres' rows with enriched columns that the pure join adds here.
 
-    Sums read the whole catalog once; rows read it again, for their own products alone, so that a price change between
-    the two is seen. `now` is MongoDB's time: a line that is priced later than that can't be decided yet.
+    Sums read the whole catalog once. Rows read it again, for their own products only, so that a price change between
+    the two reads is seen. `now` is MongoDB's time: an order line that is priced later can't be decided yet.
     """
 
     def __init__(self, source: PostgresSource, catalog: CatalogSource, now: Callable[[], datetime]) -> None:
@@ -39,24 +38,24 @@ class EnrichedSource:
         self._known = Catalog()
 
     def sums(self, table: Table, scope: Scope) -> dict[Group, Sum]:
-        """See `Side.sums`."""
+        """Return each group's sum, after reading the whole catalog."""
         self._known = self._catalog_of(self._catalog.rows(PRICE_HISTORY, Scope()))
         return sums_of(self._hashed(table, scope))
 
     def parts(self, table: Table, scope: Scope, bounds: Sequence[Key]) -> list[Sum]:
-        """See `Side.parts`."""
+        """Return the sum of each part that `bounds` cut."""
         return parts_of(self._hashed(table, scope), bounds)
 
     def bounds(self, table: Table, scope: Scope, step: int) -> list[Key]:
-        """See `Side.bounds`."""
+        """Return the key of every `step`-th row, in order."""
         return self._source.bounds(table, scope, step)
 
     def hashes(self, table: Table, scope: Scope) -> dict[Key, int]:
-        """See `Side.hashes`."""
+        """Return each key's sum of hashes."""
         return hashes_of(self._hashed(table, scope))
 
     def rows(self, table: Table, scope: Scope) -> Iterator[Row]:
-        """See `Side.rows`."""
+        """Yield the canonical rows, after reading the catalog entries of their products."""
         enrich, product = enricher(table), _product_of(table)
         rows = self._source.rows(table, scope)
         while some := list(islice(rows, KEYS_AT_ONCE)):
@@ -65,7 +64,10 @@ class EnrichedSource:
                 yield canonical(table, enrich(_read(table, row), known).change.row or ())
 
     def _hashed(self, table: Table, scope: Scope) -> Iterator[Hashed]:
-        """Of each row its group, key and hash. Postgres is asked for no more than key, date and what the join needs."""
+        """Yield each row's group, key and hash.
+
+        Postgres is asked only for the key, the date and the join's columns, besides the text that it hashes.
+        """
         asked = dict.fromkeys([*table.key, *([table.ages_by] if table.ages_by else []), *NEEDED])
         narrow = replace(table, columns=tuple(map(table.column, asked)), enrichment=())
         enrich, group = enricher(narrow), group_of(narrow)
@@ -76,7 +78,7 @@ class EnrichedSource:
             yield group(row), row[: len(table.key)], text_hash(f"{given}{SEPARATOR}{text(enriched)}")
 
     def _catalog_of(self, entries: Iterable[Row]) -> Catalog:
-        """The catalog with these entries, which must not have been read yet: it is known up to now."""
+        """Return a catalog of these entries, complete up to now. The entries must not have been read yet."""
         catalog = Catalog(slack=timedelta(0))
         now = self._now()
         names = [column.name for column in PRICE_HISTORY.columns]

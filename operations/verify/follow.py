@@ -1,6 +1,6 @@
-"""`headrace verify --follow`: one table after the other is compared, again and again, for as little load as is asked.
+"""Compare one table after the other, repeatedly, within a limited load: `headrace verify --follow`.
 
-A table that was found equal is noted as verified up to its barrier, in `reporting_gN.freshness` and for Prometheus.
+A table that was found equal is recorded as verified up to its barrier, in `reporting_gN.freshness` and for Prometheus.
 """
 
 import threading
@@ -42,19 +42,29 @@ def follow(  # noqa: PLR0913
     on_result: Callable[[Result], None],
     on_trouble: Callable[[str], None],
 ) -> None:
-    """Compare whole tables until `stopping`. No more than `max_load` of the time (0 to 1) is spent on it. What keeps it
-    from looking is told to `on_trouble`, and tried again."""
+    """Compare whole tables until `stopping` is set.
+
+    Args:
+        settings: Where the servers are.
+        selection: The tables to compare, in turn.
+        generation: The generation to compare; None for the live one.
+        max_load: The share of the time, from 0 to 1, that comparing may take.
+        deadline_s: Seconds that the pipeline has to catch up in each comparison.
+        stopping: Ends the loop.
+        on_result: Called with each comparison.
+        on_trouble: Called with the message when a server does not answer; the comparison is then retried.
+    """
     names = cycle(selection.tables)
     while not stopping.is_set():
         try:
             with connections.open_probe(settings, generation) as probe:
-                resume(selection, probe.report)
+                restore_metrics(selection, probe.report)
                 while not stopping.is_set():
                     began = time.monotonic()
                     result = compare_selection(probe, VerifySelection(tables=[next(names)]), deadline_s=deadline_s)
-                    note(result, probe)
+                    record_result(result, probe)
                     on_result(result)
-                    stopping.wait(rest(time.monotonic() - began, max_load))
+                    stopping.wait(pause_after(time.monotonic() - began, max_load))
         except Exception as error:
             if not isinstance(error, Unavailable) and not connections.of_a_server(error):
                 raise
@@ -62,20 +72,20 @@ def follow(  # noqa: PLR0913
             stopping.wait(RETRY_S)
 
 
-def rest(spent_s: float, max_load: float) -> float:
-    """How many seconds to leave the databases alone after `spent_s` of looking."""
+def pause_after(spent_s: float, max_load: float) -> float:
+    """Return for how many seconds to pause after a comparison that took `spent_s` seconds."""
     return max(PAUSE_S, spent_s * (1 / max_load - 1))
 
 
-def resume(selection: VerifySelection, report: Report) -> None:
-    """Export what is noted already: a table that is not equal any more grows old also after a restart."""
+def restore_metrics(selection: VerifySelection, report: Report) -> None:
+    """Export the times that are recorded, so that a table that is no longer equal ages after a restart, too."""
     for table, through in stamped(report, report.generation, Stamp.VERIFIED).items():
         if table in selection.tables:
             VERIFIED_THROUGH.labels(table).set(through.timestamp())
 
 
-def note(result: Result, probe: PipelineProbe) -> None:
-    """Note the tables of a comparison that are equal as verified up to its barrier."""
+def record_result(result: Result, probe: PipelineProbe) -> None:
+    """Record the tables that are equal as verified up to the comparison's barrier."""
     for each in result.tables:
         table = each.table
         DIFFERENT.labels(table.name).set(len(each.different) + each.unread)
@@ -86,8 +96,12 @@ def note(result: Result, probe: PipelineProbe) -> None:
             VERIFIED_THROUGH.labels(table.name).set(through.timestamp())
 
 
-def whole(selection: VerifySelection) -> None:
-    """Raises HeadraceError for a selection that isn't of whole tables: a part says nothing of the rest."""
+def require_whole_tables(selection: VerifySelection) -> None:
+    """Check that a selection is of whole tables, as a part proves nothing about the rest.
+
+    Raises:
+        HeadraceError: The selection has tenants or months.
+    """
     scope = selection.scope
     if scope.tenants or scope.months or scope.since:
         raise HeadraceError("--follow notes whole tables as verified: choose them by --table alone")

@@ -1,9 +1,11 @@
-"""From sums that differ to the keys that do. Opens nothing: the sides are asked, never more than differs.
+"""Find the keys that differ by bisection of sums of hashes. No I/O of its own.
+
+Few rows are read, as only parts that differ are read further.
 
 1. Both sides sum their groups (a tenant's month), at the same time. Equal sums mean equal rows.
-2. A large group that differs is cut at keys into parts, again and again, and only parts that differ are cut further.
-3. Of small ones both sides list keys and hashes, many groups at once.
-4. A group of which no key differs has changed meanwhile, or its sums are not explained: never are they called equal.
+2. A large group that differs is cut at keys into parts, repeatedly; only parts that differ are cut further.
+3. For small groups both sides list keys and hashes, many groups in one query.
+4. A group in which no key differs has either changed meanwhile, or its sums are unexplained. It is never called equal.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,9 +32,11 @@ _Listing = tuple[date | None, list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Narrowed:
-    """How many rows each side has, whose they are, the keys that may differ, and the groups whose sums differ although
-    no key does and nothing has changed."""
+class Located:
+    """The number of rows on each side, their tenants, the keys that may differ, and the unexplained groups.
+
+    A group is unexplained when its sums differ, no key does, and its sums have not changed since.
+    """
 
     source: int
     report: int
@@ -41,8 +45,8 @@ class Narrowed:
     unexplained: Sequence[Group]
 
 
-def narrow(table: Table, source: Side, report: Side, scope: Scope) -> Narrowed:
-    """The keys of a scope whose rows differed while they were looked at, each side at its own moment."""
+def locate(table: Table, source: Side, report: Side, scope: Scope) -> Located:
+    """Return the keys of a scope whose rows differed when they were read, each side at its own moment."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         both = _Both(source, report, thread)
         there, here = both(partial(_sums, table, scope))
@@ -63,7 +67,7 @@ def narrow(table: Table, source: Side, report: Side, scope: Scope) -> Narrowed:
             for group, now in _again(table, scope, {group: rows[group] for group in open_}, both)
             if now == (there.get(group, Sum()), here.get(group, Sum()))
         ]
-    return Narrowed(
+    return Located(
         source=_count(there),
         report=_count(here),
         tenants=frozenset(tenant for tenant, _ in there.keys() | here.keys()),
@@ -73,7 +77,7 @@ def narrow(table: Table, source: Side, report: Side, scope: Scope) -> Narrowed:
 
 
 class _Both:
-    """Asks both sides the same, at the same time."""
+    """Ask both sides the same question at the same time."""
 
     def __init__(self, source: Side, report: Side, thread: Executor) -> None:
         self._source, self._report, self._thread = source, report, thread
@@ -93,7 +97,7 @@ def _hashes(table: Table, scope: Scope, side: Side) -> dict[Key, int]:
 
 
 def _again(table: Table, scope: Scope, rows: dict[Group, int], both: _Both) -> Iterator[tuple[Group, tuple[Sum, Sum]]]:
-    """The sums of these groups on both sides, as they are now."""
+    """Yield the present sums of these groups on both sides."""
     for first, tenants in _listings(rows):
         part = _together(table, scope, first, tenants)
         there, here = both(partial(_sums, table, part))
@@ -102,13 +106,13 @@ def _again(table: Table, scope: Scope, rows: dict[Group, int], both: _Both) -> I
 
 
 def _groups(table: Table, part: Scope, keys: Iterable[Key]) -> set[Group]:
-    """The groups of these keys of a part, which is of one month."""
+    """Return the groups of these keys of a part; a part has one month."""
     tenant = table.key.index(TENANT)
     return {(str(key[tenant]), part.months[0] if part.months else None) for key in keys}
 
 
 def _parts(table: Table, scope: Scope, rows: dict[Group, int], both: _Both) -> Iterator[Scope]:
-    """What of these groups, with so many rows each, is to be listed."""
+    """Yield the parts of these groups whose keys are to be listed; `rows` has the number of rows of each group."""
     small = {group: count for group, count in rows.items() if count <= LISTED}
     for first, tenants in _listings(small):
         yield _together(table, scope, first, tenants)
@@ -118,7 +122,7 @@ def _parts(table: Table, scope: Scope, rows: dict[Group, int], both: _Both) -> I
 
 
 def _together(table: Table, scope: Scope, first: date | None, tenants: Sequence[str]) -> Scope:
-    """One month of several tenants."""
+    """Return the scope of one month of several tenants."""
     return replace(scope.of_group(table, (tenants[0], first)), tenants=tuple(tenants))
 
 
@@ -135,7 +139,7 @@ def _cut(table: Table, scope: Scope, rows: int, both: _Both) -> Iterator[Scope]:
 
 
 def _listings(rows: dict[Group, int]) -> Iterator[_Listing]:
-    """Groups to be listed together: of one month, and not too many rows or tenants."""
+    """Yield groups to be listed in one query: of one month, with a limited number of rows and tenants."""
     for first in sorted({first for _, first in rows}, key=str):
         tenants: list[str] = []
         listed = 0

@@ -1,10 +1,10 @@
-"""`headrace verify --topics`: whether the last record of each key is the one that reporting has landed.
+"""Find keys whose last record in their topic is older than the row that has landed: `headrace verify --topics`.
 
-A topic of state is compacted: of each key only the last record stays. A record that a paused task of Connect sends
-late is skipped by reporting (`Position.wins_over`), and is its key's last all the same. A day later
-(`min.compaction.lag.ms`) compaction may remove the newest record: the report stays right, and a rebuild from the topic
-would land the old one. Reporting has the newest record's position, so each such record is found: it comes behind the
-landed one in the topic, and is older by epoch or by the source's log.
+A topic of state is compacted: of each key only the last record stays. A record that a paused Connect task sends late is
+skipped by reporting (`Position.wins_over`), and is its key's last record nevertheless. A day later
+(`min.compaction.lag.ms`) compaction may remove the newest record. Reporting stays right, but a rebuild from the topic
+would land the old one. Reporting has the newest record's position, so each late record can be found: it comes after the
+landed one in the topic, and is older by epoch or by its position in the source's log.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +28,10 @@ Last = tuple[Key, Position]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overtaken:
-    """A key whose last record, in this topic and partition and of this position, is older than what has landed."""
+    """A key whose last record is older than the row that has landed.
+
+    `record` is the last record's topic and partition, `last` its position.
+    """
 
     table: Table
     key: Key
@@ -41,26 +44,34 @@ class Overtaken:
         topic, partition = self.record
         return (
             f"{self.table.name} ({key}): the last record, {topic}[{partition}] offset {self.last.offset}, is older "
-            f"than the row [{self.landed}]; see docs/runbook.md#topic-overtaken"
+            f"than the row [{self.landed.describe(self.table.source)}]; see docs/runbook.md#topic-overtaken"
         )
 
 
 def is_overtaken(last: Position, landed: Position) -> bool:
-    """Whether a key's last record is older than the one that has landed, although it came later. A repeat of that very
-    record is not: it has the same place in the log."""
+    """Return whether a key's last record is older than the landed one, although it came later.
+
+    A repeat of the landed record has the same log position and is not older.
+    """
     same = (last.epoch, last.log) == (landed.epoch, landed.log)
     return last.offset > landed.offset and not same and not last.wins_over(landed)
 
 
-def audit(
+def find_overtaken(
     bootstrap: str,
     report: Report,
     decoding: Decoding,
     tables: Iterable[Table],
     on_table: Callable[[Table], None] = lambda _: None,
 ) -> list[Overtaken]:
-    """What is overtaken in the topics of `tables`, those of events excepted: they are not compacted. The keys of one
-    partition at a time are in memory. Raises HeadraceError for a topic that is missing, Unavailable."""
+    """Return the overtaken keys of `tables`. Topics of events are left out, as they are not compacted.
+
+    The keys of one partition at a time are held in memory. `on_table` is called with each table when its check begins.
+
+    Raises:
+        HeadraceError: A topic is missing.
+        Unavailable: A server does not answer.
+    """
     found: list[Overtaken] = []
     for table in tables:
         if table.mode is Mode.STATE:
@@ -74,8 +85,10 @@ def audit(
 
 
 def last_records(messages: Iterable[Message], decoding: Decoding) -> list[Last]:
-    """The key and the position of each key's last record. One that can't be understood, a dead letter, says nothing; a
-    tombstone takes its key out."""
+    """Return the key and the position of each key's last record.
+
+    A record that can't be decoded is a dead letter and is skipped. A tombstone removes its key.
+    """
     last: dict[bytes, Last] = {}
     for key, change in _changes(messages, decoding):
         if change is None:

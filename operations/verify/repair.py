@@ -1,14 +1,13 @@
-"""`headrace verify --repair`: what differs is mended by records that travel as every change does.
+"""Repair rows that differ: `headrace verify --repair`. Each repair travels the pipeline as every change does.
 
-1. A row that only reporting has gets a delete record in its topic (delete_records.py), so that a rebuild
-   doesn't bring it back, and is marked as deleted in reporting, if it is still at the position at which it was seen;
-   every later change of its key is above that. An event can't be marked and is never overwritten: one that differs is
-   deleted. What it was is kept in `headrace.repair` first: who, when, key and row. An event that only reporting has is
-   left as it is (`only_copy`).
-2. Rows that the source has are asked of Debezium again: an incremental snapshot of exactly these keys. They travel as
-   every change does, enrichment included, and land at newer positions. A document's record is written from here
-   (documents.py).
-3. The keys are compared again, each time behind a barrier, until they are equal or the deadline has come.
+1. A row that only reporting has gets a delete record in its topic (delete_records.py), so that a rebuild does not bring
+   it back. It is also marked as deleted in reporting, if it is still at the position at which it was read; every later
+   change of its key has a higher position. An event can't be marked and is never overwritten, so one that differs is
+   deleted. Before that, `headrace.repair` gets a row with the time, the person, the key and the old row. An event that
+   only reporting has is kept (`only_copy`).
+2. Debezium reads rows that the source has again, in an incremental snapshot of exactly these keys. They travel the
+   pipeline, enrichment included, and land at newer positions. A document's record is written here (documents.py).
+3. The keys are compared again, each time behind a barrier, until they are equal or the deadline has passed.
 """
 
 import json
@@ -32,9 +31,9 @@ from operations.epoch import store
 from operations.settings import Settings
 from operations.verify.delete_records import deletable, write_deletes
 from operations.verify.diff import Difference
-from operations.verify.documents import writable, write_documents
-from operations.verify.output import fields
-from operations.verify.settle import Result, Sides, differing, settle
+from operations.verify.documents import can_capture_again, write_documents
+from operations.verify.output import row_fields
+from operations.verify.settle import Result, Sides, read_differences, settle
 from schemas.change import Row, Value
 from schemas.generations import schema
 from schemas.position import FIRST_EPOCH
@@ -47,9 +46,19 @@ SIGNAL_LENGTH = 1_800  # of a filter, in characters: a signal's data has 2,048
 def repair(  # noqa: PLR0913
     settings: Settings, result: Result, probe: PipelineProbe, sides: Sides, *, by: str, deadline_s: float
 ) -> Result:
-    """The comparison as it stands after the repair, for which the line has `deadline_s` seconds. What is unsettled is
-    captured again, too: a line may wait for a decision that was lost. What can't be mended from here stays in it
-    (`beyond_repair`)."""
+    """Repair a comparison's differences, and return the comparison after the repair.
+
+    Unsettled rows are captured again, too: a row may wait for an enrichment decision that was lost. Rows that can't be
+    repaired stay in the result (`unrepairable_tables`, `only_copies`).
+
+    Args:
+        settings: Where the servers are.
+        result: The comparison to repair.
+        probe: The pipeline that was compared.
+        sides: Its sides.
+        by: The person's name, for `headrace.repair`.
+        deadline_s: Seconds that the pipeline has to land the repair.
+    """
     end = time.monotonic() + deadline_s
     with (
         closing(connections.report(settings, "retention", probe.report.generation)) as remover,
@@ -57,52 +66,56 @@ def repair(  # noqa: PLR0913
         connections.oltp(settings, "cdc_reader") as source,
     ):
         for each in result.tables:
-            table, phantoms = each.table, deletable(each.different)
-            back = write_deletes(probe.bootstrap, registry, phantoms, sides.source(table))
+            table, unexpected = each.table, deletable(each.different)
+            back = write_deletes(probe.bootstrap, registry, unexpected, sides.source(table))
             for found in each.different:
                 if found not in back and not only_copy(found) and (found.source is None or table.mode is Mode.EVENT):
                     reached = min(clients.end_offsets(probe.bootstrap, table.captured_topics).values())
-                    take_away(found, probe.report, remover, reached=reached, by=by)
+                    remove_row(found, probe.report, remover, reached=reached, by=by)
             captured = [found for found in (*each.different, *each.unsettled) if found.source is not None]
-            for condition in conditions(table, [*captured, *back]):
+            for condition in key_conditions(table, [*captured, *back]):
                 signal_rows(source, f"{table.schema}.{table.relation}", condition)
             if table.source is Source.MONGODB and each.different:
                 keys = [found.key for found in each.different]
-                write_documents(probe.bootstrap, registry, probe.catalog, table, keys, epoch_of(probe))
+                write_documents(probe.bootstrap, registry, probe.catalog, table, keys, capture_epoch(probe))
     return _after(result, sides, end)
 
 
-def epoch_of(probe: PipelineProbe) -> int:
-    """The epoch that capture stamps on records now."""
+def capture_epoch(probe: PipelineProbe) -> int:
+    """Return the epoch that capture stamps on records now."""
     newest = store.newest(probe.report)
     return FIRST_EPOCH if newest is None else newest.number
 
 
 def only_copy(found: Difference) -> bool:
-    """Whether it is an event that only reporting has. It is never repaired: it may be the only copy of what happened,
-    no record deletes it from its topic, and whatever refuses it for good would refuse it from the outbox, too. Removing
-    it is a decision: `headrace archive erase --event`."""
+    """Return whether the difference is an event that only reporting has. Such an event is never repaired.
+
+    It may be the only copy of what happened. No record deletes it from its topic, and whatever rejects it permanently
+    would reject it from the outbox, too. Removing it is a person's decision: `headrace archive erase --event`.
+    """
     return found.table.mode is Mode.EVENT and found.source is None
 
 
 def only_copies(result: Result) -> dict[str, int]:
-    """Table → how many events that only reporting has a repair leaves as they are."""
+    """Return table → the number of events that only reporting has, which a repair keeps."""
     counts = {each.table.name: sum(map(only_copy, each.different)) for each in result.tables}
     return {name: count for name, count in counts.items() if count}
 
 
-def beyond_repair(result: Result) -> list[str]:
-    """The tables of which documents differ whose records can't be written from here (documents.py)."""
+def unrepairable_tables(result: Result) -> list[str]:
+    """Return the names of tables with differing documents whose records can't be written here (documents.py)."""
     return [
         each.table.name
         for each in result.tables
-        if each.table.source is Source.MONGODB and any(not writable(each.table, found.key) for found in each.different)
+        if not all(can_capture_again(each.table, found.key) for found in each.different)
     ]
 
 
-def conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
-    """SQL conditions that together pick the rows of these keys in the source, each short enough for a signal. None for
-    a table that isn't in Postgres."""
+def key_conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
+    """Yield SQL conditions that together select the rows of these keys in the source, each short enough for a signal.
+
+    There are none for a table that isn't in Postgres.
+    """
     if table.source is Source.MONGODB:
         return
     column = {name: in_source(table).equal(table.column(name)) for name in table.key}
@@ -119,16 +132,16 @@ def conditions(table: Table, found: Iterable[Difference]) -> Iterator[str]:
 
 
 def _after(result: Result, sides: Sides, end: float) -> Result:
-    """The comparison once its keys are equal, or as they are at the end."""
+    """Return the comparison once its keys are equal, or at the time `end`."""
     found = {table.table: [*table.different, *table.unsettled] for table in result.tables}
     left = {table: [each for each in some if not only_copy(each)] for table, some in found.items()}
-    travels = True
-    while travels and any(left.values()):
+    retry = True
+    while retry and any(left.values()):
         late = time.monotonic() > end
         sides.barrier()
         for table, some in left.items():
-            left[table] = differing(table, sides, [each.key for each in some])
-        travels = not late
+            left[table] = read_differences(table, sides, [each.key for each in some])
+        retry = not late
     still = {table: [*filter(only_copy, some), *left[table]] for table, some in found.items()}
     now = settle({table: [each.key for each in some] for table, some in still.items()}, sides, end)
     return replace(
@@ -140,23 +153,30 @@ def _after(result: Result, sides: Sides, end: float) -> Result:
     )
 
 
-def take_away(found: Difference, report: Report, remover: Report, *, reached: int, by: str) -> None:
-    """Take a row out of reporting, unless a newer change of its key has come since it was looked at. No later change of
-    any key lies below the offset `reached`; `remover` may delete."""
+def remove_row(found: Difference, report: Report, remover: Report, *, reached: int, by: str) -> None:
+    """Remove a row from reporting, unless a newer change of its key has landed since the row was read.
+
+    Args:
+        found: The difference that the row is part of.
+        report: The generation, as a role that may update it.
+        remover: The same generation, as a role that may delete from it.
+        reached: An offset below which no later change of any key lies.
+        by: The person's name, for `headrace.repair`.
+    """
     table, generation = found.table, report.generation
     row = report.stored(table, found.key)
     if row is None:
         return
     target = f'{schema(generation)}."{table.name}"'
-    where, parameters = _stands(found)
-    kept = report.execute(
+    where, parameters = _unchanged(found)
+    recorded = report.execute(
         "INSERT INTO headrace.repair (repaired_at, repaired_by, generation, table_name, row_key, old_row) "
         f"SELECT %s, %s, %s, %s, %s, %s FROM {target} WHERE {where}",
-        [datetime.now(UTC), by, generation, table.name, _key(found), _kept(found, row), *parameters],
+        [datetime.now(UTC), by, generation, table.name, _key_json(found), _row_json(found, row), *parameters],
     )
-    if kept and table.mode is Mode.EVENT:
+    if recorded and table.mode is Mode.EVENT:
         remover.execute(f"DELETE FROM {target} WHERE {where}", parameters)
-    elif kept and found.place is not None:
+    elif recorded and found.place is not None:
         others = [column.name for column in table.all_columns if column.name not in table.key]
         emptied = ", ".join(f'"{name}" = NULL' for name in others)
         offset = min(found.place.position.offset, reached - 1)
@@ -165,8 +185,8 @@ def take_away(found: Difference, report: Report, remover: Report, *, reached: in
         )
 
 
-def _stands(found: Difference) -> tuple[str, list[Value]]:
-    """The condition that the row is still the one that was looked at."""
+def _unchanged(found: Difference) -> tuple[str, list[Value]]:
+    """Return the condition that the row is still the one that was read, and its parameters."""
     where: dict[str, Value] = dict(zip(found.table.key, found.key, strict=True))
     if found.place is not None:
         at = found.place.position
@@ -174,13 +194,13 @@ def _stands(found: Difference) -> tuple[str, list[Value]]:
     return " AND ".join(f'"{name}" = %s' for name in where), list(where.values())
 
 
-def _key(found: Difference) -> str:
+def _key_json(found: Difference) -> str:
     return orjson.dumps(list(map(str, found.key))).decode()
 
 
-def _kept(found: Difference, row: Row) -> str:
+def _row_json(found: Difference, row: Row) -> str:
     place = {} if found.place is None else {"_position": list(found.place.position)}
-    return orjson.dumps((fields(found.table, row) or {}) | place).decode()
+    return orjson.dumps((row_fields(found.table, row) or {}) | place).decode()
 
 
 def _literal(value: Value) -> str:

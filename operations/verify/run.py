@@ -1,7 +1,7 @@
-"""`headrace verify`: the sources against reporting, asked of the databases themselves (operations/verify/settle.py).
+"""Compare the sources with reporting: `headrace verify`.
 
-What is proven is what the databases hold, never what a counter of ours says. Enriched columns are computed anew from
-the catalog.
+Every row is read from the databases themselves; no counter of Headrace is trusted. Enriched columns are computed again
+from the catalog. The comparison itself is operations/verify/settle.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from operations.databases.sides import Side
 from operations.settings import Settings
 from operations.verify.enriched import EnrichedSource
 from operations.verify.output import print_result
-from operations.verify.provenance import placed
-from operations.verify.repair import beyond_repair, only_copies, repair
+from operations.verify.provenance import with_places
+from operations.verify.repair import only_copies, repair, unrepairable_tables
 from operations.verify.settle import EVERYTHING, Result, Sides, compare
 from schemas.errors import HeadraceError
 from schemas.tables import Source, Table, reported
@@ -26,19 +26,19 @@ from schemas.tables import Source, Table, reported
 __all__ = [
     "EVERY_ROW",
     "VerifySelection",
-    "beyond_repair",
     "compare_selection",
     "only_copies",
     "print_result",
     "select",
     "sides_of",
+    "unrepairable_tables",
     "verify",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifySelection:
-    """Which tables, by their names (all where none is named), and which of their rows."""
+    """A choice of tables and of their rows: `tables` by name (all when empty), and `scope`."""
 
     tables: Sequence[str] = ()
     scope: Scope = EVERYTHING
@@ -50,8 +50,16 @@ EVERY_ROW = VerifySelection()
 def select(
     tables: Sequence[str], *, tenants: Sequence[str] = (), months: Sequence[date] = (), since: date | None = None
 ) -> VerifySelection:
-    """What these filters select; a filter that is empty selects everything. A table without months is left out where
-    months are asked for. Raises HeadraceError for a table that is not there, or that is named and has no months.
+    """Return the selection that these filters make; an empty filter selects everything.
+
+    Args:
+        tables: Names of tables.
+        tenants: Tenants whose rows are compared.
+        months: Months by their first day. A table whose rows belong to no month is then left out.
+        since: The first day of the first month. It is treated as `months` is.
+
+    Raises:
+        HeadraceError: A table doesn't exist, or is named together with months and its rows have none.
     """
     known = {table.name: table for table in reported()}
     for name in tables:
@@ -76,11 +84,21 @@ def verify(  # noqa: PLR0913
     selection: VerifySelection = EVERY_ROW,
     repair_by: str | None = None,
 ) -> Result:
-    """Compare what is selected with a generation of reporting, by default the live one. `on_table` hears of each table
-    that is begun. What differs or is unsettled is mended (repair.py) in the name of `repair_by`, where one
-    is given.
+    """Compare the selected rows with a generation of reporting, and repair what differs if asked to.
 
-    Raises Unavailable when the line does not catch up within `deadline_s`, HeadraceError for a tenant that has no row.
+    Args:
+        settings: Where the servers are.
+        deadline_s: Seconds that the pipeline has to catch up, and that rows have to settle.
+        on_wait: Called with the lag, while the pipeline catches up.
+        on_table: Called with each table when its comparison begins.
+        generation: The generation to compare; None for the live one.
+        selection: The tables and rows to compare.
+        repair_by: The name under which rows that differ, or are unsettled, are repaired (repair.py); None for no
+            repair.
+
+    Raises:
+        Unavailable: The pipeline did not catch up within `deadline_s`.
+        HeadraceError: A selected tenant has no row on either side.
     """
     with connections.open_probe(settings, generation) as probe:
         result = compare_selection(probe, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
@@ -98,7 +116,7 @@ def compare_selection(
     on_wait: OnWait = lambda _: None,
     on_table: Callable[[Table], None] = lambda _: None,
 ) -> Result:
-    """As `verify`, along a line that is open already, and without a repair."""
+    """Compare as `verify` does, through a probe that is open already, and without a repair."""
     result = compare(
         [table for table in reported(probe.pipeline.tables) if not selection.tables or table.name in selection.tables],
         sides_of(probe, deadline_s=deadline_s, on_wait=on_wait),
@@ -110,11 +128,11 @@ def compare_selection(
     for tenant in selection.scope.tenants or ():
         if tenant not in found:
             raise HeadraceError(f"no row of tenant {tenant!r} is there, on either side")
-    return replace(result, tables=[placed(table, probe) for table in result.tables])
+    return replace(result, tables=[with_places(table, probe) for table in result.tables])
 
 
 def sides_of(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait) -> Sides:
-    """What is compared on a running line."""
+    """Return the sides of a comparison that reads a running pipeline."""
     postgres, catalog = PostgresSource(probe.oltp), CatalogSource(probe.catalog)
     enriched = EnrichedSource(postgres, catalog, now=lambda: catalog_time(probe))
 

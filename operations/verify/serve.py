@@ -24,7 +24,7 @@ def follow_until_signal(  # noqa: PLR0913
     `max_load` is the share of the time (0 to 1) that comparing may take. Raises HeadraceError for a selection that
     isn't of whole tables, and for a port that is in use.
     """
-    follow.whole(selection)
+    follow.require_whole_tables(selection)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -40,7 +40,7 @@ def follow_until_signal(  # noqa: PLR0913
             max_load=max_load,
             deadline_s=deadline_s,
             stopping=stopping,
-            on_result=lambda result: print_line(output.in_one_line(result, json=json)),
+            on_result=lambda result: print_line(output.one_line(result, json=json)),
             on_trouble=print_error,
         )
     finally:

@@ -1,12 +1,14 @@
-"""The comparison itself, over two sides and a barrier. Opens nothing: operations/verify/run.py says what the sides are.
+"""Compare two sides, with a barrier between reads. No I/O of its own: operations/verify/run.py supplies the sides.
 
-1. A barrier: everything committed until now has landed.
-2. Both sides of each table sum their rows' hashes, and what differs is narrowed to keys (operations/verify/locate.py).
-3. Writes may have gone on meanwhile, so only the keys that differ are read, behind another barrier, until the deadline.
-   A key that differs while its source row stood still is a difference. One that never stands still, or whose enriched
-   columns alone differ while it waits for the catalog, is called unsettled.
+1. A barrier: everything that was committed before it has landed.
+2. Both sides of each table sum the hashes of their rows. Bisection narrows different sums to keys
+   (operations/verify/locate.py).
+3. Writes may have continued meanwhile. So only the keys that differ are read again, each time behind another barrier,
+   until the deadline. A key that differs while its source row has not changed is a difference. It is unsettled if its
+   source row changes every time, or if it waits for the catalog and only enriched columns differ.
 
-What has aged out of reporting, or was erased there, is left out on both sides: retention may be between the two.
+Rows that have passed their retention period, and erased events, are left out on both sides: retention may have deleted
+them from one side and not yet from the other.
 """
 
 import time
@@ -18,22 +20,26 @@ from datetime import datetime
 from operations.databases.database import batches
 from operations.databases.scope import Group, Scope, key_of
 from operations.databases.sides import Report, Side
-from operations.verify.diff import Difference, differences, rows_by_key, waits
-from operations.verify.locate import narrow
+from operations.verify.diff import Difference, differences, is_awaiting_enrichment, rows_by_key
+from operations.verify.locate import locate
 from schemas.change import Key, Row
 from schemas.tables import Mode, Source, Table
 from sinks.reporting.cutoff import TENANT, aged_rows
 from sinks.reporting.staging import event_id
 
 EVERYTHING = Scope()
-MOST_KEYS = 10_000  # read at once; once differences are among them, the rest is only counted
+MOST_KEYS = 10_000  # read in one batch; once it has differences, further keys are only counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableResult:
-    """One table's comparison: rows on each side and whose they are, what differs, and what could not be decided. So
-    many further keys differed in their sums and were not read (`unread`), as enough differs already. Of the groups in
-    `unexplained` the sums differ and no key does, which says that they are not equal and not why."""
+    """One table's comparison.
+
+    `source` and `report` are numbers of rows, `tenants` the tenants on either side. `different` are the differences,
+    `unsettled` the keys that could not be decided. `unread` counts further keys whose sums differ and that were not
+    read, since enough rows differ already. `unexplained` are groups whose sums differ although no key does: they are
+    not equal, for an unknown reason.
+    """
 
     table: Table
     source: int
@@ -46,19 +52,22 @@ class TableResult:
 
     @property
     def equal(self) -> bool:
-        """Whether every row is the same on both sides."""
+        """True when every row is the same on both sides."""
         return not self.different and not self.unsettled and not self.unexplained
 
     @property
     def undecided(self) -> int:
-        """How many keys and groups could not be decided."""
+        """The number of keys and groups that could not be decided."""
         return len(self.unsettled) + len(self.unexplained)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """All tables' comparisons, how many seconds they took, and the moment, by each source's own clock, up to which
-    everything in it had landed when they began."""
+    """The comparison of all tables.
+
+    `seconds` is its duration. `through` has the time, by each source's own clock, before which every commit had landed
+    when the comparison began.
+    """
 
     tables: Sequence[TableResult]
     seconds: float
@@ -66,19 +75,22 @@ class Result:
 
     @property
     def equal(self) -> bool:
-        """Whether reporting equals the sources, row by row."""
+        """True when reporting equals the sources, row by row."""
         return all(table.equal for table in self.tables)
 
     @property
     def different(self) -> bool:
-        """Whether a row is known to differ; neither equal nor different: it could not be decided."""
+        """True when a row is known to differ. A result may be neither equal nor different: then it is undecided."""
         return any(table.different for table in self.tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sides:
-    """What is compared: each table's source, and reporting. `barrier` returns when everything committed before its call
-    has landed, and says when that was, by each source's own clock."""
+    """The two sides of a comparison: each table's source, and reporting.
+
+    `barrier` returns once everything that was committed before its call has landed. It returns the time of its call, by
+    each source's own clock.
+    """
 
     source: Callable[[Table], Side]
     report: Report
@@ -93,15 +105,18 @@ def compare(
     scope: Scope = EVERYTHING,
     on_table: Callable[[Table], None] = lambda _: None,
 ) -> Result:
-    """Compare the rows of `tables` that are in `scope`. What differs is read at least twice, and again for up to
-    `deadline_s` seconds while it is not settled. `on_table` hears of each table that is begun."""
+    """Compare the rows of `tables` that are in `scope`.
+
+    Rows that differ are read at least twice, and again for up to `deadline_s` seconds while they are unsettled.
+    `on_table` is called with each table when its comparison begins.
+    """
     began = time.monotonic()
     through = sides.barrier()
     narrowed = {}
     for table in tables:
         on_table(table)
         cutoff = sides.report.cutoffs().get(table.retention or "")
-        narrowed[table] = narrow(table, sides.source(table), sides.report, replace(scope, cutoff=cutoff))
+        narrowed[table] = locate(table, sides.source(table), sides.report, replace(scope, cutoff=cutoff))
     settled = settle({table: found.keys for table, found in narrowed.items()}, sides, began + deadline_s)
     results = [
         TableResult(
@@ -121,7 +136,7 @@ def compare(
 
 @dataclass(slots=True)
 class Settled:
-    """What became of keys that differed once: the first `read` of them have been looked at again."""
+    """The outcome for keys that differed once; the first `read` of them have been read again."""
 
     different: list[Difference] = field(default_factory=list)
     unsettled: list[Difference] = field(default_factory=list)
@@ -129,9 +144,16 @@ class Settled:
 
 
 def settle(keys: Mapping[Table, Sequence[Key]], sides: Sides, end: float) -> Mapping[Table, Settled]:
-    """Of rows that may still be on their way: what differs while its source row stood still, and what could not be
-    decided until `end` (as `time.monotonic` has it). All tables share their barriers. Of so many keys that they are
-    read in turns, the last ones are not, once something differs."""
+    """Read keys that differed again, until each is a difference, equal, or the time is over.
+
+    All tables share their barriers. Keys are read in batches of `MOST_KEYS`; the remaining batches of a table are not
+    read once one of its rows differs.
+
+    Args:
+        keys: The keys that differed, by table.
+        sides: The sides to read.
+        end: When to give up, as `time.monotonic` measures it. Keys that are still undecided then are unsettled.
+    """
     settled = {table: Settled() for table in keys}
     while left := {
         table: some
@@ -149,7 +171,7 @@ def settle(keys: Mapping[Table, Sequence[Key]], sides: Sides, end: float) -> Map
 def _settle(
     keys: Mapping[Table, Sequence[Key]], sides: Sides, end: float
 ) -> Mapping[Table, tuple[list[Difference], list[Difference]]]:
-    stood = {table: _by_key(table, _read(table, some, sides.source(table))) for table, some in keys.items()}
+    before = {table: _by_key(table, _read(table, some, sides.source(table))) for table, some in keys.items()}
     different: dict[Table, list[Difference]] = {table: [] for table in keys}
     suspects: dict[Table, list[Difference]] = {}
     again = True
@@ -157,15 +179,15 @@ def _settle(
         sides.barrier()
         suspects = {table: [] for table in keys}
         for table, some in keys.items():
-            found = differing(table, sides, some)
-            # Asked after the rows were read: whatever they show of retention's work, its cutoff was there before.
-            left = retired(table, sides.report)
+            found = read_differences(table, sides, some)
+            # Read after the rows: if they show a deletion by retention, its cutoff was set before.
+            retired = is_retired(table, sides.report)
             for each in found:
-                stood_still = each.source == stood[table].get(each.key) and not waits(each)
-                if not left(each.source or each.report or ()):
-                    (different if stood_still else suspects)[table].append(each)
+                unchanged = each.source == before[table].get(each.key) and not is_awaiting_enrichment(each)
+                if not retired(each.source or each.report or ()):
+                    (different if unchanged else suspects)[table].append(each)
         keys = {table: [each.key for each in found] for table, found in suspects.items() if found}
-        stood = {table: {each.key: each.source for each in suspects[table]} for table in keys}
+        before = {table: {each.key: each.source for each in suspects[table]} for table in keys}
         again = bool(keys) and time.monotonic() < end
     return {table: (found, suspects.get(table, [])) for table, found in different.items()}
 
@@ -174,9 +196,9 @@ def _by_key(table: Table, rows: Iterable[Row]) -> dict[Key, Row | None]:
     return {key: found[0] for key, found in rows_by_key(table, rows).items()}
 
 
-def differing(table: Table, sides: Sides, keys: Sequence[Key]) -> list[Difference]:
-    """What differs now among the rows of these keys."""
-    # The report first: a row that lands between the two reads must look old, not the source.
+def read_differences(table: Table, sides: Sides, keys: Sequence[Key]) -> list[Difference]:
+    """Return the rows of these keys that differ now."""
+    # Reporting first: a row that lands between the two reads must make reporting look old, not the source.
     landed = list(_read(table, keys, sides.report))
     return list(differences(table, _read(table, keys, sides.source(table)), landed))
 
@@ -188,8 +210,8 @@ def _read(table: Table, keys: Sequence[Key], side: Side) -> Iterator[Row]:
         yield from (row for row in side.rows(table, Scope(keys=some)) if place(row) in some)
 
 
-def retired(table: Table, report: Report) -> Callable[[Row], bool]:
-    """A function from a row to whether retention has let it go, or is about to, as reporting knows it now."""
+def is_retired(table: Table, report: Report) -> Callable[[Row], bool]:
+    """Return a function from a row to whether retention has deleted it or is about to, by what reporting knows now."""
     aged = aged_rows(table, report.cutoffs())
     if table.mode is not Mode.EVENT or not (erased := report.erased()):
         return aged

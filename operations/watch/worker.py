@@ -21,7 +21,7 @@ from messaging.clients import TopicMissing
 from messaging.health import HealthServer
 from operations import barrier, connections
 from operations.barrier import Barrier, PipelineProbe, SourcePosition, Stands
-from operations.epoch.guard import guard
+from operations.epoch.guard import check_or_stop
 from operations.epoch.history import SourceRestarted
 from operations.freshness import Stamp, stamp, stamped
 from operations.generations import Generation, is_replaced, refuse_dropped
@@ -121,7 +121,7 @@ class WatchWorker:
         for retained, limit in probe.oltp.execute(_SLOT, [probe.pipeline.slot]):
             metrics.slot(retained, limit)
         stand = barrier.postgres(probe)  # the same that the barriers use: no other may be ahead of Connect's offset
-        epoch = guard(probe, stand, self._replication)
+        epoch = check_or_stop(probe, stand, self._replication)
         self._connectors.restart_failed(time.monotonic())
         if epoch is not None and epoch.number == self._generation.epoch:
             self._advance(probe, _stands(probe, stand))

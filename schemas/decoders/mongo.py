@@ -31,8 +31,7 @@ def decoder(table: Table) -> Decode:
     An update carries the document as of the time of its lookup. If the document was deleted by then, the update carries
     none, and is decoded as a delete. The delete itself follows.
     """
-    decode_row = row_decoder(table.columns)
-    decode_key = row_decoder(tuple(table.column(name) for name in table.key))
+    decode_row, decode_key = row_decoder(table.columns), key_decoder(table)
 
     def decode(key: bytes | None, envelope: Mapping[str, Any], epoch: int, offset: int) -> Change:
         op, after = operation(envelope), envelope["after"]
@@ -40,7 +39,7 @@ def decoder(table: Table) -> Decode:
             op = Op.DELETE
         return Change(
             table=table,
-            key=_key(decode_key, key),
+            key=decode_key(key),
             op=op,
             position=position(envelope, epoch, offset),
             source_time=timestamp(envelope["source"]["ts_us"]),
@@ -100,11 +99,17 @@ def cluster_time(envelope: Mapping[str, Any]) -> tuple[int, int] | None:
     return int(source["ts_ms"]) // 1000, int(source["ord"])
 
 
-def _key(decode_key: Callable[[Mapping[str, Any]], Key], raw: bytes | None) -> Key:
-    id_ = document_id(raw)
-    if not isinstance(id_, dict):
-        raise BadRecord(f"expected a document with the table's key, got {shape(id_)}", field="_id")
-    return decode_key(id_)
+def key_decoder(table: Table) -> Callable[[bytes | None], Key]:
+    """Return a function from a record's key to the values of `table.key`; it raises BadRecord."""
+    decode_row = row_decoder(tuple(table.column(name) for name in table.key))
+
+    def decode(raw: bytes | None) -> Key:
+        id_ = document_id(raw)
+        if not isinstance(id_, dict):
+            raise BadRecord(f"expected a document with the table's key, got {shape(id_)}", field="_id")
+        return decode_row(id_)
+
+    return decode
 
 
 def document_id(raw: bytes | None) -> Any:

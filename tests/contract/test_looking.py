@@ -10,7 +10,7 @@ from operations.databases.scope import Scope, key_of
 from operations.databases.sides import Report
 from operations.databases.sqlserver import SqlServerReport
 from operations.verify.diff import Difference
-from operations.verify.repair import take_away
+from operations.verify.repair import remove_row
 from schemas.change import Op
 from schemas.checksums import compared_text, text_hash
 from schemas.tables import EVENTS, ORDERS, Table
@@ -74,7 +74,7 @@ def test_a_row_that_is_taken_out_is_kept_and_comes_back_by_no_old_change_but_by_
     worker = Worker(database.reporting(), tenant)
     worker.land(tenant.order("a", 50))
     key = (tenant.name, MONTH, "a")
-    take_away(unexpected(ORDERS, report, key), report, report, reached=40, by="somebody@here")
+    remove_row(unexpected(ORDERS, report, key), report, report, reached=40, by="somebody@here")
     assert found(ORDERS, report, tenant) == {}
     ((by, row),) = report.query(KEPT.format(tenant.name))
     assert (by, orjson.loads(row)["total"], orjson.loads(row)["order_month"]) == (
@@ -96,7 +96,7 @@ def test_a_row_that_has_changed_since_it_was_looked_at_stays(
     worker.land(tenant.order("a", 1))
     seen = unexpected(ORDERS, report, (tenant.name, MONTH, "a"))
     worker.land(tenant.order("a", 2, "shipped"))
-    take_away(seen, report, report, reached=10, by="somebody@here")
+    remove_row(seen, report, report, reached=10, by="somebody@here")
     assert len(found(ORDERS, report, tenant)) == 1
     assert report.query(KEPT.format(tenant.name)) == []
 
@@ -113,7 +113,7 @@ def test_an_event_that_is_taken_out_is_kept_as_it_was_and_may_land_again(
 
         retention = request.getfixturevalue("postgres_conninfos")[2]
         remover = PostgresReport(psycopg.connect(retention, autocommit=True), GENERATION)
-    take_away(unexpected(EVENTS, report, key), report, remover, reached=10, by="somebody@here")
+    remove_row(unexpected(EVENTS, report, key), report, remover, reached=10, by="somebody@here")
     if remover is not report:
         remover.close()
     assert found(EVENTS, report, tenant) == {}

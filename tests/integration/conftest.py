@@ -9,6 +9,7 @@ import pytest
 
 from operations.migrate import migrate_oltp, migrate_reporting
 from operations.settings import Settings
+from tests.support.capture_pipeline import CapturePipeline, Declared, capture_pipeline
 from tests.support.databases import Connection, empty_databases
 from tests.support.migrated import OLTP_CHAIN, REPORTING_CHAIN, Login, logins
 
@@ -50,3 +51,19 @@ def login(migrated: Settings) -> Iterator[Login]:
     """A function that returns a role's connection to the migrated databases."""
     with logins(migrated) as connect:
         yield connect
+
+
+@pytest.fixture(scope="module")
+def own(request: pytest.FixtureRequest, settings: Settings, stack_folder: Path) -> Iterator[CapturePipeline]:
+    """The capture pipeline that the module declares as `PIPELINE`, streaming; removed at the end of the module."""
+    declared: Declared = request.module.PIPELINE
+    with capture_pipeline(settings, stack_folder, declared.name, declared.ddl, *declared.tables) as pipeline:
+        pipeline.start()
+        yield pipeline
+
+
+@pytest.fixture
+def source(own: CapturePipeline) -> Iterator[Connection]:
+    """A connection to the source of the module's own capture pipeline."""
+    with own.connect() as connection:
+        yield connection

@@ -120,13 +120,13 @@ def test_a_rebuild_lands_what_kafka_has_let_go_as_the_rows_that_they_were(archiv
     live = Generation(number=1, state=State.LIVE, epoch=1)
     with psycopg.connect(connections.reporting_conninfo(archive.settings, "migrator"), autocommit=True) as reporting:
         reporting.execute("DELETE FROM reporting_g1.events WHERE event_id = ANY (%s)", [ids])
-        assert archived_events.land(settings_of(archive), live, [archive.table]) == len(events)
+        assert archived_events.land_archived(settings_of(archive), live, [archive.table]) == len(events)
         found = reporting.execute(
             f"SELECT {COLUMNS} FROM reporting_g1.events WHERE event_id = ANY (%s) ORDER BY event_id", [ids]
         )
         assert found.fetchall() == captured
-    assert archived_events.land(settings_of(archive), live, [archive.table]) == 0
-    assert archived_events.land(settings_of(archive), replace(live, epoch=2), [archive.table]) == 0
+    assert archived_events.land_archived(settings_of(archive), live, [archive.table]) == 0
+    assert archived_events.land_archived(settings_of(archive), replace(live, epoch=2), [archive.table]) == 0
 
 
 def test_what_was_backfilled_lands_like_what_was_captured(archive: Archiving):

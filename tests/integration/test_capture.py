@@ -24,8 +24,10 @@ from messaging.registry import Registry
 from operations import connections
 from operations.databases.canonical import Place
 from operations.settings import Settings
+from operations.verify.diff import Difference
 from operations.verify.documents import write_documents
 from operations.verify.overtaken import Overtaken
+from operations.verify.provenance import with_record
 from operations.verify.topics import capture_again
 from schemas.change import Change, Key, Op
 from schemas.decoders import mongo
@@ -34,7 +36,9 @@ from schemas.errors import BadRecord, HeadraceError, Unavailable
 from schemas.tables import EVENTS, ORDERS, PRICE_HISTORY, PRODUCTS
 from schemas.topics import DEAD_LETTERS, Topic, topics
 from schemas.wire import schema_id
-from tests.support.captured import Connection, Record, Stage, eventually, landed, newest, servers
+from tests.support.capture_pipeline import CapturePipeline, Connection, servers
+from tests.support.captured import Record, landed, newest
+from tests.support.eventually import eventually
 
 MONTH = date.today().replace(day=1)
 DAYS = (MONTH - date(1970, 1, 1)).days
@@ -46,9 +50,9 @@ ORDER = {
 
 
 @pytest.fixture(scope="module")
-def shop(settings: Settings) -> Stage:
+def shop(settings: Settings) -> CapturePipeline:
     """The reference line, streaming."""
-    stage = Stage(settings=settings, line=Pipeline(), servers=servers(settings, settings.oltp.database))
+    stage = CapturePipeline(settings=settings, pipeline=Pipeline(), servers=servers(settings, settings.oltp.database))
     stage.start()
     return stage
 
@@ -73,7 +77,7 @@ def writer(settings: Settings) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def owner(shop: Stage) -> Iterator[Connection]:
+def owner(shop: CapturePipeline) -> Iterator[Connection]:
     """The owner's connection, who may do what the shop may not: delete."""
     with shop.connect() as connection:
         yield connection
@@ -90,7 +94,7 @@ def order_key(tenant: str, order: str) -> bytes:
     return json.dumps({"tenant_id": tenant, "order_month": DAYS, "order_id": order}, separators=(",", ":")).encode()
 
 
-def orders(shop: Stage, tenant: str, order: str, times: int) -> list[Record]:
+def orders(shop: CapturePipeline, tenant: str, order: str, times: int) -> list[Record]:
     """The records of one order, once there are so many."""
     key = order_key(tenant, order)
     found = [record for record in shop.until(ORDERS_TOPIC, key, times=times) if record.key == key]
@@ -110,14 +114,14 @@ def newest_order(records: list[Record]) -> Change:
     return change
 
 
-def test_applying_again_changes_nothing(shop: Stage) -> None:
-    plan = apply.plan(shop.line, shop.servers)
+def test_applying_again_changes_nothing(shop: CapturePipeline) -> None:
+    plan = apply.plan(shop.pipeline, shop.servers)
     assert plan.changes == ()
     assert all(line.endswith(": unchanged") for line in plan.describe())
 
 
 def test_an_order_arrives_as_it_is_with_four_decimals_and_microseconds(
-    shop: Stage, writer: Connection, tenant: str
+    shop: CapturePipeline, writer: Connection, tenant: str
 ) -> None:
     place(writer, tenant, "o")
     (record,) = orders(shop, tenant, "o", 1)
@@ -130,7 +134,7 @@ def test_an_order_arrives_as_it_is_with_four_decimals_and_microseconds(
 
 
 def test_the_workers_decoding_reads_what_connect_writes(
-    shop: Stage, writer: Connection, tenant: str, settings: Settings
+    shop: CapturePipeline, writer: Connection, tenant: str, settings: Settings
 ) -> None:
     place(writer, tenant, "o")
     (record,) = orders(shop, tenant, "o", 1)
@@ -142,7 +146,9 @@ def test_the_workers_decoding_reads_what_connect_writes(
     assert read == record.change(ORDERS)
 
 
-def test_a_delete_is_its_keys_last_record_and_no_tombstone_follows(shop: Stage, owner: Connection, tenant: str) -> None:
+def test_a_delete_is_its_keys_last_record_and_no_tombstone_follows(
+    shop: CapturePipeline, owner: Connection, tenant: str
+) -> None:
     place(owner, tenant, "o")
     owner.execute("DELETE FROM sales.orders WHERE tenant_id = %s", [tenant])
     place(owner, tenant, "o", status="again")
@@ -153,7 +159,7 @@ def test_a_delete_is_its_keys_last_record_and_no_tombstone_follows(shop: Stage, 
     assert newest_order([created, deleted, again]).row[4] == "again"
 
 
-def test_an_update_of_the_key_is_a_delete_and_a_create(shop: Stage, owner: Connection, tenant: str) -> None:
+def test_an_update_of_the_key_is_a_delete_and_a_create(shop: CapturePipeline, owner: Connection, tenant: str) -> None:
     place(owner, tenant, "old")
     owner.execute("UPDATE sales.orders SET order_id = 'new' WHERE tenant_id = %s", [tenant])
     _, deleted = orders(shop, tenant, "old", 2)
@@ -163,7 +169,7 @@ def test_an_update_of_the_key_is_a_delete_and_a_create(shop: Stage, owner: Conne
 
 
 def test_a_row_that_moves_to_another_leaf_keeps_its_history_under_one_topic(
-    shop: Stage, owner: Connection, tenant: str
+    shop: CapturePipeline, owner: Connection, tenant: str
 ) -> None:
     place(owner, tenant, "o")
     next_month = date(MONTH.year + MONTH.month // 12, MONTH.month % 12 + 1, 1)
@@ -176,7 +182,7 @@ def test_a_row_that_moves_to_another_leaf_keeps_its_history_under_one_topic(
 
 
 def test_of_many_interleaved_updates_the_last_to_commit_is_the_newest(
-    shop: Stage, owner: Connection, tenant: str
+    shop: CapturePipeline, owner: Connection, tenant: str
 ) -> None:
     for order in ("a", "b"):
         place(owner, tenant, order, total=0)
@@ -210,7 +216,7 @@ def test_the_source_refuses_a_time_that_reporting_cannot_hold(writer: Connection
 
 
 def test_an_event_is_routed_by_its_aggregate_with_its_fields_beside_the_payload(
-    shop: Stage, writer: Connection, tenant: str
+    shop: CapturePipeline, writer: Connection, tenant: str
 ) -> None:
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     event = str(uuid.uuid4())
@@ -237,7 +243,9 @@ def test_an_event_is_routed_by_its_aggregate_with_its_fields_beside_the_payload(
     assert record.headers["headrace-epoch"] == b"1"
 
 
-def test_events_that_are_there_are_read_again(shop: Stage, writer: Connection, owner: Connection, tenant: str) -> None:
+def test_events_that_are_there_are_read_again(
+    shop: CapturePipeline, writer: Connection, owner: Connection, tenant: str
+) -> None:
     """Their primary key holds an instant, by which Debezium can't read: it would pass them over."""
     writer.execute(
         "INSERT INTO sales.outbox_events (event_id, tenant_id, aggregate_type, aggregate_id, event_type, "
@@ -256,12 +264,12 @@ def test_a_key_by_which_debezium_cannot_read_is_refused(owner: Connection) -> No
     assert owner.execute("SELECT count(*) FROM sales.debezium_signal").fetchone() == before
 
 
-def test_every_leaf_of_a_captured_table_logs_whole_rows(shop: Stage, owner: Connection) -> None:
-    assert kafka_topics.lacking_full(owner, shop.line.full_identity) == ()
+def test_every_leaf_of_a_captured_table_logs_whole_rows(shop: CapturePipeline, owner: Connection) -> None:
+    assert kafka_topics.leaves_without_full(owner, shop.pipeline.full_identity) == ()
 
 
-def test_only_the_signals_of_debezium_itself_are_left_out(shop: Stage) -> None:
-    assert "shop.sales.debezium_signal" not in {topic.name for topic in shop.line.topics()}
+def test_only_the_signals_of_debezium_itself_are_left_out(shop: CapturePipeline) -> None:
+    assert "shop.sales.debezium_signal" not in {topic.name for topic in shop.pipeline.topics()}
     assert eventually(lambda: shop.records("shop.sales.heartbeat"))
 
 
@@ -308,7 +316,7 @@ def catalog(settings: Settings) -> Iterator[Any]:
 
 
 def test_a_product_arrives_with_its_decimals_and_its_delete_is_named_by_its_key(
-    shop: Stage, catalog: Any, tenant: str
+    shop: CapturePipeline, catalog: Any, tenant: str
 ) -> None:
     id_ = {"tenant_id": tenant, "sku": "s"}
     product = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL", "stock": 3}
@@ -324,7 +332,7 @@ def test_a_product_arrives_with_its_decimals_and_its_delete_is_named_by_its_key(
     assert newest(changes)[tenant, "s"].op is Op.DELETE
 
 
-def test_changes_of_the_catalog_carry_the_cluster_time(shop: Stage, catalog: Any, tenant: str) -> None:
+def test_changes_of_the_catalog_carry_the_cluster_time(shop: CapturePipeline, catalog: Any, tenant: str) -> None:
     """The wall time of whichever member was the primary is no order."""
     before = catalog.command("hello")["operationTime"]
     id_ = {"tenant_id": tenant, "sku": "s"}
@@ -338,7 +346,7 @@ def test_changes_of_the_catalog_carry_the_cluster_time(shop: Stage, catalog: Any
 
 
 def test_a_document_that_a_repair_writes_is_one_more_change_and_the_next_one_wins(
-    settings: Settings, shop: Stage, catalog: Any, tenant: str
+    settings: Settings, shop: CapturePipeline, catalog: Any, tenant: str
 ) -> None:
     there, gone = {"tenant_id": tenant, "sku": "s"}, (tenant, "gone")
     product = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL", "stock": 3}
@@ -358,8 +366,25 @@ def test_a_document_that_a_repair_writes_is_one_more_change_and_the_next_one_win
     assert not late.wins_over(written.position._replace(offset=last.position.offset))
 
 
+def test_a_product_that_differs_is_shown_with_the_record_that_it_has_landed_from(
+    shop: CapturePipeline, catalog: Any, tenant: str
+) -> None:
+    id_ = {"tenant_id": tenant, "sku": "lâmpada"}
+    product = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL", "stock": 3}
+    catalog.products.insert_one({"_id": id_} | id_ | product | {"updated_at": mongo._EPOCH})
+    (record,) = eventually(lambda: _of(shop, "shop.catalog.products", tenant, 1))
+    change = record.change(PRODUCTS)
+    place = Place(position=change.position, source_time=change.source_time, deleted=False)
+    found = Difference(table=PRODUCTS, key=change.key, source=None, report=change.row, place=place)
+    bootstrap, topics = shop.servers.bootstrap, PRODUCTS.captured_topics
+    ends = clients.end_offsets(bootstrap, topics)
+    kept = {at: (start, ends[at]) for at, start in clients.start_offsets(bootstrap, topics).items()}
+    shown = with_record(found, bootstrap, kept)
+    assert shown.place is not None and shown.place.record == (record.topic, record.partition)
+
+
 def test_a_key_that_a_late_record_has_overtaken_gets_its_newest_state_as_its_last_record(  # noqa: PLR0917
-    settings: Settings, shop: Stage, writer: Connection, owner: Connection, tenant: str, catalog: Any
+    settings: Settings, shop: CapturePipeline, writer: Connection, owner: Connection, tenant: str, catalog: Any
 ) -> None:
     place(writer, tenant, "there")
     place(writer, tenant, "gone")
@@ -390,7 +415,7 @@ def shop_again(settings: Settings, record: Record) -> None:
 
 
 def test_heartbeats_of_the_catalog_stand_in_one_order_and_one_schema_with_its_prices(
-    shop: Stage, catalog: Any, tenant: str
+    shop: CapturePipeline, catalog: Any, tenant: str
 ) -> None:
     id_ = {"tenant_id": tenant, "sku": "s", "valid_from": mongo._EPOCH}
     entry = {"name": "Lamp", "category": "home", "price": Decimal128("19.9"), "currency": "BRL"}
@@ -409,6 +434,6 @@ def test_heartbeats_of_the_catalog_stand_in_one_order_and_one_schema_with_its_pr
     assert (last.partition, schema_id(last.value)) == (price.partition, schema_id(price.value))
 
 
-def _of(shop: Stage, topic: str, tenant: str, times: int) -> list[Record] | None:
+def _of(shop: CapturePipeline, topic: str, tenant: str, times: int) -> list[Record] | None:
     found = [record for record in shop.records(topic) if tenant.encode() in (record.key or b"")]
     return found if len(found) >= times else None

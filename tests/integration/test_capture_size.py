@@ -1,17 +1,16 @@
 """Values that are longer than a record may be, on a line whose source has no limit: none of them stops capture."""
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from connectors.connect import Connect
-from operations.settings import Settings
 from schemas.errors import BadRecord
 from schemas.sizes import LONGEST_VALUE, MB
 from schemas.tables import EVENTS, Source, Table
-from tests.support.captured import THINGS, THINGS_DDL, Connection, Record, Stage, eventually, stage
+from tests.support.capture_pipeline import THINGS, THINGS_DDL, CapturePipeline, Connection, Declared
+from tests.support.captured import Record
+from tests.support.eventually import eventually
 
 THINGS_TOPIC, EVENTS_TOPIC = "shop.sales.things", "shop.events.order"
 EVENTS_DDL = """
@@ -23,19 +22,7 @@ CREATE TABLE sales.outbox_events (
 );
 GRANT SELECT ON sales.outbox_events TO cdc_reader;
 """
-
-
-@pytest.fixture(scope="module")
-def sized(settings: Settings, stack_folder: Path) -> Iterator[Stage]:
-    with stage(settings, stack_folder, "size", THINGS_DDL + EVENTS_DDL, THINGS, EVENTS) as own:
-        own.start()
-        yield own
-
-
-@pytest.fixture
-def source(sized: Stage) -> Iterator[Connection]:
-    with sized.connect() as connection:
-        yield connection
+PIPELINE = Declared(name="size", ddl=THINGS_DDL + EVENTS_DDL, tables=(THINGS, EVENTS))
 
 
 def trade(connection: Connection, length: int = 1) -> bytes:
@@ -50,9 +37,9 @@ def trade(connection: Connection, length: int = 1) -> bytes:
     return b'"%s"' % aggregate.encode()
 
 
-def arrived(own: Stage, topic: str, key: bytes) -> list[Record]:
+def arrived(own: CapturePipeline, topic: str, key: bytes) -> list[Record]:
     """The records of one key, once there are any. Fails at once when the connector has."""
-    connect, name = Connect(own.servers.connect_url), own.line.connector(Source.POSTGRES)
+    connect, name = Connect(own.servers.connect_url), own.pipeline.connector(Source.POSTGRES)
 
     def found() -> list[Record]:
         failure = connect.status(name).failure
@@ -67,35 +54,35 @@ def assert_known_as_cut(record: Record, table: Table, field: str) -> None:
         record.change(table)
 
 
-def test_an_event_of_three_megabytes_is_carried_whole(sized: Stage, source: Connection) -> None:
+def test_an_event_of_three_megabytes_is_carried_whole(own: CapturePipeline, source: Connection) -> None:
     key = trade(source, 3 * MB)
-    (record,) = arrived(sized, EVENTS_TOPIC, key)
+    (record,) = arrived(own, EVENTS_TOPIC, key)
     row = record.change(EVENTS).row
     assert row is not None
     assert "x" * 3 * MB in str(row[EVENTS.columns.index(EVENTS.column("payload"))])
 
 
 def test_an_event_that_no_record_can_carry_is_cut_known_as_cut_and_stops_nothing(
-    sized: Stage, source: Connection
+    own: CapturePipeline, source: Connection
 ) -> None:
     key, behind = trade(source, 30 * MB), trade(source)
-    (later,) = arrived(sized, EVENTS_TOPIC, behind)
+    (later,) = arrived(own, EVENTS_TOPIC, behind)
     assert later.change(EVENTS).row is not None
-    (record,) = arrived(sized, EVENTS_TOPIC, key)
+    (record,) = arrived(own, EVENTS_TOPIC, key)
     assert_known_as_cut(record, EVENTS, "payload")
 
 
 @pytest.mark.parametrize("character", ["x", "ü", "€", "🐘"], ids=["one byte", "two", "three", "two units"])
 def test_a_row_is_known_as_cut_before_and_after_a_change_until_its_value_fits(
-    sized: Stage, source: Connection, character: str
+    own: CapturePipeline, source: Connection, character: str
 ) -> None:
     key = f"long-{uuid.uuid4()}"
     source.execute("INSERT INTO sales.things VALUES (%s, 1, NULL, NULL, repeat(%s, %s))", [key, character, 6 * MB])
     source.execute("UPDATE sales.things SET note = note || 'more' WHERE id = %s", [key])
     source.execute("UPDATE sales.things SET note = 'short' WHERE id = %s", [key])
     source.execute("INSERT INTO sales.things (id, version) VALUES (%s, 0)", [f"{key}-behind"])
-    arrived(sized, THINGS_TOPIC, b'{"id":"%s-behind"}' % key.encode())
-    inserted, longer, fits = arrived(sized, THINGS_TOPIC, b'{"id":"%s"}' % key.encode())
+    arrived(own, THINGS_TOPIC, b'{"id":"%s-behind"}' % key.encode())
+    inserted, longer, fits = arrived(own, THINGS_TOPIC, b'{"id":"%s"}' % key.encode())
     assert_known_as_cut(inserted, THINGS, "note")
     assert_known_as_cut(longer, THINGS, "note")
     row = fits.change(THINGS).row
@@ -103,10 +90,12 @@ def test_a_row_is_known_as_cut_before_and_after_a_change_until_its_value_fits(
     assert row[-1] == "short"
 
 
-def test_an_update_or_a_delete_of_an_event_is_passed_over_and_stops_nothing(sized: Stage, source: Connection) -> None:
+def test_an_update_or_a_delete_of_an_event_is_passed_over_and_stops_nothing(
+    own: CapturePipeline, source: Connection
+) -> None:
     key = trade(source)
-    arrived(sized, EVENTS_TOPIC, key)
+    arrived(own, EVENTS_TOPIC, key)
     source.execute("UPDATE sales.outbox_events SET event_type = 'Changed'")
     source.execute("DELETE FROM sales.outbox_events")
-    arrived(sized, EVENTS_TOPIC, trade(source))
-    assert len(arrived(sized, EVENTS_TOPIC, key)) == 1
+    arrived(own, EVENTS_TOPIC, trade(source))
+    assert len(arrived(own, EVENTS_TOPIC, key)) == 1

@@ -9,7 +9,7 @@ from messaging.decoding import Decoding
 from operations import connections, migrate
 from operations.databases.postgres import PostgresReport
 from operations.settings import Settings
-from operations.verify.overtaken import Overtaken, audit
+from operations.verify.overtaken import Overtaken, find_overtaken
 from tests.support.landing import EPOCH, GENERATION, Landing, landing_line
 
 
@@ -27,7 +27,7 @@ def line(settings: Settings) -> Iterator[Landing]:
 def found(line: Landing) -> list[Overtaken]:
     with psycopg.connect(connections.reporting_conninfo(line.settings, "writer"), autocommit=True) as connection:
         report = PostgresReport(connection, GENERATION)
-        return audit(line.bootstrap, report, Decoding(line.registry, [line.table]), [line.table])
+        return find_overtaken(line.bootstrap, report, Decoding(line.registry, [line.table]), [line.table])
 
 
 def test_a_record_that_a_paused_task_sends_late_is_found_though_the_report_is_right(line: Landing) -> None:

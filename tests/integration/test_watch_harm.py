@@ -18,7 +18,7 @@ from connectors.plan import STOPPED, Restart
 from operations import connections, generations, migrate, status
 from operations.barrier import PipelineProbe
 from operations.epoch import store
-from operations.epoch.history import SourceRestarted, identify
+from operations.epoch.history import SourceRestarted, read_identity
 from operations.generations import Generation, State
 from operations.replay import cutover as replayed
 from operations.settings import Settings
@@ -26,7 +26,8 @@ from operations.watch import metrics
 from operations.watch.connectors import FIRST_S, Connectors
 from operations.watch.worker import WatchWorker
 from schemas.tables import Source
-from tests.support.captured import THINGS, THINGS_DDL, Connection, Stage, eventually, stage
+from tests.support.capture_pipeline import THINGS, THINGS_DDL, CapturePipeline, Connection, capture_pipeline
+from tests.support.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
 TOPIC = "shop.sales.things"
@@ -43,19 +44,19 @@ def own_reporting(empty: Callable[[], Settings]) -> Settings:
 
 
 @contextmanager
-def watching(own: Stage, settings: Settings) -> Iterator[WatchWorker]:
+def watching(own: CapturePipeline, settings: Settings) -> Iterator[WatchWorker]:
     """A watch of a line of its own, from capture's first epoch on; it has no tables, so no workers are needed."""
 
     def probe() -> PipelineProbe:
         found = connections.probe(settings)
         found.oltp.close()
-        return replace(found, line=replace(own.line, tables=()), oltp=own.connect())
+        return replace(found, pipeline=replace(own.pipeline, tables=()), oltp=own.connect())
 
     with own.connect() as source, closing(connections.report(settings, "migrator")) as report:
-        store.record(report, 1, identify(source), reason="capture begins", by="a test")
+        store.record(report, 1, read_identity(source), reason="capture begins", by="a test")
     watch = WatchWorker(
         connect=probe,
-        connectors=Connectors(Connect(own.servers.connect_url), [own.line.connector(Source.POSTGRES)]),
+        connectors=Connectors(Connect(own.servers.connect_url), [own.pipeline.connector(Source.POSTGRES)]),
         generation=Generation(number=1, state=State.LIVE, epoch=1),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),
         every=0.1,
@@ -79,11 +80,11 @@ def test_a_slot_moved_beyond_what_capture_has_read_stops_it_for_good(
 ) -> None:
     """Debezium itself, whose check stops at the slot's restart_lsn, would go on behind the gap without a word."""
     name = "harm_moved"
-    with stage(settings, stack_folder, name, THINGS_DDL, THINGS) as own, own.connect() as source:
+    with capture_pipeline(settings, stack_folder, name, THINGS_DDL, THINGS) as own, own.connect() as source:
         own.start()
         source.execute("INSERT INTO sales.things VALUES ('before', 1)")
         own.until(TOPIC, b'{"id":"before"}')
-        connect, connector = Connect(own.servers.connect_url), own.line.connector(Source.POSTGRES)
+        connect, connector = Connect(own.servers.connect_url), own.pipeline.connector(Source.POSTGRES)
         with watching(own, own_reporting) as watch:
             watch.turn()
             connect.stop(connector)
@@ -117,13 +118,13 @@ def create_again_ahead(source: Connection, name: str) -> None:
 def test_a_slot_is_never_ahead_of_connect_while_capture_runs_is_killed_or_snapshots(
     settings: Settings, stack_folder: Path, own_reporting: Settings, superuser: Connection
 ) -> None:
-    with stage(settings, stack_folder, "harm_ahead", THINGS_DDL, THINGS) as own, own.connect() as source:
+    with capture_pipeline(settings, stack_folder, "harm_ahead", THINGS_DDL, THINGS) as own, own.connect() as source:
         source.execute("INSERT INTO sales.things SELECT 'k' || i, 0 FROM generate_series(1, 20000) AS i")
-        beats = apply.apply(apply.plan(own.line, own.servers), own.servers)
-        connect, connector = Connect(own.servers.connect_url), own.line.connector(Source.POSTGRES)
+        beats = apply.apply(apply.plan(own.pipeline, own.servers), own.servers)
+        connect, connector = Connect(own.servers.connect_url), own.pipeline.connector(Source.POSTGRES)
         with watching(own, own_reporting) as watch:
             eventually(lambda: connect.offsets(connector))
-            while apply.ready(own.line, own.servers, beats) is not None:
+            while apply.ready(own.pipeline, own.servers, beats) is not None:
                 watch.turn()
             for turn in range(40):
                 source.execute("UPDATE sales.things SET version = %s WHERE id < 'k2'", [turn])
@@ -151,10 +152,10 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
     reader: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with stage(settings, stack_folder, "harm_login", THINGS_DDL, THINGS) as plain:
-        own = replace(plain, line=replace(plain.line, user=reader, password=reader))
+    with capture_pipeline(settings, stack_folder, "harm_login", THINGS_DDL, THINGS) as plain:
+        own = replace(plain, pipeline=replace(plain.pipeline, user=reader, password=reader))
         own.start()
-        connect, connector = Connect(own.servers.connect_url), own.line.connector(Source.POSTGRES)
+        connect, connector = Connect(own.servers.connect_url), own.pipeline.connector(Source.POSTGRES)
         connectors = Connectors(connect, [connector])
         connectors.check()
         assert running(connector) == 1
@@ -167,7 +168,7 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
         connectors.check()
         assert running(connector) == 0
         assert states(connector) == {("connector", "RUNNING"), ("task 0", "FAILED")}
-        (step,) = apply.plan(own.line, own.servers).changes
+        (step,) = apply.plan(own.pipeline, own.servers).changes
         assert isinstance(step, Restart)
         for said in (step.describe(), shown(settings, own, monkeypatch)):
             assert "failed" in said
@@ -185,11 +186,11 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
         own.until(TOPIC, b'{"id":"after"}')
 
 
-def shown(settings: Settings, own: Stage, monkeypatch: pytest.MonkeyPatch) -> str:
+def shown(settings: Settings, own: CapturePipeline, monkeypatch: pytest.MonkeyPatch) -> str:
     """What `headrace status` finds wrong with the connectors of this line."""
-    monkeypatch.setattr(status, "Line", lambda: own.line)
+    monkeypatch.setattr(status, "Pipeline", lambda: own.pipeline)
     part = status._connectors(settings)
-    assert part.found[own.line.connector(Source.POSTGRES)]["state"] == "FAILED"
+    assert part.found[own.pipeline.connector(Source.POSTGRES)]["state"] == "FAILED"
     return part.wrong or ""
 
 

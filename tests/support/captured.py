@@ -1,24 +1,15 @@
-"""Captured records as a test reads them, and lines of capture of a test's own.
+"""Captured records as tests read them.
 
-The rule that every capture test holds on to: of a key's changes, the newest by position is the row in Postgres; and
-landing them one by one never puts an older row over a newer one.
+Every capture test holds to one rule: of a key's changes, the newest by position is the row in Postgres; and landing
+them one by one never puts an older row over a newer one.
 """
 
-import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psycopg
 from confluent_kafka import TopicPartition
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from connectors import apply
-from connectors.apply import Servers
-from connectors.pipeline import Pipeline
 from messaging.clients import assign, consumer, end_offsets
 from messaging.decoding import epoch
 from messaging.registry import Registry
@@ -27,45 +18,9 @@ from schemas.change import Change, Key
 from schemas.decoders import mongo, outbox, postgres
 from schemas.fold import fold
 from schemas.position import Position
-from schemas.tables import Column, Source, Table
-from schemas.types import Date, Numeric, Text, Timestamp
-from tests.support.eventually import eventually
+from schemas.tables import Source, Table
 
-Connection = psycopg.Connection[Any]
 _DECODERS = {Source.POSTGRES: postgres.decoder, Source.MONGODB: mongo.decoder, Source.OUTBOX: outbox.decoder}
-
-SUPPORT_DDL = """
-CREATE SCHEMA sales;
-CREATE TABLE sales.heartbeat (id integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
-INSERT INTO sales.heartbeat (id) VALUES (1);
-CREATE TABLE sales.debezium_signal (id varchar(64) PRIMARY KEY, type varchar(32) NOT NULL, data varchar(2048));
-GRANT USAGE ON SCHEMA sales TO cdc_reader;
-GRANT SELECT, UPDATE ON sales.heartbeat TO cdc_reader;
-GRANT SELECT, INSERT ON sales.debezium_signal TO cdc_reader;
-"""
-
-# A table without the CHECKs of the reference tables, and one partition, so that a marker row stands behind all else.
-THINGS = Table(
-    name="things",
-    source=Source.POSTGRES,
-    schema="sales",
-    key=("id",),
-    columns=(
-        Column(name="id", type=Text(64)),
-        Column(name="version", type=Numeric(19, 4)),
-        Column(name="at", type=Timestamp(), nullable=True),
-        Column(name="day", type=Date(), nullable=True),
-        Column(name="note", type=Text(), nullable=True),
-    ),
-    partitions=1,
-)
-THINGS_DDL = """
-CREATE TABLE sales.things (
-    id text PRIMARY KEY, version numeric(19,4) NOT NULL, at timestamptz, day date, note text
-);
-ALTER TABLE sales.things REPLICA IDENTITY FULL;
-GRANT SELECT ON sales.things TO cdc_reader;
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,36 +39,6 @@ class Record:
         """The change it holds; raises BadRecord."""
         found = epoch(list(self.headers.items()))
         return _DECODERS[table.source](table)(self.key, self.datum, found, self.offset)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One line of capture under test: where it runs, what it is called, and its source as its owner."""
-
-    settings: Settings
-    line: Pipeline
-    servers: Servers
-
-    def start(self) -> apply.Beats:
-        """Plan, apply, wait until records flow."""
-        beats = apply.apply(apply.plan(self.line, self.servers), self.servers)
-        apply.wait_ready(self.line, self.servers, beats)
-        return beats
-
-    def connect(self, *, autocommit: bool = True) -> Connection:
-        """A new connection to the source, as the tables' owner."""
-        return psycopg.connect(self.servers.oltp, autocommit=autocommit)
-
-    def records(self, topic: str) -> list[Record]:
-        """All records of a captured topic (by its name in the reference line), each partition's in order."""
-        with Reading(self.settings, self.line.topic(topic)) as reading:
-            return reading.catch_up()
-
-    def until(self, topic: str, key: bytes, *, times: int = 1) -> list[Record]:
-        """All records of a topic once a record with this key is among them, `times` times."""
-        with Reading(self.settings, self.line.topic(topic)) as reading:
-            eventually(lambda: sum(record.key == key for record in reading.catch_up()) >= times)
-            return reading.found
 
 
 class Reading:
@@ -184,40 +109,3 @@ def newest(changes: Iterable[Change]) -> dict[Key, Change]:
             *_, (found, _) = landed(each[key] for each in rounds if key in each)
             assert (found.op, found.row) == (expected.op, expected.row), (cut, key)
     return last
-
-
-def servers(settings: Settings, database: str) -> Servers:
-    """The servers of a stack, with another database as the source."""
-    oltp = settings.oltp
-    return Servers(
-        oltp=make_conninfo(
-            host=oltp.host,
-            port=oltp.port,
-            dbname=database,
-            user="migrator",
-            password=oltp.migrator_password.get_secret_value(),
-        ),
-        bootstrap=settings.kafka.bootstrap,
-        connect_url=settings.connect.url,
-    )
-
-
-@contextmanager
-def stage(settings: Settings, folder: Path, name: str, ddl: str, *tables: Table) -> Iterator[Stage]:
-    """A line of its own: database, slot, publication, connector and topics are called `name`. Removed at the end."""
-    password = json.loads((folder / "passwords.json").read_text())["postgres"]
-    oltp = settings.oltp
-    root = psycopg.connect(
-        host=oltp.host, port=oltp.port, dbname="postgres", user="postgres", password=password, autocommit=True
-    )
-    root.execute(sql.SQL("CREATE DATABASE {} OWNER migrator").format(sql.Identifier(name)))
-    line = Pipeline(name=name, prefix=name, database=name, tables=tables)
-    own = Stage(settings=settings, line=line, servers=servers(settings, name))
-    try:
-        with own.connect() as connection:
-            connection.execute(SUPPORT_DDL + ddl)
-        yield own
-    finally:
-        apply.remove(own.line, own.servers, topics=True)
-        root.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-        root.close()

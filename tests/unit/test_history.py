@@ -2,7 +2,7 @@
 
 import pytest
 
-from operations.epoch.history import Identity, Sight, branches, committed, lsn, moved, restarted
+from operations.epoch.history import Identity, SourceState, committed_lsn, lsn, parse_branches, restart_reason, slot_gap
 
 KNOWN = Identity(system=7, timeline=3)
 HISTORY = """1\t0/3000000\tno recovery target specified
@@ -14,8 +14,8 @@ HISTORY = """1\t0/3000000\tno recovery target specified
 """
 
 
-def now(position: int = 100, *, system: int = 7, timeline: int = 3, left: dict[int, int] | None = None) -> Sight:
-    return Sight(identity=Identity(system=system, timeline=timeline), position=position, branches=left or {})
+def now(position: int = 100, *, system: int = 7, timeline: int = 3, left: dict[int, int] | None = None) -> SourceState:
+    return SourceState(identity=Identity(system=system, timeline=timeline), position=position, branches=left or {})
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def now(position: int = 100, *, system: int = 7, timeline: int = 3, left: dict[i
     ],
 )
 def test_the_same_history_goes_on(sight, read):
-    assert restarted(KNOWN, sight, read) is None
+    assert restart_reason(KNOWN, sight, read) is None
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_the_same_history_goes_on(sight, read):
     ],
 )
 def test_another_history_is_called_one(sight, read, said):
-    assert said in (restarted(KNOWN, sight, read) or "")
+    assert said in (restart_reason(KNOWN, sight, read) or "")
 
 
 def test_a_timelines_history_says_where_each_was_left():
-    assert branches(HISTORY) == {1: 0x3000000, 2: 0x1_000000A0, 3: 0x2_00000000}
+    assert parse_branches(HISTORY) == {1: 0x3000000, 2: 0x1_000000A0, 3: 0x2_00000000}
     assert lsn(0x1_000000A0) == "1/A0"
 
 
@@ -64,11 +64,11 @@ def test_a_timelines_history_says_where_each_was_left():
     ],
 )
 def test_a_slot_that_is_not_ahead_of_connect_sends_what_capture_lacks(confirmed, offset):
-    assert moved("headrace", confirmed, offset) is None
+    assert slot_gap("headrace", confirmed, offset) is None
 
 
 def test_a_slot_that_is_ahead_of_connect_was_moved():
-    assert moved("headrace", 101, 100) == (
+    assert slot_gap("headrace", 101, 100) == (
         "replication slot headrace was moved to 0/65, and capture has committed 0/64: "
         "what was written between is not captured"
     )
@@ -84,4 +84,4 @@ def test_a_slot_that_is_ahead_of_connect_was_moved():
     ],
 )
 def test_what_an_offset_lets_the_slot_confirm(offset, expected):
-    assert committed(offset) == expected
+    assert committed_lsn(offset) == expected

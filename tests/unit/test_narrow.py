@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from operations.databases.scope import Scope, group_of, key_of, within
 from operations.verify import locate as narrowing
-from operations.verify.locate import narrow
+from operations.verify.locate import locate
 from schemas.checksums import Sum, compared_text, text_hash
 from schemas.tables import Column, Source, Table
 from schemas.types import Date, Integer, Text
@@ -70,7 +70,7 @@ def test_exactly_the_keys_that_differ_are_left(monkeypatch, listed):
 
     @given(ROWS, ROWS)
     def narrowed(source, report):
-        found = narrow(TABLE, Side(source), Side(report), Scope())
+        found = locate(TABLE, Side(source), Side(report), Scope())
         absent = object()
         assert found.keys == sorted(k for k in source | report if source.get(k, absent) != report.get(k, absent))
         assert (found.source, found.report) == (len(source), len(report))
@@ -83,14 +83,14 @@ def test_of_a_large_group_no_more_is_listed_than_the_part_that_differs(monkeypat
     monkeypatch.setattr(narrowing, "LISTED", 10)
     rows = {("a", number): (FIRST, 0) for number in range(5_000)} | {("b", number): (FIRST, 0) for number in range(9)}
     source, report = Side(rows), Side(rows | {("a", 77): (FIRST, 1)})
-    assert narrow(TABLE, source, report, Scope()).keys == [("a", 77)]
+    assert locate(TABLE, source, report, Scope()).keys == [("a", 77)]
     assert len(source.listed) == 1 and source.listed[0] <= 10
 
 
 def test_equal_sides_are_asked_for_sums_alone():
     rows = {("a", number): (FIRST, 0) for number in range(50)}
     source = Side(rows)
-    assert narrow(TABLE, source, Side(rows), Scope()).keys == []
+    assert locate(TABLE, source, Side(rows), Scope()).keys == []
     assert source.listed == []
 
 
@@ -102,4 +102,4 @@ def test_only_what_was_asked_for_is_compared():
         (Scope(months=(FIRST,)), [("a", 0), ("b", 0)]),
         (Scope(since=later.replace(day=1)), [("a", 1), ("b", 1)]),
     ]:
-        assert narrow(TABLE, source, Side({}), scope).keys == expected
+        assert locate(TABLE, source, Side({}), scope).keys == expected

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from operations.replay.archived_events import captured_since, change, hot, lacking
-from operations.replay.progress import BuildRate, Passed, pace, passed
+from operations.replay.archived_events import captured_since, change, missing_in_kafka, unexpired
+from operations.replay.progress import BuildRate, TopicProgress, build_rate, topic_progress
 from operations.replay.workers import LocalWorkers, workers_of
 from operations.settings import KafkaSettings, Settings
 from schemas.tables import EVENTS, ORDERS
@@ -29,12 +29,14 @@ BACKFILLED = {"_partition": -1, "_offset": -1, "_epoch": 0}
 
 def test_what_kafka_has_let_go_counts_neither_as_done_nor_as_to_do():
     starts, ends = {("t", 0): 100, ("t", 1): 0}, {("t", 0): 150, ("t", 1): 10}
-    assert passed("t", starts, ends, {}) == Passed(topic="t", done=0, total=60)
-    assert passed("t", starts, ends, {("t", 0): 120, ("t", 1): 10}) == Passed(topic="t", done=30, total=60)
+    assert topic_progress("t", starts, ends, {}) == TopicProgress(topic="t", done=0, total=60)
+    assert topic_progress("t", starts, ends, {("t", 0): 120, ("t", 1): 10}) == TopicProgress(
+        topic="t", done=30, total=60
+    )
 
 
 def test_records_that_come_while_one_looks_are_not_done_before_they_are_there():
-    assert passed("t", {("t", 0): 0}, {("t", 0): 5}, {("t", 0): 7}).behind == 0
+    assert topic_progress("t", {("t", 0): 0}, {("t", 0): 5}, {("t", 0): 7}).behind == 0
 
 
 @pytest.mark.parametrize(
@@ -47,21 +49,21 @@ def test_records_that_come_while_one_looks_are_not_done_before_they_are_there():
     ],
 )
 def test_time_left_is_what_is_behind_at_the_rate_so_far(first, now, expected):
-    at = Passed(topic="t", done=first, total=100)
-    assert pace(at, replace(at, done=now), seconds=10.0) == expected
+    at = TopicProgress(topic="t", done=first, total=100)
+    assert build_rate(at, replace(at, done=now), seconds=10.0) == expected
 
 
 def test_an_event_is_landed_from_the_archive_where_kafka_begins_behind_it_or_never_had_it():
-    assert not lacking({("shop.events.order", 0): 12})(DATUM)
-    assert lacking({("shop.events.order", 0): 13})(DATUM)
-    assert lacking({})(DATUM), "its topic is gone"
-    assert lacking({("shop.events.order", 0): 0})(DATUM | BACKFILLED)
+    assert not missing_in_kafka({("shop.events.order", 0): 12})(DATUM)
+    assert missing_in_kafka({("shop.events.order", 0): 13})(DATUM)
+    assert missing_in_kafka({})(DATUM), "its topic is gone"
+    assert missing_in_kafka({("shop.events.order", 0): 0})(DATUM | BACKFILLED)
 
 
 def test_what_has_aged_out_is_not_even_read_unless_somebody_is_held():
-    assert hot(None) == ArchiveSelection()
-    assert hot(Cutoff("events", date(2026, 9, 1))) == ArchiveSelection(since=date(2026, 9, 1))
-    assert hot(Cutoff("events", date(2026, 9, 1), frozenset({"t"}))) == ArchiveSelection()
+    assert unexpired(None) == ArchiveSelection()
+    assert unexpired(Cutoff("events", date(2026, 9, 1))) == ArchiveSelection(since=date(2026, 9, 1))
+    assert unexpired(Cutoff("events", date(2026, 9, 1), frozenset({"t"}))) == ArchiveSelection()
 
 
 def test_events_of_a_future_that_the_source_has_left_stay_out():

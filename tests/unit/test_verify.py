@@ -6,15 +6,17 @@ from decimal import Decimal
 import pytest
 from prometheus_client import REGISTRY
 
+from operations.databases.canonical import Place
 from operations.databases.mongo import hashes_of, parts_of, sums_of
 from operations.databases.scope import group_of, key_of, within
 from operations.verify.diff import Difference
-from operations.verify.follow import PAUSE_S, note, rest, whole
-from operations.verify.repair import SIGNAL_LENGTH, conditions
+from operations.verify.follow import PAUSE_S, pause_after, record_result, require_whole_tables
+from operations.verify.repair import SIGNAL_LENGTH, key_conditions
 from operations.verify.run import select
 from operations.verify.settle import Result, Sides, compare
 from schemas.checksums import compared_text, text_hash
 from schemas.errors import HeadraceError
+from schemas.position import Position
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PRODUCTS, Column, Source, Table
 from schemas.types import Date, Integer, Text
 from sinks.reporting.cutoff import Cutoff
@@ -231,8 +233,8 @@ def test_a_filter_that_fits_nothing_is_an_error():
 
 
 def test_looking_takes_no_more_than_its_share_of_the_time():
-    assert rest(10, 0.25) == 30
-    assert rest(0.01, 1) == PAUSE_S
+    assert pause_after(10, 0.25) == 30
+    assert pause_after(0.01, 1) == PAUSE_S
 
 
 def test_what_could_not_be_decided_is_exported():
@@ -241,17 +243,17 @@ def test_what_could_not_be_decided_is_exported():
         return [REGISTRY.get_sample_value(name, {"table": "pairs"}) for name in names]
 
     moving, _ = verify(Side([("a", 2)], [("a", 3)]), Side([("a", 1)]))
-    note(Result(tables=[moving], seconds=1, through={}), None)
+    record_result(Result(tables=[moving], seconds=1, through={}), None)
     assert exported() == [0, 1]
     unexplained, _ = verify(Collapsing([("a", 1), ("a", 1)]), Collapsing([("a", 1)]))
-    note(Result(tables=[unexplained], seconds=1, through={}), None)
+    record_result(Result(tables=[unexplained], seconds=1, through={}), None)
     assert exported() == [0, 1]
 
 
 def test_only_whole_tables_are_followed():
-    whole(select(["orders"]))
+    require_whole_tables(select(["orders"]))
     with pytest.raises(HeadraceError, match="--table"):
-        whole(select([], tenants=["a"]))
+        require_whole_tables(select([], tenants=["a"]))
 
 
 def missing(table, key):
@@ -259,13 +261,29 @@ def missing(table, key):
 
 
 def test_a_repair_names_exactly_its_keys_quoted_and_in_pieces_that_fit():
-    (one,) = conditions(ORDERS, [missing(ORDERS, ("o'neil", date(2026, 1, 1), "a"))])
+    (one,) = key_conditions(ORDERS, [missing(ORDERS, ("o'neil", date(2026, 1, 1), "a"))])
     assert one == """("tenant_id" = 'o''neil' AND "order_month" = '2026-01-01'::date AND "order_id" = 'a')"""
     many = [missing(ORDERS, ("t", date(2026, 1, 1), f"{number}{'x' * 50}")) for number in range(60)]
-    pieces = list(conditions(ORDERS, many))
+    pieces = list(key_conditions(ORDERS, many))
     assert all(len(piece) < SIGNAL_LENGTH for piece in pieces)
     assert sum(piece.count('"tenant_id"') for piece in pieces) == 60
 
 
 def test_documents_are_not_asked_for_again():
-    assert list(conditions(PRODUCTS, [missing(PRODUCTS, ("t", "s"))])) == []
+    assert list(key_conditions(PRODUCTS, [missing(PRODUCTS, ("t", "s"))])) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "log", "shown"),
+    [
+        (ORDERS, (0x1_00000080, 0x1_000000A0), ", log 1/A0"),
+        (ORDERS, (0x1_000000A0, 0), ", log 1/A0"),  # the first transaction behind a snapshot
+        (ORDERS, (0x10, 0x20), ", log 0/20"),  # below its offset
+        (ORDERS, (0, 0), ""),  # a snapshot read
+        (PRODUCTS, (1_800_000_000 << 31, 40), ""),  # MongoDB's cluster time and an offset
+    ],
+)
+def test_a_difference_shows_the_lsn_of_the_change_that_has_landed(table, log, shown):
+    place = Place(position=Position(1, 40, log=log), source_time=datetime(2026, 11, 1, tzinfo=UTC), deleted=False)
+    found = Difference(table=table, key=tuple("k" for _ in table.key), source=None, report=None, place=place)
+    assert f"[landed at epoch 1, offset 40{shown}, committed 2026-11-01T00:00:00+00:00]" in str(found)
