@@ -25,16 +25,16 @@ class Assignments:
 
     @property
     def held(self) -> Mapping[Partition, Checkpoint]:
-        """What is held now."""
+        """The assigned partitions and their checkpoints."""
         return MappingProxyType(self._held)
 
     def subscribe(self, consumer: Consumer, topics: Sequence[str]) -> None:
-        """Joins the group. Errors of the callbacks come out of the consumer's next `consume`."""
+        """Join the group. The consumer's next `consume` raises errors of the callbacks."""
         clients.topic_ids(self._bootstrap, topics)  # names a topic that does not exist; a subscription waits for it
         consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def moved(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
-        """Takes note of checkpoints that have been committed."""
+        """Record committed checkpoints."""
         self._held |= checkpoints
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

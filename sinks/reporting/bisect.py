@@ -1,4 +1,4 @@
-"""One bad row must not hold up a batch: halve it until the bad row stands alone."""
+"""Isolate bad rows of a batch by halving it, so that the other rows land."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,10 +9,10 @@ Item = TypeVar("Item")
 
 
 def bisect(land: Callable[[Sequence[Item]], object], items: Sequence[Item]) -> list[tuple[Item, Poison]]:
-    """Lands all of `items` but those that `land` refuses with Poison, which are returned with their errors.
+    """Land all `items` except those that `land` refuses with Poison, and return these with their errors.
 
-    Order is kept: nothing lands before what stands left of it. `land` is called about 2·log2(n) times for each bad
-    item; it must not move the checkpoint, as what is returned is not dealt with yet.
+    Order is kept: no item lands before the items to its left. `land` is called about 2·log2(n) times for each bad item.
+    It must not move the checkpoint, because the returned items are not handled yet.
     """
     if not items:
         return []

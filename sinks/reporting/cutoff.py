@@ -1,6 +1,6 @@
-"""What has aged out: rows that reporting has let go, or is about to, and that no replay may bring back.
+"""Cutoffs: dates before which reporting refuses rows, so that no replay brings back what retention deletes.
 
-Opens nothing. Sinks split their batches by it, retention sets it, and verification leaves out what it refuses.
+No I/O. Sinks split their batches by it, retention sets it, and verification leaves out the refused rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,31 +18,34 @@ TENANT = "tenant_id"  # in the key of every table
 
 @dataclass(frozen=True, slots=True)
 class Cutoff:
-    """Rows of tables of one `part` of the retention policy (`Table.retention`) whose day (`Table.ages_by`) lies before
-    `before` are refused; those of the tenants in `held` are not: a legal hold keeps them."""
+    """The cutoff of the tables of one `part` of the retention policy (`Table.retention`).
+
+    Rows whose day (`Table.ages_by`) is before `before` are refused, except those of the tenants in `held`: a legal hold
+    keeps them.
+    """
 
     part: str
     before: date
     held: frozenset[str] = frozenset()
 
     def refuses(self, tenant: Value, day: Value) -> bool:
-        """Whether a row of this tenant and day has aged out. One whose day isn't known has not."""
+        """Return whether a row of this tenant and day has aged out. A row without a known day has not."""
         return isinstance(day, date) and day < self.before and tenant not in self.held
 
     def held_text(self) -> str:
-        """`held` as the databases store it: a JSON array, sorted."""
+        """Return `held` as the databases store it: a sorted JSON array."""
         return orjson.dumps(sorted(self.held)).decode()
 
 
 def cutoffs_of(rows: Iterable[Sequence[Any]]) -> dict[str, Cutoff]:
-    """Part → cutoff, from rows of (part, before, held) as the databases store them."""
+    """Return part → cutoff from the stored rows (part, before, held)."""
     return {part: Cutoff(part, before, frozenset(orjson.loads(held))) for part, before, held in rows}
 
 
 def split(changes: Sequence[Change], cutoffs: Mapping[str, Cutoff]) -> tuple[Sequence[Change], Sequence[Change]]:
-    """`changes` in their order, as (those that may land, those that have aged out).
+    """Split `changes`, in order, into those that may land and those that have aged out.
 
-    A delete has its key alone: where the key doesn't tell the day, the delete may land.
+    A delete has only its key. If the key doesn't contain the day, the delete may land.
     """
     if not cutoffs:
         return changes, ()
@@ -58,7 +61,7 @@ def split(changes: Sequence[Change], cutoffs: Mapping[str, Cutoff]) -> tuple[Seq
 
 
 def aged_rows(table: Table, cutoffs: Mapping[str, Cutoff]) -> Callable[[Row], bool]:
-    """A function from a row of `table`, in the order of its columns, to whether it has aged out."""
+    """Return a predicate for rows of `table`, in the order of its columns, that have aged out."""
     cutoff = cutoffs.get(table.retention or "")
     if cutoff is None or table.ages_by is None:
         return _never

@@ -23,9 +23,11 @@ class Stored:
 
 
 class MemoryReporting:
-    """`Reporting` (port.py) over dictionaries. `erased` are events by tenant and id, `repaired` what repairs
-    took out, as table and row; `transaction` is held by
-    whoever changes anything."""
+    """`Reporting` (port.py) over dictionaries.
+
+    `erased` are events by tenant and id. `repaired` are rows that repairs removed, as table and row. Every change holds
+    the lock `transaction`.
+    """
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Key, Stored]] = {}
@@ -37,7 +39,6 @@ class MemoryReporting:
         self.transaction = threading.Lock()  # several workers may land in one memory
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
-        """See `Reporting.claim`."""
         fresh = Checkpoint(topic_id=topic_id, next_offset=beginning, fence=0)
         known = self.checkpoints.get(partition, fresh)
         if known.topic_id != topic_id:
@@ -46,11 +47,10 @@ class MemoryReporting:
         return self.checkpoints[partition]
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:
-        """See `Reporting.checkpoint`."""
         return self.checkpoints.get(partition)
 
     def land(self, batch: Batch) -> Landed:
-        """See `Reporting.land`; the numbers are the port's."""
+        # the numbers are those of port.py
         with self.transaction:
             return self._land(batch)
 
@@ -71,21 +71,19 @@ class MemoryReporting:
         return Landed(folded=folded, written=written, refused=len(refused))
 
     def standing(self, table: Table, key: Key) -> Position | None:
-        """See `Reporting.standing`."""
         row = self.rows(table).get(key)
         if row is None or table.mode is Mode.EVENT:
             return None if row is None else Position(0, 0)
         return row.position._replace(read=False)
 
     def epochs(self) -> frozenset[int]:
-        """See `Reporting.epochs`."""
         return frozenset(self.known_epochs)
 
     def close(self) -> None:
         """Nothing to close."""
 
     def rows(self, table: Table) -> Mapping[Key, Stored]:
-        """The rows of a table, deleted ones included."""
+        """Return the rows of a table, deleted ones included."""
         return self.tables.get(table.name, {})
 
     def _write(self, table: Table, rows: dict[Key, Stored], change: Change) -> bool:

@@ -12,25 +12,22 @@ from sinks.reporting.retention import Sums, next_month, require_cut_off, require
 
 
 class MemoryRetention:
-    """`sinks.reporting.retention.Retiring` over a `MemoryReporting`, whose lock is held by whoever changes anything."""
+    """`sinks.reporting.retention.RetentionStore` over a `MemoryReporting`. Every change holds its lock."""
 
     def __init__(self, reporting: MemoryReporting, generation: int = 1) -> None:
         self.generation = generation
         self._reporting = reporting
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
-        """See `Retiring.cutoffs`."""
         return dict(self._reporting.cutoffs)
 
     def set_cutoff(self, cutoff: Cutoff) -> None:
-        """See `Retiring.set_cutoff`."""
         with self._reporting.transaction:
             known = self._reporting.cutoffs.get(cutoff.part, cutoff)
             before = max(cutoff.before, known.before)
             self._reporting.cutoffs[cutoff.part] = Cutoff(cutoff.part, before, cutoff.held)
 
     def event_sums(self, table: Table, before: date, held: Collection[str]) -> Sums:
-        """See `Retiring.event_sums`."""
         tenant, day = table.key.index(TENANT), table.key.index(table.ages_by or "")
         found: dict[tuple[date, str], list[str]] = {}
         for key in self._reporting.rows(table):
@@ -39,12 +36,10 @@ class MemoryRetention:
         return {at: sum_of(ids) for at, ids in found.items()}
 
     def event_ids(self, table: Table, day: date, tenant: str) -> Iterator[str]:
-        """See `Retiring.event_ids`."""
         of_day = self._events(table, day)
         return iter(sorted(str(key[-1]) for key in of_day if key[table.key.index(TENANT)] == tenant))
 
     def retire_events(self, table: Table, day: date, proven: Mapping[str, Sum]) -> int:
-        """See `Retiring.retire_events`."""
         tenant = table.key.index(TENANT)
         with self._reporting.transaction:
             require_refused(table, self._reporting.cutoffs, day, proven)
@@ -56,7 +51,6 @@ class MemoryRetention:
         return count
 
     def retire_rows(self, table: Table, month: date, held: Collection[str]) -> int:
-        """See `Retiring.retire_rows`."""
         after = next_month(month)
 
         def goes(tenant: Value, day: Value, _: Stored) -> bool:
@@ -65,13 +59,11 @@ class MemoryRetention:
         return self._retire(table, goes, after, held)
 
     def forget(self, table: Table, keys: Iterable[Key]) -> int:
-        """See `Retiring.forget`."""
         with self._reporting.transaction:
             rows = self._reporting.rows(table)
             return self._drop(table, [key for key in set(keys) if key in rows and rows[key].row is None])
 
     def sweep(self, table: Table, before: date) -> int:
-        """See `Retiring.sweep`."""
         cutoff = self._reporting.cutoffs.get(table.retention or "")
         held = cutoff.held if cutoff else frozenset()
 
@@ -82,7 +74,6 @@ class MemoryRetention:
         return self._retire(table, goes, before, held)
 
     def erase_events(self, table: Table, tenant: str, ids: Iterable[str]) -> int:
-        """See `Retiring.erase_events`."""
         with self._reporting.transaction:
             erased = {(tenant, each) for each in ids}
             self._reporting.erased |= erased
@@ -90,11 +81,9 @@ class MemoryRetention:
             return self._drop(table, [key for key in self._reporting.rows(table) if (key[at], key[-1]) in erased])
 
     def repaired(self, table: Table) -> list[str]:
-        """See `Retiring.repaired`."""
         return [row for name, row in self._reporting.repaired if name == table.name]
 
     def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
-        """See `Retiring.erase_repaired`."""
         with self._reporting.transaction:
             known = len(self._reporting.repaired)
             kept = [each for each in self._reporting.repaired if each[0] != table.name or each[1] not in rows]

@@ -1,5 +1,7 @@
-"""What a sink worker tells Prometheus. Latency is counted a batch at a time: an observation for each change would cost
-more than landing it."""
+"""Metrics of a sink worker.
+
+Latency is counted for a batch at a time: an observation for each change would cost more than landing it.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -35,7 +37,7 @@ POISONED = Counter("headrace_sink_poisoned", "Batches bisected to isolate a row 
 
 
 def forget(partition: Partition) -> None:
-    """Tells no more of a partition that another worker holds now."""
+    """Remove the metrics of a partition that another worker holds now."""
     for gauge in (LAG_RECORDS, LAG_SECONDS):
         gauge.remove(*map(str, partition))
 
@@ -50,7 +52,7 @@ class Latency(Collector):
         self._sums: dict[str, float] = {}
 
     def observe(self, changes: Sequence[Change], now: datetime) -> None:
-        """Counts a landed batch. Snapshot reads and events are left out: their times are not those of a commit."""
+        """Count a landed batch. Snapshot reads and events are left out: their times are not those of a commit."""
         seconds: dict[str, list[float]] = {}
         for change in changes:
             if change.op is not Op.READ and change.table.mode is Mode.STATE:
@@ -64,7 +66,7 @@ class Latency(Collector):
             self._sums[table] = self._sums.get(table, 0.0) + sum(values)
 
     def collect(self) -> Iterable[HistogramMetricFamily]:
-        """The histogram, for prometheus_client."""
+        """Return the histogram, for prometheus_client."""
         family = HistogramMetricFamily(
             "headrace_commit_to_visible_seconds",
             "Seconds from the commit in the source until the row is visible in reporting.",

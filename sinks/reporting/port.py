@@ -1,17 +1,18 @@
-"""What landing asks of a reporting database. Three adapters keep this contract, proven by one suite
-(tests/contract): memory, Postgres and SQL Server.
+"""The contract between landing and a reporting database.
 
-The commit protocol, which the adapters' code follows by these numbers, all in one transaction:
+There are three adapters: memory, Postgres and SQL Server. One suite (tests/contract) runs against all of them.
 
-0. read what has aged out (cutoff.py) and leave it out of the batch; whoever sets a cutoff waits until this
-   transaction has ended, or this one waits for it and sees the new one
-1. fold the changes to the newest of each key (`schemas.fold`: rounds, landed in order)
-2. load a round into a staging table typed as its target
-3. update the rows that stand at an older position (`Position.wins_over`, in SQL)
-4. insert the rows that are not there yet; of events, those that belong to no erased person
-5. move the checkpoint of every partition, where the fence is still ours; else roll back: `Fenced`
+The commit protocol, whose numbers the adapters' code follows, is one transaction:
 
-Then commit. A database may serialize 3 and 4 in either order; events are inserted if absent and never updated.
+0. Read the cutoffs (cutoff.py) and leave rows that have aged out of the batch. Setting a cutoff waits until this
+   transaction has ended, or this transaction waits for it and sees the new cutoff.
+1. Fold the changes to the newest of each key (`schemas.fold`: rounds, landed in order).
+2. Load a round into a staging table typed as its target.
+3. Update the rows that are at an older position (`Position.wins_over`, in SQL).
+4. Insert the missing rows; of events, those that belong to no erased person.
+5. Move the checkpoint of every partition whose fence this worker still holds. If one is lost, roll back: `Fenced`.
+
+Then commit. A database may run 3 and 4 in either order. Events are inserted if absent and never updated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,11 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """How far a partition has landed: `next_offset` is the first offset that has not. `fence` counts the claims;
-    only the last claim's holder may move the checkpoint. `topic_id` is the id of the topic the offsets belong to."""
+    """The progress of a partition.
+
+    `next_offset` is the first offset that has not landed. `fence` counts the claims: only the holder of the last claim
+    may move the checkpoint. `topic_id` is the id of the topic that the offsets belong to.
+    """
 
     topic_id: str
     next_offset: int
@@ -44,8 +48,10 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Changes in the order of their offsets, and where the checkpoint of each of their partitions stands after them:
-    `checkpoints` hold the holder's fence and the new `next_offset`."""
+    """Changes in the order of their offsets, and the checkpoints of their partitions after them.
+
+    `checkpoints` hold the holder's fence and the new `next_offset`.
+    """
 
     changes: Sequence[Change]
     checkpoints: Mapping[Partition, Checkpoint]
@@ -53,9 +59,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """What a batch came to: `folded` rows were staged, `written` of them changed the table. The others were
-    repeats, or older than what is there. `refused` changes had aged out: they were not staged, and the
-    checkpoint passes them."""
+    """The result of a batch.
+
+    `folded` rows were staged, and `written` of them changed the table. The others were repeats, or older than the
+    present rows. `refused` changes had aged out: they were not staged, and the checkpoint passes them.
+    """
 
     folded: int
     written: int
@@ -70,36 +78,49 @@ class Landed:
 
 
 class Reporting(Protocol):
-    """One generation of reporting. Not for use by several threads at once; a lost connection is made anew."""
+    """One generation of reporting. Not safe for several threads at once. A lost connection is opened again."""
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
-        """Takes a partition over: raises its fence, so that an earlier holder can commit nothing more, and returns
-        where to read on. A partition without a checkpoint gets one at `beginning`, the first offset of its log.
+        """Claim a partition: raise its fence, so that an earlier holder can't commit, and return its checkpoint.
 
-        Raises TopicReplaced, and changes nothing, when the checkpoint belongs to another topic id; Transient; Fatal.
+        A partition without a checkpoint gets one at `beginning`, the first offset of its log.
+
+        Raises:
+            TopicReplaced: The checkpoint belongs to another topic id. Nothing was changed.
+            Transient: A retry may help.
+            Fatal: A retry doesn't help.
         """
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:
-        """The checkpoint as it is committed now; None where there is none. Raises Transient, Fatal."""
+        """Return the committed checkpoint, or None without one. Raises Transient, Fatal."""
 
     def land(self, batch: Batch) -> Landed:
-        """Lands a batch and moves the checkpoints, or does nothing at all. Landing a batch again changes no row.
+        """Land a batch and move the checkpoints, or change nothing. Landing a batch again changes no row.
 
-        Raises Fenced when another worker has claimed one of its partitions, Poison when the database refuses a value,
-        Transient when it is worth another try, Fatal when it is not. After Transient nobody knows whether the commit
-        came through, and nobody has to: landing again changes no row, and step 5 tells whether it is still ours to do.
+        After Transient the outcome of the commit is unknown. Land the batch again: that changes no row, and step 5
+        checks that the fence is still held.
+
+        Raises:
+            Fenced: Another worker has claimed one of the partitions.
+            Poison: The database refuses a value.
+            Transient: A retry may help.
+            Fatal: A retry doesn't help.
         """
 
     def standing(self, table: Table, key: Key) -> Position | None:
-        """Where the row of a key stands as it is committed now, deleted or not; None where there is none. Events have
-        no position: one that is there stands at (0, 0). Raises Transient, Fatal."""
+        """Return the committed position of a key's row, deleted or not, or None without a row.
+
+        Events have no position: an existing one is at (0, 0). Raises Transient, Fatal.
+        """
 
     def epochs(self) -> frozenset[int]:
-        """The epochs that this database knows as committed now: those that were raised, and the first one. A record of
-        another one was not captured by this pipeline. Raises Transient, Fatal."""
+        """Return the committed epochs of this database: the raised ones, and the first one.
+
+        A record of another epoch was not captured by this pipeline. Raises Transient, Fatal.
+        """
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
 
 
 class Fenced(HeadraceError):
@@ -121,11 +142,11 @@ class Fatal(HeadraceError):
 
 
 def fenced(partitions: Sequence[Partition]) -> Fenced:
-    """The error for a batch of `partitions` that another worker has claimed."""
+    """Return the error for a batch whose `partitions` another worker has claimed."""
     names = ", ".join(f"{each.topic}/{each.number}" for each in partitions)
     return Fenced(f"another worker has claimed {names}; its batch was rolled back. See docs/runbook.md#fenced")
 
 
 def topic_replaced(partition: Partition, was: str, is_now: str) -> TopicReplaced:
-    """The error for a partition whose checkpoint belongs to topic id `was`."""
+    """Return the error for a partition whose checkpoint belongs to topic id `was`."""
     return TopicReplaced(f"{partition.topic}/{partition.number}", "the checkpoint", was, is_now)

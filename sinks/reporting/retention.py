@@ -1,15 +1,16 @@
-"""What retention asks of one generation of reporting. Adapters: memory, Postgres and SQL Server, held to this by
-tests/contract/test_retiring.py.
+"""The contract between retention and one generation of reporting.
 
-Two rules keep what has gone from coming back, and what must stay from going:
+There are three adapters: memory, Postgres and SQL Server. tests/contract/test_retiring.py runs against all of them.
 
-- The cutoff comes first. What is deleted here is refused by every sink before it goes, so no replay, zombie or rebuild
-  puts it back; and setting a cutoff waits for transactions that have not seen it, so none lands behind it.
-- Each transaction that deletes reads the cutoff itself, and nobody changes it meanwhile: a legal hold that has been set
-  holds, whatever an older plan says.
+Two rules keep deleted rows from coming back, and held rows from being deleted:
 
-Every call may be repeated: after Transient nobody knows whether the commit came through, and nobody has to. Calls raise
-Transient when they are worth another try, and Fatal when only an operator can help (`sinks.reporting.port`).
+- The cutoff comes first. Every sink refuses the rows before they are deleted here, so no replay, zombie or rebuild puts
+  them back. Setting a cutoff waits for transactions that have not seen it, so none of them lands afterwards.
+- Each transaction that deletes reads the cutoff itself, under a lock: a legal hold that has been set is effective,
+  whatever an older plan says.
+
+Every call may be repeated: after Transient the outcome of the commit is unknown. Calls raise Transient when a retry may
+help, and Fatal when only an operator can help (`sinks.reporting.port`).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -28,8 +29,10 @@ Sums = dict[tuple[date, str], Sum]  # (day, tenant) → events
 
 
 class RetentionStore(Protocol):
-    """One generation of reporting, as retention reaches it. Cutoffs and erased events are those of its database. Not
-    for use by several threads at once; a lost connection is made anew."""
+    """One generation of reporting, for retention. Cutoffs and erased events belong to its database.
+
+    Not safe for several threads at once. A lost connection is opened again.
+    """
 
     @property
     def generation(self) -> int:
@@ -48,58 +51,71 @@ class RetentionStore(Protocol):
         is not in `held`. A day and tenant without events isn't there."""
 
     def event_ids(self, table: Table, day: date, tenant: str) -> Iterator[str]:
-        """The ids of a tenant's events of a day, sorted; read page by page, so other calls may go between."""
+        """Yield the sorted ids of a tenant's events of a day. They are read by page; other calls may come between."""
 
     def retire_events(self, table: Table, day: date, proven: Mapping[str, Sum]) -> int:
-        """Deletes the day's events of exactly the tenants in `proven`, and returns how many, in one transaction that
-        compares what it deletes with what is proven to be in the archive. A tenant with no events left that day has
-        been dealt with before, and is passed over.
+        """Delete the day's events of exactly the tenants in `proven`, and return their number.
 
-        Raises Unproven, and deletes nothing, when what a tenant has is not what is proven; NotCutOff when a sink would
-        let these events in again.
+        One transaction compares the deleted events with those that are proven to be in the archive. A tenant without
+        events on that day was processed before, and is skipped.
+
+        Raises:
+            Unproven: A tenant's events are not the proven ones. Nothing was deleted.
+            NotCutOff: A sink would accept these events again.
         """
 
     def retire_rows(self, table: Table, month: date, held: Collection[str]) -> int:
-        """Deletes the rows of a state table whose `table.ages_by` lies in the month that begins at `month`, deleted
-        ones included, of all tenants but those in `held`; returns how many. A batch is a transaction: when one fails,
-        those before it are gone. Raises NotCutOff when a sink would let such rows in again.
+        """Delete the rows of a state table of one month, of all tenants except those in `held`; return their number.
+
+        The month of `table.ages_by` begins at `month`. Rows marked as deleted are included. Each batch is a
+        transaction: when one fails, the batches before it stay deleted.
+
+        Raises:
+            NotCutOff: A sink would accept such rows again.
         """
 
     def forget(self, table: Table, keys: Iterable[Key]) -> int:
-        """Deletes what is left of rows that were deleted at the source, where they have one of these keys, and returns
-        how many. A row that isn't marked as deleted stays. The caller knows that no sink lets these keys in again:
-        their rows had aged out. In batches, as `retire_rows`.
+        """Delete the rows of these keys that are marked as deleted, and return their number.
+
+        A row that isn't marked as deleted stays. The caller ensures that no sink accepts these keys again: their rows
+        had aged out. It works in batches, as `retire_rows` does.
         """
 
     def sweep(self, table: Table, before: date) -> int:
-        """Deletes what is left of rows that were deleted at the source and whose date lies before `before`: their
-        `table.ages_by`, or, where a delete left that null, the day of the delete. Returns how many. Held tenants' stay:
-        older inserts of theirs are not refused. In batches, as `retire_rows`. Raises NotCutOff.
+        """Delete the rows that are marked as deleted and whose date is before `before`, and return their number.
+
+        The date is `table.ages_by`, or the day of the delete where that is null. Rows of held tenants stay, because
+        their older inserts are not refused. It works in batches, as `retire_rows` does.
+
+        Raises:
+            NotCutOff: A sink would accept such rows again.
         """
 
     def erase_events(self, table: Table, tenant: str, ids: Iterable[str]) -> int:
-        """Deletes these events of a tenant from this generation, whatever their day, and returns how many. No sink of
-        this database inserts them again; transactions that might are waited for. All of it or nothing.
+        """Delete these events of a tenant from this generation, whatever their day, and return their number.
+
+        No sink of this database inserts them again; it waits for transactions that might. It deletes all or nothing.
         """
 
     def repaired(self, table: Table) -> list[str]:
-        """What repairs have taken out of this table, in any generation of this database: rows, as the JSON objects that
-        they are kept as."""
+        """Return the rows that repairs removed from this table, in any generation of this database, as JSON objects."""
 
     def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
-        """Deletes these from what repairs have kept, and returns how many."""
+        """Delete these from the rows that repairs have kept, and return their number."""
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
 
 
 class NotCutOff(HeadraceError):
-    """What was to be deleted is not refused by the cutoff in reporting, so a replay could bring it back, or a legal
-    hold keeps it. Nothing was deleted: set the cutoff first, and leave out the tenants that it holds."""
+    """The cutoff in reporting does not refuse the rows to delete: a replay could bring them back, or they are held.
+
+    Nothing was deleted. Set the cutoff first, and leave out the tenants that it holds.
+    """
 
 
 def require_refused(table: Table, cutoffs: Mapping[str, Cutoff], day: date, tenants: Iterable[str]) -> None:
-    """Raises NotCutOff unless sinks refuse rows of `day` of each of `tenants`."""
+    """Raise NotCutOff unless sinks refuse rows of `day` of each of `tenants`."""
     cutoff = _cutoff(table, cutoffs)
     for tenant in tenants:
         if not cutoff.refuses(tenant, day):
@@ -107,7 +123,7 @@ def require_refused(table: Table, cutoffs: Mapping[str, Cutoff], day: date, tena
 
 
 def require_cut_off(table: Table, cutoffs: Mapping[str, Cutoff], before: date, held: Collection[str]) -> Cutoff:
-    """The table's cutoff. Raises NotCutOff unless sinks refuse all rows before `before` but those of `held`."""
+    """Return the table's cutoff; raise NotCutOff unless sinks refuse rows before `before` except those of `held`."""
     cutoff = _cutoff(table, cutoffs)
     if cutoff.before < before or cutoff.held.difference(held):
         raise NotCutOff(f"{table.name} before {before} but of {sorted(held)}: {_stands(cutoff)}")
@@ -115,7 +131,7 @@ def require_cut_off(table: Table, cutoffs: Mapping[str, Cutoff], before: date, h
 
 
 def require_proven(table: Table, day: date, found: Mapping[str, Sum], proven: Mapping[str, Sum]) -> int:
-    """How many events were `found`, by tenant. Raises Unproven when a tenant's are not those that are `proven`."""
+    """Return the number of `found` events by tenant; raise Unproven when a tenant's are not the `proven` ones."""
     for tenant, events in found.items():
         if events != proven.get(tenant, Sum()):
             expected = proven.get(tenant, Sum())
@@ -124,7 +140,7 @@ def require_proven(table: Table, day: date, found: Mapping[str, Sum], proven: Ma
 
 
 def next_month(month: date) -> date:
-    """The first day after the month of `month`."""
+    """Return the first day after the month of `month`."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
@@ -137,4 +153,4 @@ def _cutoff(table: Table, cutoffs: Mapping[str, Cutoff]) -> Cutoff:
 
 def _stands(cutoff: Cutoff) -> str:
     held = f", held: {', '.join(sorted(cutoff.held))}" if cutoff.held else ""
-    return f"the cutoff in reporting stands at {cutoff.before}{held}; nothing was deleted"
+    return f"the cutoff in reporting is {cutoff.before}{held}; nothing was deleted"

@@ -30,27 +30,21 @@ class RetryingReporting:
         )
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
-        """See `Reporting.claim`."""
         return self._retry(lambda: self._reporting.claim(partition, topic_id, beginning))
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:
-        """See `Reporting.checkpoint`."""
         return self._retry(lambda: self._reporting.checkpoint(partition))
 
     def land(self, batch: Batch) -> Landed:
-        """See `Reporting.land`."""
         return self._retry(lambda: self._reporting.land(batch))
 
     def standing(self, table: Table, key: Key) -> Position | None:
-        """See `Reporting.standing`."""
         return self._retry(lambda: self._reporting.standing(table, key))
 
     def epochs(self) -> frozenset[int]:
-        """See `Reporting.epochs`."""
         return self._retry(self._reporting.epochs)
 
     def close(self) -> None:
-        """See `Reporting.close`."""
         self._reporting.close()
 
     def _retry(self, call: Callable[[], _T]) -> _T:

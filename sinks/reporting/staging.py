@@ -13,30 +13,30 @@ from schemas.position import Position
 from schemas.tables import Mode, Table
 from schemas.types import Text
 
-# Where the row stands (schemas.position), then its state. `_read` is staged for the guard and is not stored.
+# The row's position (schemas.position), then its state. `_read` is staged for the guard and is not stored.
 POSITION = ("_epoch", "_offset", "_version", "_log_commit", "_log_change")
 SYSTEM = (*POSITION, "_deleted", "_source_time")
 READ = "_read"
 
 
 def event_id(table: Table) -> str:
-    """The column that tells an event from the others of its tenant, whatever their days: an event's key ends in it."""
+    """Return the column that identifies an event of a tenant on any day: the last one of an event's key."""
     return table.key[-1]
 
 
 def stored_columns(table: Table) -> tuple[str, ...]:
-    """The columns of the table in reporting: its own, and for state the system's."""
+    """Return the columns of the table in reporting: its own, and for state the system's."""
     own = tuple(column.name for column in table.all_columns)
     return own if table.mode is Mode.EVENT else own + SYSTEM
 
 
 def staged_columns(table: Table) -> tuple[str, ...]:
-    """The columns of the staging table."""
+    """Return the columns of the staging table."""
     return stored_columns(table) if table.mode is Mode.EVENT else (*stored_columns(table), READ)
 
 
 def text_lengths(table: Table) -> dict[str, int]:
-    """The declared length of each text column that has one."""
+    """Return the declared length of each text column that has one."""
     return {
         column.name: column.type.length
         for column in table.all_columns
@@ -45,7 +45,7 @@ def text_lengths(table: Table) -> dict[str, int]:
 
 
 def position_of(row: Sequence[int] | None) -> Position | None:
-    """The position that a row's POSITION columns hold."""
+    """Return the position in a row's POSITION columns."""
     if row is None:
         return None
     epoch, offset, version, *log = row
@@ -63,7 +63,7 @@ def rounds(changes: Iterable[Change]) -> Iterable[tuple[Table, dict[Key, Change]
 
 
 def staged_row(table: Table) -> Callable[[Change], Row]:
-    """A function from a change of `table` to the values of `staged_columns`. A delete has its key and nulls."""
+    """Return a function from a change of `table` to the values of `staged_columns`. A delete has its key and nulls."""
     if table.mode is Mode.EVENT:
         return lambda change: change.row or ()
     names = [column.name for column in table.all_columns]

@@ -82,7 +82,7 @@ class SinkWorker:
         self._told: set[Partition] = set()
 
     def run(self, http_port: int | None = None, http_host: str = "127.0.0.1") -> None:
-        """Turns until `stop` is called, then closes; serves health and metrics on `http_port` (0: a free one)."""
+        """Run until `stop` is called, then close. Serve health and metrics on `http_port` (0 means a free one)."""
         serving = None
         try:
             if http_port is not None:
@@ -101,7 +101,7 @@ class SinkWorker:
             self.close()
 
     def stop(self) -> None:
-        """Ends `run` after the batch in hand. Safe in a signal handler."""
+        """End `run` after the current batch. Safe in a signal handler."""
         self._stopping.set()
 
     def close(self) -> None:
@@ -119,11 +119,11 @@ class SinkWorker:
         return self.alive() or (None if self._claims.held else "no partition is assigned yet")
 
     def landed_offsets(self) -> dict[Partition, int]:
-        """The first offset that has not landed, of each partition that this worker holds."""
+        """Return the first offset that has not landed, of each partition that this worker holds."""
         return {at: checkpoint.next_offset for at, checkpoint in self._claims.held.items()}
 
     def turn(self, wait: float = 1.0) -> Landed | None:
-        """Fetches, decodes and lands one batch. None when nothing came within `wait` seconds."""
+        """Fetch, decode and land one batch. Return None when no record came within `wait` seconds."""
         messages = self._fetcher.fetch(wait, most=self._throttle.most(self._pace.batch), linger=self._pace.linger)
         items, checkpoints = self._decode(messages)
         self._dead_letters.confirm()
@@ -138,7 +138,7 @@ class SinkWorker:
         items: list[_Item] = []
         records, ends = self._fetcher.records(messages, self._claims.held)
         change_of = self._decoding.change
-        message: Any  # the stubs' "or None" is for messages that were made, not consumed
+        message: Any  # the stubs' "or None" is for messages that were created, not consumed
         for message in records:
             try:
                 change = change_of(message.topic(), message.key(), message.value(), message.headers(), message.offset())
@@ -149,8 +149,11 @@ class SinkWorker:
         return self._of_known_epochs(items), self._moved(ends)
 
     def _of_known_epochs(self, items: list[_Item]) -> list[_Item]:
-        """The items without those of an epoch that reporting doesn't know, which become dead letters: whoever can write
-        to a topic could otherwise beat every later change. An epoch is noted before capture stamps it on a record."""
+        """Return the items without those of an epoch that reporting doesn't know, which become dead letters.
+
+        Otherwise a record of any writer to the topic could beat every later change. An epoch is recorded before capture
+        stamps it on a record.
+        """
         if {change.position.epoch for _, change in items} <= self._known_epochs:
             return items
         self._known_epochs = self._reporting.epochs()

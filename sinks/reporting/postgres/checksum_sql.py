@@ -12,7 +12,7 @@ COUNT = "count(*)"
 
 
 def plain(column: Column) -> str:
-    """A column as it is compared: text in code-point order, documents and ids as text."""
+    """Return a column as it is compared: text in code-point order, documents and ids as text."""
     match column.type:
         case Text():
             return f'"{column.name}" COLLATE "C"'
@@ -22,22 +22,22 @@ def plain(column: Column) -> str:
 
 
 def row_text(fields: list[tuple[str, Type]]) -> str:
-    """A row's canonical text, of (expression, type) of each column."""
+    """Return a row's canonical text from (expression, type) of each column."""
     return " || chr(31)\n        || ".join(_field(*field) for field in fields)
 
 
 def text_hash(text: str) -> str:
-    """The hash of a text, as 64-bit integer: `schemas.checksums.text_hash`."""
+    """Return the hash of a text as a 64-bit integer, equal to `schemas.checksums.text_hash`."""
     return f"('x' || left(md5({text}), {HASH_DIGITS}))::bit({4 * HASH_DIGITS})::bigint"
 
 
 def total(hashed: str) -> str:
-    """The sum of what `text_hash` gives."""
+    """Return the sum of `text_hash` values."""
     return f"sum({hashed})"
 
 
 def month(day: str) -> str:
-    """The first day of a date's month."""
+    """Return the first day of a date's month."""
     return f"date_trunc('month', {day})::date"
 
 

@@ -24,7 +24,6 @@ class PostgresReporting:
         self._session = PostgresSession(conninfo, sql.SESSION, name="headrace-sink", on_reset=self._stages.clear)
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
-        """See `Reporting.claim`."""
         with self._session.transaction() as connection:
             connection.execute(sql.make_checkpoint(self._generation), (*partition, topic_id, beginning))
             row = connection.execute(sql.raise_fence(self._generation), partition).fetchone()
@@ -33,13 +32,12 @@ class PostgresReporting:
         return _checkpoint(row)
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:
-        """See `Reporting.checkpoint`."""
         with self._session.transaction() as connection:
             row = connection.execute(sql.read_checkpoint(self._generation), partition).fetchone()
         return None if row is None else _checkpoint(row)
 
     def land(self, batch: Batch) -> Landed:
-        """See `Reporting.land`; the numbers are the port's."""
+        # the numbers are those of port.py
         folded = written = 0
         with self._session.transaction() as connection, connection.cursor() as cursor:
             changes, refused = split(batch.changes, _cutoffs(cursor, batch))  # 0
@@ -54,18 +52,16 @@ class PostgresReporting:
         return Landed(folded=folded, written=written, refused=len(refused))
 
     def standing(self, table: Table, key: Key) -> Position | None:
-        """See `Reporting.standing`."""
         with self._session.transaction() as connection:
             row = connection.execute(sql.standing(table, self._generation), key).fetchone()
         return position_of(row)
 
     def epochs(self) -> frozenset[int]:
-        """See `Reporting.epochs`."""
         with self._session.transaction() as connection:
             return frozenset({FIRST_EPOCH, *(number for (number,) in connection.execute(sql.read_epochs()))})
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._session.close()
 
     def _land(self, cursor: psycopg.Cursor, table: Table, changes: Sequence[Change]) -> int:

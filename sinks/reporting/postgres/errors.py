@@ -1,7 +1,8 @@
-"""What a Postgres error means for a batch, by SQLSTATE
-(https://www.postgresql.org/docs/current/errcodes-appendix.html).
+"""Classify Postgres errors of a batch by SQLSTATE.
 
-Messages end in logs, where no value of a row belongs. Postgres quotes them in a message's detail and context, and in
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+
+Messages end in logs, where no value of a row belongs. Postgres quotes values in a message's detail and context, and in
 the message itself where a value is malformed.
 """
 
@@ -30,7 +31,7 @@ _COPIED = re.compile(r"COPY \S+, line \d+, column (\w+)")
 
 
 def classify(error: psycopg.Error) -> HeadraceError:
-    """The error as the port's type. Without a SQLSTATE the connection is at fault, which is worth another try."""
+    """Return the error as the port's type. Without a SQLSTATE the connection is at fault, and a retry may help."""
     said = explained(error)
     if error.sqlstate is None:
         if isinstance(error, psycopg.DataError):  # psycopg itself refused the value, a NUL in a text for one
@@ -43,7 +44,7 @@ def classify(error: psycopg.Error) -> HeadraceError:
 
 
 def explained(error: psycopg.Error) -> str:
-    """What the server says on one line, without its detail; of a malformed value, the column and no value."""
+    """Return the server's message on one line, without its detail; for a malformed value, the column and no value."""
     said = error.diag.message_primary
     if said is None:  # psycopg's own error, which quotes none
         return " ".join(str(error).split())

@@ -31,22 +31,22 @@ SESSION = (
 
 
 def schema(generation: int) -> str:
-    """The schema of a generation."""
+    """Return the quoted schema of a generation."""
     return generations.schema(generation)
 
 
 def target(table: Table, generation: int) -> str:
-    """The qualified name of a table in a generation."""
+    """Return the qualified name of a table in a generation."""
     return f'{schema(generation)}."{table.name}"'
 
 
 def stage(table: Table) -> str:
-    """The name of a table's staging table, which belongs to the connection."""
+    """Return the name of a table's staging table, which belongs to the connection."""
     return f'pg_temp."stage_{table.name}"'
 
 
 def create_stage(table: Table, generation: int) -> str:
-    """Makes the staging table, typed as the target; each commit empties it."""
+    """Create the staging table, typed as the target. Each commit empties it."""
     read = "" if table.mode is Mode.EVENT else f', "{READ}" boolean NOT NULL'
     return (
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage(table)}"
@@ -55,7 +55,7 @@ def create_stage(table: Table, generation: int) -> str:
 
 
 def clear_stage(table: Table) -> str:
-    """Empties the staging table for a second round in one transaction."""
+    """Empty the staging table for a second round in one transaction."""
     return f"TRUNCATE {stage(table)}"
 
 
@@ -98,12 +98,12 @@ def read_cutoffs() -> str:
 
 
 def read_epochs() -> str:
-    """The epochs that were raised."""
+    """Select the raised epochs."""
     return "SELECT epoch FROM headrace.epoch"
 
 
 def make_checkpoint(generation: int) -> str:
-    """A checkpoint for a partition that has none. Parameters: topic, partition, topic id, next offset."""
+    """Insert a checkpoint for a partition without one. Parameters: topic, partition, topic id, next offset."""
     return f"""\
 INSERT INTO {schema(generation)}.checkpoint (topic, partition, topic_id, next_offset, fence, updated_at)
 VALUES (%s, %s, %s, %s, 0, now())
@@ -119,26 +119,26 @@ RETURNING topic_id, next_offset, fence"""
 
 
 def read_checkpoint(generation: int) -> str:
-    """A partition's topic_id, next_offset and fence. Parameters: topic, partition."""
+    """Select a partition's topic_id, next_offset and fence. Parameters: topic, partition."""
     return f"""\
 SELECT topic_id, next_offset, fence FROM {schema(generation)}.checkpoint
 WHERE topic = %s AND partition = %s"""
 
 
 def standing(table: Table, generation: int) -> str:
-    """Where a row stands (`staging.POSITION`). Parameters: the values of the table's key."""
+    """Select a row's position (`staging.POSITION`). Parameters: the values of the table's key."""
     columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
     key = " AND ".join(f'"{name}" = %s' for name in table.key)
     return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key}"
 
 
 def drop_view(table: Table) -> str:
-    """Drops the readers' view where there is one."""
+    """Drop the readers' view if it exists."""
     return f'DROP VIEW IF EXISTS report."{table.name}"'
 
 
 def create_view(table: Table, generation: int) -> str:
-    """The readers' view of a table: no system columns, no deleted rows."""
+    """Create the readers' view of a table: no system columns, no deleted rows."""
     columns = _list(column.name for column in table.all_columns)
     hidden = [] if table.mode is Mode.EVENT else ['NOT "_deleted"']
     if table.soft_deleted:
@@ -148,7 +148,7 @@ def create_view(table: Table, generation: int) -> str:
 
 
 def drop_freshness_view() -> str:
-    """Drops the readers' view of how fresh each table is, where there is one."""
+    """Drop the readers' view of freshness if it exists."""
     return "DROP VIEW IF EXISTS report.freshness"
 
 
@@ -158,7 +158,7 @@ def views() -> str:
 
 
 def create_freshness_view(generation: int) -> str:
-    """The readers' view of how fresh each table is (docs/freshness.md); the lag is that of the moment of reading."""
+    """Create the readers' view of freshness (docs/freshness.md). The lag is that of the time of reading."""
     return f"""\
 CREATE VIEW report.freshness AS
 SELECT table_name, complete_through,

@@ -26,24 +26,20 @@ class PostgresRetention:
         self._session = PostgresSession(conninfo, sql.SESSION, name="headrace-retention")
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
-        """See `Retiring.cutoffs`."""
         with self._session.transaction() as connection:
             return _cutoffs(connection)
 
     def set_cutoff(self, cutoff: Cutoff) -> None:
-        """See `Retiring.set_cutoff`."""
         with self._session.transaction() as connection:
             connection.execute(sql.lock_cutoffs())
             connection.execute(sql.set_cutoff(), (cutoff.part, cutoff.before, cutoff.held_text()))
 
     def event_sums(self, table: Table, before: date, held: Collection[str]) -> Sums:
-        """See `Retiring.event_sums`."""
         with self._session.transaction() as connection:
             found = connection.execute(sql.event_sums(table, self.generation), (before, list(held))).fetchall()
         return {(day, tenant): Sum(count, int(total)) for day, tenant, count, total in found}
 
     def event_ids(self, table: Table, day: date, tenant: str) -> Iterator[str]:
-        """See `Retiring.event_ids`."""
         last: str | None = ""
         while last is not None:
             parameters = (tenant, day, last, PAGE)
@@ -53,19 +49,16 @@ class PostgresRetention:
             last = page[-1][0] if page else None
 
     def retire_events(self, table: Table, day: date, proven: Mapping[str, Sum]) -> int:
-        """See `Retiring.retire_events`."""
         with self._session.transaction() as connection:
             require_refused(table, _cutoffs(connection), day, proven)
             gone = connection.execute(sql.retire_events(table, self.generation), (list(proven), day)).fetchall()
             return require_proven(table, day, {tenant: Sum(count, int(total)) for tenant, count, total in gone}, proven)
 
     def retire_rows(self, table: Table, month: date, held: Collection[str]) -> int:
-        """See `Retiring.retire_rows`."""
         after = next_month(month)
         return self._retire(table, sql.of_month(table), (month, after, list(held)), after, held)
 
     def forget(self, table: Table, keys: Iterable[Key]) -> int:
-        """See `Retiring.forget`."""
         listed = 0
         with self._session.transaction() as connection:
             _make_list(connection, table, self.generation)
@@ -75,13 +68,11 @@ class PostgresRetention:
         return self._delete(table, listed, sql.deleted(), (), lambda _: None)
 
     def sweep(self, table: Table, before: date) -> int:
-        """See `Retiring.sweep`."""
         cutoff = self.cutoffs().get(table.retention or "")
         held = cutoff.held if cutoff else frozenset()
         return self._retire(table, sql.deleted_before(table), (before, before, list(held)), before, held)
 
     def erase_events(self, table: Table, tenant: str, ids: Iterable[str]) -> int:
-        """See `Retiring.erase_events`."""
         parameters = (tenant, list(ids))
         with self._session.transaction() as connection:
             connection.execute(sql.lock_cutoffs())
@@ -89,23 +80,20 @@ class PostgresRetention:
             return connection.execute(sql.delete_events(table, self.generation), parameters).rowcount
 
     def repaired(self, table: Table) -> list[str]:
-        """See `Retiring.repaired`."""
         with self._session.transaction() as connection:
             return [row for (row,) in connection.execute(sql.repaired(), (table.name,)).fetchall()]
 
     def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
-        """See `Retiring.erase_repaired`."""
         with self._session.transaction() as connection:
             return connection.execute(sql.erase_repaired(), (table.name, list(rows))).rowcount
 
     def close(self) -> None:
-        """See `Retiring.close`."""
         self._session.close()
 
     def _retire(
         self, table: Table, condition: str, parameters: Sequence[object], before: date, held: Collection[str]
     ) -> int:
-        """Deletes the rows that meet the condition, while sinks refuse all rows before `before` but those of `held`."""
+        """Delete rows that meet the condition, while sinks refuse all rows before `before` except those of `held`."""
         with self._session.transaction() as connection:
             require_cut_off(table, _cutoffs(connection), before, held)
             _make_list(connection, table, self.generation)
@@ -115,7 +103,7 @@ class PostgresRetention:
         )
 
     def _delete(self, table: Table, listed: int, condition: str, parameters: Sequence[object], guard: Guard) -> int:
-        """Deletes what is listed and meets the condition now, a transaction a batch; each asks `guard` first."""
+        """Delete listed rows that meet the condition now. Each batch is a transaction, which calls `guard` first."""
         statement = sql.delete_gathered(table, self.generation, condition)
         deleted = 0
         for start in range(0, listed, BATCH):

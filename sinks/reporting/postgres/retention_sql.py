@@ -23,12 +23,12 @@ SESSION = (
 
 
 def generations() -> str:
-    """The schemas of this database that have a checkpoint table, readable or not."""
+    """Select the schemas of this database that have a checkpoint table, readable or not."""
     return "SELECT schemaname FROM pg_tables WHERE tablename = 'checkpoint'"
 
 
 def lock_cutoffs() -> str:
-    """Waits for every transaction that has read the cutoffs, and keeps others from reading them until this one ends."""
+    """Lock the cutoffs: wait for transactions that have read them, and block readers until this one ends."""
     return "LOCK TABLE retention.cutoff IN ACCESS EXCLUSIVE MODE"
 
 
@@ -50,7 +50,7 @@ GROUP BY "{table.ages_by}", "{TENANT}\""""
 
 
 def event_ids(table: Table, generation: int) -> str:
-    """A page of ids. Parameters: tenant, day, the last id of the page before, its size."""
+    """Select a page of ids. Parameters: tenant, day, the last id of the previous page, the page's size."""
     name = event_id(table)
     return f"""\
 SELECT "{name}" FROM {target(table, generation)}
@@ -59,7 +59,7 @@ ORDER BY "{name}" LIMIT %s"""
 
 
 def retire_events(table: Table, generation: int) -> str:
-    """Deletes; returns tenant, count and sum of the hashes of what is gone. Parameters: tenants (an array), day."""
+    """Delete, and return tenant, count and sum of hashes of the deleted rows. Parameters: tenants (an array), day."""
     name = event_id(table)
     return f"""\
 WITH gone AS (
@@ -83,7 +83,7 @@ DELETE FROM {target(table, generation)} WHERE "{TENANT}" = %s AND "{event_id(tab
 
 
 def repaired() -> str:
-    """What repairs have kept. Parameter: the table's name."""
+    """Select the rows that repairs have kept. Parameter: the table's name."""
     return "SELECT old_row FROM headrace.repair WHERE table_name = %s"
 
 
@@ -93,17 +93,17 @@ def erase_repaired() -> str:
 
 
 def gathered(table: Table) -> str:
-    """The name of the temporary table with the keys of what is to go."""
+    """Return the name of the temporary table with the keys of the rows to delete."""
     return f'pg_temp."aged_{table.name}"'
 
 
 def drop_gathered(table: Table) -> str:
-    """Drops the list of what is to go."""
+    """Drop the list of rows to delete."""
     return f"DROP TABLE IF EXISTS {gathered(table)}"
 
 
 def create_gathered(table: Table, generation: int) -> str:
-    """Makes an empty list of what is to go: keys, numbered from 1."""
+    """Create an empty list of rows to delete: keys, numbered from 1."""
     return f"""\
 CREATE TEMPORARY TABLE "aged_{table.name}" AS
 SELECT {_list(table)}, 0::bigint AS "{NUMBER}" FROM {target(table, generation)} WITH NO DATA"""
@@ -115,12 +115,12 @@ def index_gathered(table: Table) -> str:
 
 
 def copy_keys(table: Table) -> str:
-    """Loads the list from what the client sends: keys, and their numbers."""
+    """Load the list from the client's data: keys and their numbers."""
     return f'COPY {gathered(table)} ({_list(table)}, "{NUMBER}") FROM STDIN'
 
 
 def gather(table: Table, generation: int, condition: str) -> str:
-    """Fills the list from the table. Parameters: the condition's."""
+    """Fill the list from the table. Parameters: those of the condition."""
     return f"""\
 INSERT INTO {gathered(table)} ({_list(table)}, "{NUMBER}")
 SELECT {_list(table)}, row_number() OVER (ORDER BY {_list(table)})
@@ -129,7 +129,7 @@ WHERE {condition}"""
 
 
 def delete_gathered(table: Table, generation: int, condition: str) -> str:
-    """Deletes a batch. Parameters: the number before its first one, its last number, the condition's."""
+    """Delete a batch. Parameters: the number before its first one, its last number, those of the condition."""
     join = " AND ".join(f't."{name}" = a."{name}"' for name in table.key)
     return f"""\
 DELETE FROM {target(table, generation)} AS t USING {gathered(table)} AS a

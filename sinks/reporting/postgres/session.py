@@ -1,4 +1,4 @@
-"""One connection to Postgres: made when it is first needed, given up when it is in doubt, and made anew."""
+"""One connection to Postgres: opened when first needed, closed when its state is in doubt, and opened again."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +29,10 @@ class PostgresSession:
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:
-        """A transaction, committed at the end or undone. Raises Poison, Transient, Fatal for what Postgres refuses."""
+        """Run a transaction, which is committed at the end or rolled back.
+
+        Raises Poison, Transient or Fatal when Postgres refuses something.
+        """
         try:
             connection = self._connection()
             yield connection
@@ -46,14 +49,14 @@ class PostgresSession:
             raise
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if self._connected is not None:
             self._connected.close()
         self._connected = None
 
     def _roll_back(self, *, keep: bool) -> None:
         """Undoes the transaction; a connection whose state is in doubt is given up (`keep` false)."""
-        self._on_reset()  # what was made in this transaction is gone
+        self._on_reset()  # objects created in this transaction are gone
         if not keep or self._connected is None:
             self.close()
             return

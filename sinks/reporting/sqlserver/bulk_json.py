@@ -1,4 +1,4 @@
-"""How values reach SQL Server in bulk: as one JSON parameter, which OPENJSON turns into rows."""
+"""Send values to SQL Server in bulk: one JSON parameter, which OPENJSON turns into rows."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -20,7 +20,7 @@ class LongText(str):
 
 
 def execute(cursor: Any, statement: str, parameters: Sequence[object]) -> Any:
-    """The cursor, having executed a statement whose parameters may hold a `LongText`."""
+    """Execute a statement whose parameters may hold a `LongText`, and return the cursor."""
     cursor.setinputsizes([_LONG_TEXT if isinstance(each, LongText) else None for each in parameters])
     return cursor.execute(statement, parameters)
 
@@ -37,8 +37,11 @@ def to_json(rows: Sequence[Sequence[object]]) -> LongText:
 
 
 def require_fits(columns: Sequence[str], limits: Mapping[str, int], rows: Sequence[Row], text: str) -> None:
-    """Raises Poison for a text of more UTF-16 code units than its column has: NVARCHAR(n) counts those, where the
-    source and decoding count characters. `limits` are the columns' lengths, `text` is the rows as JSON."""
+    """Raise Poison for a text with more UTF-16 code units than its column has.
+
+    NVARCHAR(n) counts code units, where the source and decoding count characters. `limits` are the columns' lengths,
+    `text` is the rows as JSON.
+    """
     if _units(text) == len(text):
         return  # each character is one unit, and decoding has counted them
     for row in rows:

@@ -16,35 +16,35 @@ KNOWS_UTF8 = f"SELECT COUNT(*) FROM sys.fn_helpcollations() WHERE name = N'{UTF8
 
 
 def plain(column: Column) -> str:
-    """A column as it is compared; the migrations gave keys a binary collation."""
+    """Return a column as it is compared. The migrations gave keys a binary collation."""
     return f"[{column.name}]"
 
 
 def row_text(fields: list[tuple[str, Type]]) -> str:
-    """A row's canonical text, of (expression, type) of each column."""
+    """Return a row's canonical text from (expression, type) of each column."""
     first, *others = (_field(*field) for field in fields)
     # Without a MAX among them, the sum of shorter texts would be cut at 8,000 bytes.
     return " + NCHAR(31)\n        + ".join([f"CAST({first} AS NVARCHAR(MAX))", *others])
 
 
 def text_hash(text: str) -> str:
-    """The hash of a text; `total` takes its first 60 bits, as `schemas.checksums.text_hash` does."""
+    """Return the hash of a text. `total` uses its first 60 bits, as `schemas.checksums.text_hash` does."""
     return f"HASHBYTES('MD5', CONVERT(VARCHAR(MAX), ({text}) COLLATE {UTF8}))"
 
 
 def own_text_hash(text: str) -> str:
-    """As `text_hash`, where the server has no collation for UTF-8."""
+    """Return the hash of a text on a server without a UTF-8 collation. It differs from `text_hash`."""
     return f"HASHBYTES('MD5', {text})"
 
 
 def total(hashed: str) -> str:
-    """The sum of the hashes' first 60 bits: seven bytes and the upper half of the eighth."""
+    """Return the sum of the hashes' first 60 bits: seven bytes and the upper half of the eighth."""
     bits = f"CAST(SUBSTRING({hashed}, 1, 7) AS BIGINT) * 16 + CAST(SUBSTRING({hashed}, 8, 1) AS INT) / 16"
     return f"SUM(CAST({bits} AS DECIMAL(38, 0)))"
 
 
 def month(day: str) -> str:
-    """The first day of a date's month."""
+    """Return the first day of a date's month."""
     return f"DATEFROMPARTS(YEAR({day}), MONTH({day}), 1)"
 
 

@@ -27,7 +27,6 @@ class SqlServerReporting:
         self._session = SqlServerSession(odbc, sql.SESSION, seconds=STATEMENT_SECONDS, on_reset=self._stages.clear)
 
     def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
-        """See `Reporting.claim`."""
         with self._session.transaction() as cursor:
             fresh = (*partition, topic_id, beginning, *partition)
             cursor.execute(sql.make_checkpoint(self._generation), fresh)
@@ -38,35 +37,31 @@ class SqlServerReporting:
         return known
 
     def checkpoint(self, partition: Partition) -> Checkpoint | None:
-        """See `Reporting.checkpoint`."""
         with self._session.transaction() as cursor:
             row = cursor.execute(sql.read_checkpoint(self._generation), partition).fetchone()
         return None if row is None else _checkpoint(row)
 
     def land(self, batch: Batch) -> Landed:
-        """See `Reporting.land`."""
         try:
             return self._land(batch)
         except Duplicate:
-            pass  # most likely a race, which a second look settles
+            pass  # most likely a race, which a second attempt settles
         try:
             return self._land(batch)
         except Duplicate as error:
             raise Poison(str(error)) from error
 
     def standing(self, table: Table, key: Key) -> Position | None:
-        """See `Reporting.standing`."""
         with self._session.transaction() as cursor:
             row = cursor.execute(sql.standing(table, self._generation), key).fetchone()
         return position_of(row)
 
     def epochs(self) -> frozenset[int]:
-        """See `Reporting.epochs`."""
         with self._session.transaction() as cursor:
             return frozenset({FIRST_EPOCH, *(number for (number,) in cursor.execute(sql.read_epochs()).fetchall())})
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self._session.close()
 
     def _land(self, batch: Batch) -> Landed:

@@ -1,9 +1,9 @@
-"""What a SQL Server error means for a batch: one table of numbers, never its text.
+"""Classify SQL Server errors of a batch: by number in one table, never by text.
 
 Numbers: SqlClient's list of transient errors, as Microsoft documents it
 (https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory.baselinetransienterrors)
-and what landing meets.
-What is not listed is Fatal: a guess that retries or dead-letters could hide an outage, or lose a batch to it.
+and the errors that landing meets. An unlisted number is Fatal: a guess that retries could hide an outage, and a guess
+that makes dead letters could lose a batch to it.
 
 Messages end in logs, where no value of a row belongs, and SQL Server quotes values in the text of some errors.
 """
@@ -70,7 +70,7 @@ CLASSES: dict[int, type[HeadraceError]] = {
     18456: Fatal,  # login
 }
 
-# ODBC's own states, which come without a number of the server's: connection lost or never made, timeouts.
+# ODBC's own states, which have no server's number: connection lost or never opened, time-outs.
 STATES: dict[str, type[HeadraceError]] = {
     "08001": Transient,
     "08S01": Transient,
@@ -94,20 +94,20 @@ _NAMES = re.compile(
 
 
 def number(arguments: Sequence[object]) -> int | None:
-    """The native error number of a pyodbc error, which has it only in its message; None where there is none."""
+    """Return the native number of a pyodbc error, which has it only in its message, or None."""
     found = _NUMBER.match(str(arguments[1])) if len(arguments) > 1 else None
     return int(found[1]) if found else None
 
 
 def classify(arguments: Sequence[object]) -> HeadraceError:
-    """A pyodbc error's arguments (state, message) as the port's type."""
+    """Return a pyodbc error's arguments (state, message) as the port's type."""
     state = str(arguments[0]) if arguments else ""
     found = CLASSES.get(number(arguments) or 0) or STATES.get(state, Fatal)
     return found(f"reporting: {explained(arguments)}")
 
 
 def explained(arguments: Sequence[object]) -> str:
-    """What a pyodbc error says, on one line. Of an error about values: its number, and what is known to quote none."""
+    """Return a pyodbc error's message on one line; for an error about values, only the parts that quote none."""
     text = " ".join(str(arguments[1]).split()) if len(arguments) > 1 else ""
     found = number(arguments)
     if str(arguments[0] if arguments else "")[:2] not in _OF_VALUES or found in _QUOTES_NONE:

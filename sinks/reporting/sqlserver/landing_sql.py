@@ -37,23 +37,25 @@ _SYSTEM_TYPES = dict.fromkeys(POSITION, "BIGINT") | {
 
 
 def schema(generation: int) -> str:
-    """The schema of a generation."""
+    """Return the quoted schema of a generation."""
     return f"[{generations.schema(generation)}]"
 
 
 def target(table: Table, generation: int) -> str:
-    """The qualified name of a table in a generation."""
+    """Return the qualified name of a table in a generation."""
     return f"{schema(generation)}.[{table.name}]"
 
 
 def stage(table: Table) -> str:
-    """The name of a table's staging table, which belongs to the connection."""
+    """Return the name of a table's staging table, which belongs to the connection."""
     return f"[#stage_{table.name}]"
 
 
 def create_stage(table: Table, generation: int) -> str:
-    """Makes the staging table, typed (and collated) as the target; `drop_stage` goes before, as a statement of its own:
-    a driver reports an error of a batch's second statement late."""
+    """Create the staging table, typed and collated as the target.
+
+    Run `drop_stage` first, as a separate statement: a driver reports an error of a batch's second statement late.
+    """
     read = "" if table.mode is Mode.EVENT else f", CAST(0 AS BIT) AS [{READ}]"
     return (
         f"SELECT TOP (0) {_list(stored_columns(table))}{read}\nINTO {stage(table)}\nFROM {target(table, generation)};"
@@ -61,12 +63,12 @@ def create_stage(table: Table, generation: int) -> str:
 
 
 def drop_stage(table: Table) -> str:
-    """Drops the staging table where there is one."""
+    """Drop the staging table if it exists."""
     return f"DROP TABLE IF EXISTS {stage(table)};"
 
 
 def clear_stage(table: Table) -> str:
-    """Empties the staging table."""
+    """Empty the staging table."""
     return f"TRUNCATE TABLE {stage(table)};"
 
 
@@ -125,13 +127,15 @@ def read_cutoffs() -> str:
 
 
 def read_epochs() -> str:
-    """The epochs that were raised."""
+    """Select the raised epochs."""
     return "SELECT [epoch] FROM [headrace].[epoch]"
 
 
 def make_checkpoint(generation: int) -> str:
-    """A checkpoint for a partition that has none. Parameters: topic, partition, topic id, next offset, topic,
-    partition."""
+    """Insert a checkpoint for a partition without one.
+
+    Parameters: topic, partition, topic id, next offset, topic, partition.
+    """
     return f"""\
 INSERT INTO {schema(generation)}.[checkpoint] ([topic], [partition], [topic_id], [next_offset], [fence], [updated_at])
 SELECT ?, ?, ?, ?, 0, SYSUTCDATETIME()
@@ -149,26 +153,26 @@ WHERE [topic] = ? AND [partition] = ?;"""
 
 
 def read_checkpoint(generation: int) -> str:
-    """A partition's topic_id, next_offset and fence. Parameters: topic, partition."""
+    """Select a partition's topic_id, next_offset and fence. Parameters: topic, partition."""
     return f"""\
 SELECT [topic_id], [next_offset], [fence] FROM {schema(generation)}.[checkpoint]
 WHERE [topic] = ? AND [partition] = ?;"""
 
 
 def standing(table: Table, generation: int) -> str:
-    """Where a row stands (`staging.POSITION`). Parameters: the values of the table's key."""
+    """Select a row's position (`staging.POSITION`). Parameters: the values of the table's key."""
     columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
     key = " AND ".join(f"[{name}] = ?" for name in table.key)
     return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key};"
 
 
 def drop_view(table: Table) -> str:
-    """Drops the readers' view where there is one."""
+    """Drop the readers' view if it exists."""
     return f"DROP VIEW IF EXISTS [report].[{table.name}];"
 
 
 def create_view(table: Table, generation: int) -> str:
-    """The readers' view of a table: no system columns, no deleted rows. It must stand alone in its batch."""
+    """Create the readers' view of a table: no system columns, no deleted rows. It must be alone in its batch."""
     columns = _list(column.name for column in table.all_columns)
     hidden = [] if table.mode is Mode.EVENT else ["[_deleted] = 0"]
     if table.soft_deleted:
@@ -178,7 +182,7 @@ def create_view(table: Table, generation: int) -> str:
 
 
 def drop_freshness_view() -> str:
-    """Drops the readers' view of how fresh each table is, where there is one."""
+    """Drop the readers' view of freshness if it exists."""
     return "DROP VIEW IF EXISTS [report].[freshness];"
 
 
@@ -192,8 +196,10 @@ WHERE s.[name] = N'report';"""
 
 
 def create_freshness_view(generation: int) -> str:
-    """The readers' view of how fresh each table is (docs/freshness.md); the lag is that of the moment of reading. It
-    must stand alone in its batch."""
+    """Create the readers' view of freshness (docs/freshness.md). The lag is that of the time of reading.
+
+    It must be alone in its batch.
+    """
     return f"""\
 CREATE VIEW [report].[freshness] AS
 SELECT [table_name], [complete_through],
@@ -207,11 +213,11 @@ def _json_type(column: Column | None, name: str) -> str:
 
 
 def column_type(type_: Type) -> str:
-    """The type in which OPENJSON gives a column."""
+    """Return the type in which OPENJSON returns a column."""
     match type_:
         case Text(length=length):
             # OPENJSON silently gives NULL for text that is longer than declared. A character may take two code
-            # units, so this holds whatever decoding lets pass, and the target refuses what it cannot hold.
+            # units, so this fits every text that decoding accepts, and the target refuses what it can't hold.
             return f"NVARCHAR({2 * length})" if length and 2 * length <= 4000 else "NVARCHAR(MAX)"
         case Json():
             return "NVARCHAR(MAX)"
@@ -245,7 +251,7 @@ def _not_erased(table: Table) -> str:
 
 
 def join(table: Table) -> str:
-    """The condition that rows `t` and `s` have the same key."""
+    """Return the condition that rows `t` and `s` have the same key."""
     terms = [f"t.[{name}] = s.[{name}]" for name in table.key]
     texts = [name for name in table.key if isinstance(table.column(name).type, Text | Uuid)]
     terms += [f"DATALENGTH(t.[{name}]) = DATALENGTH(s.[{name}])" for name in texts]

@@ -29,12 +29,10 @@ class SqlServerRetention:
         self._session = SqlServerSession(odbc, sql.SESSION, seconds=STATEMENT_SECONDS)
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
-        """See `Retiring.cutoffs`."""
         with self._session.transaction() as cursor:
             return _cutoffs(cursor)
 
     def set_cutoff(self, cutoff: Cutoff) -> None:
-        """See `Retiring.set_cutoff`."""
         before, held = cutoff.before.isoformat(), LongText(cutoff.held_text())
         with self._session.transaction() as cursor:
             cursor.execute(sql.lock_cutoffs()).fetchall()
@@ -42,14 +40,12 @@ class SqlServerRetention:
                 execute(cursor, sql.make_cutoff(), (cutoff.part, before, held))
 
     def event_sums(self, table: Table, before: date, held: Collection[str]) -> Sums:
-        """See `Retiring.event_sums`."""
         parameters = (before.isoformat(), _listed(held))
         with self._session.transaction() as cursor:
             found = execute(cursor, sql.event_sums(table, self.generation), parameters).fetchall()
         return {(day, tenant): Sum(count, int(total)) for day, tenant, count, total in found}
 
     def event_ids(self, table: Table, day: date, tenant: str) -> Iterator[str]:
-        """See `Retiring.event_ids`."""
         last: str | None = ""
         while last is not None:
             parameters = (PAGE, tenant, day.isoformat(), last)
@@ -59,7 +55,6 @@ class SqlServerRetention:
             last = page[-1][0] if page else None
 
     def retire_events(self, table: Table, day: date, proven: Mapping[str, Sum]) -> int:
-        """See `Retiring.retire_events`."""
         parameters = (_listed(proven), day.isoformat())
         with self._session.transaction() as cursor:
             require_refused(table, _cutoffs(cursor), day, proven)
@@ -72,13 +67,11 @@ class SqlServerRetention:
             return require_proven(table, day, {tenant: Sum(count, int(total)) for tenant, count, total in gone}, proven)
 
     def retire_rows(self, table: Table, month: date, held: Collection[str]) -> int:
-        """See `Retiring.retire_rows`."""
         after = next_month(month)
         parameters = (month.isoformat(), after.isoformat(), _listed(held))
         return self._retire(table, sql.of_month(table), parameters, after, held)
 
     def forget(self, table: Table, keys: Iterable[Key]) -> int:
-        """See `Retiring.forget`."""
         numbered = ((*key, number) for number, key in zip(count(1), keys, strict=False))
         listed = 0
         with self._session.transaction() as cursor:
@@ -89,14 +82,12 @@ class SqlServerRetention:
         return self._delete(table, listed, sql.deleted(), (), lambda _: None)
 
     def sweep(self, table: Table, before: date) -> int:
-        """See `Retiring.sweep`."""
         cutoff = self.cutoffs().get(table.retention or "")
         held = cutoff.held if cutoff else frozenset()
         parameters = (before.isoformat(), before.isoformat(), _listed(held))
         return self._retire(table, sql.deleted_before(table), parameters, before, held)
 
     def erase_events(self, table: Table, tenant: str, ids: Iterable[str]) -> int:
-        """See `Retiring.erase_events`."""
         listed = _listed(ids)
         with self._session.transaction() as cursor:
             cursor.execute(sql.lock_cutoffs()).fetchall()
@@ -105,24 +96,21 @@ class SqlServerRetention:
         return deleted
 
     def repaired(self, table: Table) -> list[str]:
-        """See `Retiring.repaired`."""
         with self._session.transaction() as cursor:
             return [row for (row,) in cursor.execute(sql.repaired(), (table.name,)).fetchall()]
 
     def erase_repaired(self, table: Table, rows: Collection[str]) -> int:
-        """See `Retiring.erase_repaired`."""
         with self._session.transaction() as cursor:
             erased: int = execute(cursor, sql.erase_repaired(), (table.name, _listed(rows))).rowcount
         return erased
 
     def close(self) -> None:
-        """See `Retiring.close`."""
         self._session.close()
 
     def _retire(
         self, table: Table, condition: str, parameters: Sequence[object], before: date, held: Collection[str]
     ) -> int:
-        """Deletes the rows that meet the condition, while sinks refuse all rows before `before` but those of `held`."""
+        """Delete rows that meet the condition, while sinks refuse all rows before `before` except those of `held`."""
         with self._session.transaction() as cursor:
             require_cut_off(table, _cutoffs(cursor), before, held)
             _make_list(cursor, table, self.generation)
@@ -132,7 +120,7 @@ class SqlServerRetention:
         )
 
     def _delete(self, table: Table, listed: int, condition: str, parameters: Sequence[object], guard: Guard) -> int:
-        """Deletes what is listed and meets the condition now, a transaction a batch; each asks `guard` first."""
+        """Delete listed rows that meet the condition now. Each batch is a transaction, which calls `guard` first."""
         statement = sql.delete_gathered(table, self.generation, condition)
         deleted = 0
         for start in range(0, listed, BATCH):

@@ -22,12 +22,12 @@ _LISTED = (
 
 
 def generations() -> str:
-    """The schemas of this database that have a checkpoint table which this login may read."""
+    """Select the schemas of this database that have a checkpoint table which this login may read."""
     return "SELECT TABLE_SCHEMA FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_NAME = N'checkpoint';"
 
 
 def lock_cutoffs() -> str:
-    """Waits for every transaction that has read the cutoffs, and keeps others from reading them until this one ends."""
+    """Lock the cutoffs: wait for transactions that have read them, and block readers until this one ends."""
     return "SELECT COUNT(*) FROM [retention].[cutoff] WITH (TABLOCKX, HOLDLOCK);"
 
 
@@ -42,7 +42,7 @@ WHERE [part] = ?;"""
 
 
 def make_cutoff() -> str:
-    """Where there was none to move. Parameters: part, before, held."""
+    """Insert a cutoff where there was none to move. Parameters: part, before, held."""
     return """\
 INSERT INTO [retention].[cutoff] ([part], [before], [held], [set_at])
 VALUES (?, CAST(? AS DATE), ?, SYSUTCDATETIME());"""
@@ -61,7 +61,7 @@ GROUP BY e.[day], e.[tenant];"""
 
 
 def event_ids(table: Table, generation: int) -> str:
-    """A page of ids. Parameters: its size, tenant, day, the last id of the page before."""
+    """Select a page of ids. Parameters: the page's size, tenant, day, the last id of the previous page."""
     name = event_id(table)
     return f"""\
 SELECT TOP (?) [{name}] FROM {target(table, generation)}
@@ -70,20 +70,22 @@ ORDER BY [{name}];"""
 
 
 def drop_gone(table: Table) -> str:
-    """Drops the list of what has been deleted."""
+    """Drop the list of deleted events."""
     return f"DROP TABLE IF EXISTS [#gone_{table.name}];"
 
 
 def create_gone(table: Table, generation: int) -> str:
-    """Makes an empty list of what is deleted: tenants and event ids."""
+    """Create an empty list of deleted events: tenants and event ids."""
     return (
         f"SELECT TOP (0) [{TENANT}], [{event_id(table)}]\nINTO [#gone_{table.name}]\nFROM {target(table, generation)};"
     )
 
 
 def retire_events(table: Table, generation: int) -> str:
-    """Deletes some of a day's events, few enough to lock rows and not the table, and lists them. Repeat it until it
-    deletes none. Parameters: tenants, day."""
+    """Delete some of a day's events, few enough to lock rows and not the table, and list them.
+
+    Repeat it until it deletes none. Parameters: tenants, day.
+    """
     name = event_id(table)
     return f"""\
 DELETE TOP ({BATCH}) FROM {target(table, generation)}
@@ -116,7 +118,7 @@ def delete_events(table: Table, generation: int) -> str:
 
 
 def repaired() -> str:
-    """What repairs have kept. Parameter: the table's name."""
+    """Select the rows that repairs have kept. Parameter: the table's name."""
     return "SELECT [old_row] FROM [headrace].[repair] WHERE [table_name] = ?;"
 
 
@@ -129,17 +131,17 @@ WHERE [table_name] = ? AND [old_row] COLLATE {KEY_COLLATION} IN ({rows});"""
 
 
 def gathered(table: Table) -> str:
-    """The name of the temporary table with the keys of what is to go."""
+    """Return the name of the temporary table with the keys of the rows to delete."""
     return f"[#aged_{table.name}]"
 
 
 def drop_gathered(table: Table) -> str:
-    """Drops the list of what is to go."""
+    """Drop the list of rows to delete."""
     return f"DROP TABLE IF EXISTS {gathered(table)};"
 
 
 def create_gathered(table: Table, generation: int) -> str:
-    """Makes an empty list of what is to go: keys, numbered from 1."""
+    """Create an empty list of rows to delete: keys, numbered from 1."""
     return (
         f"SELECT TOP (0) {_list(table)}, CAST(0 AS BIGINT) AS [{NUMBER}]\n"
         f"INTO {gathered(table)}\nFROM {target(table, generation)};"
@@ -152,7 +154,7 @@ def index_gathered(table: Table) -> str:
 
 
 def load_keys(table: Table) -> str:
-    """Loads the list from one parameter, a JSON array of arrays: keys, and their numbers."""
+    """Load the list from one parameter, a JSON array of arrays: keys and their numbers."""
     types = [f"[{name}] {column_type(table.column(name).type)} '$[{index}]'" for index, name in enumerate(table.key)]
     types.append(f"[{NUMBER}] BIGINT '$[{len(types)}]'")
     return (
@@ -162,7 +164,7 @@ def load_keys(table: Table) -> str:
 
 
 def gather(table: Table, generation: int, condition: str) -> str:
-    """Fills the list from the table. Parameters: the condition's."""
+    """Fill the list from the table. Parameters: those of the condition."""
     return f"""\
 INSERT INTO {gathered(table)} ({_list(table)}, [{NUMBER}])
 SELECT {_list(table)}, ROW_NUMBER() OVER (ORDER BY {_list(table)})
@@ -171,7 +173,7 @@ WHERE {condition};"""
 
 
 def delete_gathered(table: Table, generation: int, condition: str) -> str:
-    """Deletes a batch. Parameters: the number before its first one, its last number, the condition's."""
+    """Delete a batch. Parameters: the number before its first one, its last number, those of the condition."""
     return f"""\
 DELETE t
 FROM {gathered(table)} AS s

@@ -1,4 +1,4 @@
-"""One connection to SQL Server: made when it is first needed, given up when it is in doubt, and made anew."""
+"""One connection to SQL Server: opened when first needed, closed when its state is in doubt, and opened again."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +29,10 @@ class SqlServerSession:
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        """A cursor of a transaction, committed at the end or undone. Raises Poison, Duplicate, Transient, Fatal for
-        what the server refuses."""
+        """Yield a cursor of a transaction, which is committed at the end or rolled back.
+
+        Raises Poison, Duplicate, Transient or Fatal when the server refuses something.
+        """
         import pyodbc  # lazy: only SQL Server needs unixODBC
 
         try:
@@ -49,7 +51,7 @@ class SqlServerSession:
             raise
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if self._connected is not None:
             self._connected.close()
         self._connected = None
@@ -58,7 +60,7 @@ class SqlServerSession:
         """Undoes the transaction; a connection whose state is in doubt is given up (`keep` false)."""
         import pyodbc
 
-        self._on_reset()  # what was made in this transaction is gone
+        self._on_reset()  # objects created in this transaction are gone
         if not keep or self._connected is None:
             self.close()
             return
@@ -72,7 +74,7 @@ class SqlServerSession:
 
         if self._connected is None:
             self._on_reset()
-            pyodbc.pooling = False  # a pooled connection could come with another's transaction state
+            pyodbc.pooling = False  # a pooled connection could carry the transaction state of another use
             self._connected = pyodbc.connect(self._odbc, autocommit=False, timeout=CONNECT_SECONDS)
             self._connected.timeout = self._seconds
             self._connected.execute(self._settings)
