@@ -148,7 +148,7 @@ def _land_in(destination: Destination, change: Change, *, waits: bool) -> Redriv
         destination.reporting.land(Batch(changes=[change], checkpoints={}))
     except Poison as error:
         return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
-    return stands(change, destination.reporting.standing(change.table, change.key), waits=waits)
+    return stands(change, destination.reporting.position_of(change.table, change.key), waits=waits)
 
 
 def stands(change: Change, standing: Position | None, *, waits: bool = False) -> RedriveOutcome:

@@ -170,8 +170,8 @@ class RowRetention:
             for table in self._tables:
                 reporting.retire_rows(table, month, self._stores.held)
                 if table.ages_by not in table.key:  # a delete that came through capture does not say its month
-                    reporting.forget(table, self._keys(table, month))
-                reporting.sweep(table, month_of(month, 1))
+                    reporting.purge_deleted(table, self._keys(table, month))
+                reporting.purge_deleted_before(table, month_of(month, 1))
 
     def _tombstone(self, month: date) -> None:
         producer = clients.producer(self._stores.bootstrap)

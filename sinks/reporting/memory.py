@@ -70,7 +70,7 @@ class MemoryReporting:
         self.checkpoints |= batch.checkpoints
         return Landed(folded=folded, written=written, refused=len(refused))
 
-    def standing(self, table: Table, key: Key) -> Position | None:
+    def position_of(self, table: Table, key: Key) -> Position | None:
         row = self.rows(table).get(key)
         if row is None or table.mode is Mode.EVENT:
             return None if row is None else Position(0, 0)

@@ -58,12 +58,12 @@ class MemoryRetention:
 
         return self._retire(table, goes, after, held)
 
-    def forget(self, table: Table, keys: Iterable[Key]) -> int:
+    def purge_deleted(self, table: Table, keys: Iterable[Key]) -> int:
         with self._reporting.transaction:
             rows = self._reporting.rows(table)
             return self._drop(table, [key for key in set(keys) if key in rows and rows[key].row is None])
 
-    def sweep(self, table: Table, before: date) -> int:
+    def purge_deleted_before(self, table: Table, before: date) -> int:
         cutoff = self._reporting.cutoffs.get(table.retention or "")
         held = cutoff.held if cutoff else frozenset()
 

@@ -107,7 +107,7 @@ class Reporting(Protocol):
             Fatal: A retry doesn't help.
         """
 
-    def standing(self, table: Table, key: Key) -> Position | None:
+    def position_of(self, table: Table, key: Key) -> Position | None:
         """Return the committed position of a key's row, deleted or not, or None without a row.
 
         Events have no position: an existing one is at (0, 0). Raises Transient, Fatal.

@@ -74,14 +74,14 @@ class RetentionStore(Protocol):
             NotCutOff: A sink would accept such rows again.
         """
 
-    def forget(self, table: Table, keys: Iterable[Key]) -> int:
+    def purge_deleted(self, table: Table, keys: Iterable[Key]) -> int:
         """Delete the rows of these keys that are marked as deleted, and return their number.
 
         A row that isn't marked as deleted stays. The caller ensures that no sink accepts these keys again: their rows
         had aged out. It works in batches, as `retire_rows` does.
         """
 
-    def sweep(self, table: Table, before: date) -> int:
+    def purge_deleted_before(self, table: Table, before: date) -> int:
         """Delete the rows that are marked as deleted and whose date is before `before`, and return their number.
 
         The date is `table.ages_by`, or the day of the delete where that is null. Rows of held tenants stay, because

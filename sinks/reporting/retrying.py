@@ -38,8 +38,8 @@ class RetryingReporting:
     def land(self, batch: Batch) -> Landed:
         return self._retry(lambda: self._reporting.land(batch))
 
-    def standing(self, table: Table, key: Key) -> Position | None:
-        return self._retry(lambda: self._reporting.standing(table, key))
+    def position_of(self, table: Table, key: Key) -> Position | None:
+        return self._retry(lambda: self._reporting.position_of(table, key))
 
     def epochs(self) -> frozenset[int]:
         return self._retry(self._reporting.epochs)

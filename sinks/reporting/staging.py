@@ -44,7 +44,7 @@ def text_lengths(table: Table) -> dict[str, int]:
     }
 
 
-def position_of(row: Sequence[int] | None) -> Position | None:
+def position_from_columns(row: Sequence[int] | None) -> Position | None:
     """Return the position in a row's POSITION columns."""
     if row is None:
         return None

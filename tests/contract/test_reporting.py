@@ -389,9 +389,9 @@ def test_a_row_says_where_it_stands(store: Store, tenant: Tenant) -> None:
     order, event = tenant.order("a", 7), tenant.event(str(uuid4()), 5)
     line = tenant.line("a", 3, version=9, status="enriched")
     for change in (order, line, event):
-        assert reporting.standing(change.table, change.key) is None
+        assert reporting.position_of(change.table, change.key) is None
     Worker(reporting, tenant).land(order, line, event)
-    found = [reporting.standing(change.table, change.key) for change in (order, line, event)]
+    found = [reporting.position_of(change.table, change.key) for change in (order, line, event)]
     assert found == [order.position, line.position, Position(0, 0)]
 
 
@@ -399,7 +399,7 @@ def test_a_deleted_row_stands_where_it_was_deleted(store: Store, tenant: Tenant)
     reporting = store.reporting()
     deleted = tenant.order("a", 8, op=Op.DELETE)
     Worker(reporting, tenant).land(tenant.order("a", 7), deleted)
-    assert reporting.standing(deleted.table, deleted.key) == deleted.position
+    assert reporting.position_of(deleted.table, deleted.key) == deleted.position
 
 
 def test_a_change_that_comes_beside_the_partitions_moves_no_checkpoint(store: Store, tenant: Tenant) -> None:
@@ -408,5 +408,5 @@ def test_a_change_that_comes_beside_the_partitions_moves_no_checkpoint(store: St
     before = reporting.checkpoint(tenant.partition)
     late = tenant.order("b", 2)
     assert reporting.land(Batch(changes=[late, tenant.order("a", 3)], checkpoints={})).written == 1
-    assert reporting.standing(late.table, late.key) == late.position
+    assert reporting.position_of(late.table, late.key) == late.position
     assert reporting.checkpoint(tenant.partition) == before

@@ -174,17 +174,17 @@ def test_deletes_are_forgotten_by_their_keys_and_live_rows_stay(store: Store, te
         tenant.payment("gone", 1, op=Op.DELETE), tenant.payment("other", 2, op=Op.DELETE), tenant.payment("alive", 3)
     )
     listed = [(tenant.name, name) for name in ("gone", "alive", "never")]
-    assert store.retiring().forget(tenant.table(PAYMENTS), iter(listed)) == 1
+    assert store.retiring().purge_deleted(tenant.table(PAYMENTS), iter(listed)) == 1
     assert keys(store, PAYMENTS, tenant) == ["alive", "other"]
-    assert store.retiring().forget(tenant.table(PAYMENTS), listed) == 0
+    assert store.retiring().purge_deleted(tenant.table(PAYMENTS), listed) == 0
 
 
 def test_more_deletes_than_a_batch_are_forgotten(store: Store, tenant: Tenant) -> None:
     names = [f"p{n}" for n in range(BATCH + 1)]
     Worker(store.reporting(), tenant).land(*(tenant.payment(name, n, op=Op.DELETE) for n, name in enumerate(names)))
     listed = ((tenant.name, name) for name in names)
-    assert store.retiring().forget(tenant.table(PAYMENTS), listed) == len(names)
-    assert store.retiring().forget(tenant.table(PAYMENTS), ()) == 0
+    assert store.retiring().purge_deleted(tenant.table(PAYMENTS), listed) == len(names)
+    assert store.retiring().purge_deleted(tenant.table(PAYMENTS), ()) == 0
 
 
 def test_only_old_deletes_are_swept(store: Store, tenant: Tenant) -> None:
@@ -201,7 +201,7 @@ def test_only_old_deletes_are_swept(store: Store, tenant: Tenant) -> None:
     Worker(store.reporting(), held).land(held.order("old", 1, order_month=old, op=Op.DELETE))
     retiring = store.retiring()
     retiring.set_cutoff(tenant.cutoff(AFTER, held.name, *store.others(tenant.name)))
-    assert [retiring.sweep(tenant.table(table), MONTH) for table in (ORDERS, PAYMENTS)] == [1, 1]
+    assert [retiring.purge_deleted_before(tenant.table(table), MONTH) for table in (ORDERS, PAYMENTS)] == [1, 1]
     assert keys(store, ORDERS, tenant) == ["old and alive", "young"]
     assert keys(store, PAYMENTS, tenant) == ["old and alive", "young"]
     assert keys(store, ORDERS, held) == ["old"]
@@ -232,7 +232,7 @@ def test_nothing_goes_that_no_cutoff_refuses(store: Store, tenant: Tenant) -> No
         with pytest.raises(NotCutOff):
             retiring.retire_rows(tenant.table(ORDERS), MONTH, ())
         with pytest.raises(NotCutOff):
-            retiring.sweep(tenant.table(ORDERS), AFTER)
+            retiring.purge_deleted_before(tenant.table(ORDERS), AFTER)
         retiring.set_cutoff(tenant.cutoff(DAY))  # neither the day nor the whole month
     assert (keys(store, EVENTS, tenant), keys(store, ORDERS, tenant)) == (ids(1), ["a", "b"])
 

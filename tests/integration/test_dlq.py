@@ -183,7 +183,7 @@ def test_an_event_that_two_workers_refused_lands_and_is_archived_once(settings: 
             desk.refuse(record, "archive")
         assert desk.redrive() == [Verdict.LANDED, Verdict.DEAD_AGAIN]
         change = archive_change(archive, good)
-        assert desk.reporting.standing(change.table, change.key) is not None
+        assert desk.reporting.position_of(change.table, change.key) is not None
         assert archive.archived() == [change.key[-1]]
 
         desk.refuse(good, "archive")  # a worker that had died before it knew reads the record again

@@ -134,8 +134,8 @@ def test_the_roles_have_the_rights_that_landing_and_retiring_need(migrated: Sett
     assert retiring.erase_events(events, tenant.name, ids[:1]) == 1
     assert retiring.retire_events(events, DAY, {tenant.name: sum_of(ids[1:])}) == 2
     assert retiring.retire_rows(orders, MONTH, ()) == 1
-    assert retiring.forget(payments, [(tenant.name, "p")]) == 1
-    assert retiring.sweep(payments, date(2027, 1, 1)) == 0
+    assert retiring.purge_deleted(payments, [(tenant.name, "p")]) == 1
+    assert retiring.purge_deleted_before(payments, date(2027, 1, 1)) == 0
     assert reporting.land(Batch(changes=held, checkpoints={})).refused == 4
     reporting.close()
     retiring.close()

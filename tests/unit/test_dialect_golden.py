@@ -43,7 +43,7 @@ def statements(sql: ModuleType, table: Table) -> dict[str, str]:
         "load": load(table),
         "update": sql.update(table, GENERATION) if table.mode is Mode.STATE else "",
         "insert": sql.insert(table, GENERATION),
-        "standing": sql.standing(table, GENERATION),
+        "standing": sql.read_position(table, GENERATION),
         "drop view": sql.drop_view(table),
         "create view": sql.create_view(table, GENERATION),
     }
@@ -71,13 +71,13 @@ def retiring(sql: ModuleType, table: Table) -> dict[str, str]:
         return events(sql, table)
     conditions = {"of month": sql.of_month(table), "deleted before": sql.deleted_before(table)}
     listing = {
-        "drop list": sql.drop_gathered(table),
-        "create list": sql.create_gathered(table, GENERATION),
-        "index list": sql.index_gathered(table),
+        "drop list": sql.drop_deletion_list(table),
+        "create list": sql.create_deletion_list(table, GENERATION),
+        "index list": sql.index_deletion_list(table),
         "load list": (sql.copy_keys if sql is postgres_retiring_sql else sql.load_keys)(table),
-    } | {f"list {name}": sql.gather(table, GENERATION, condition) for name, condition in conditions.items()}
+    } | {f"list {name}": sql.fill_deletion_list(table, GENERATION, condition) for name, condition in conditions.items()}
     conditions["deleted"] = sql.deleted()
-    deleting = {f"delete {name}": sql.delete_gathered(table, GENERATION, each) for name, each in conditions.items()}
+    deleting = {f"delete {name}": sql.delete_listed(table, GENERATION, each) for name, each in conditions.items()}
     return listing | deleting
 
 

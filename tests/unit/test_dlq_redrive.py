@@ -93,7 +93,7 @@ class World:
         return RedriveOutcome(verdict=Verdict.LANDED)
 
     def position(self, table: Table, generation: int = 1) -> Position | None:
-        return self.reporting[generation - 1].standing(table, KEYS[table.name])
+        return self.reporting[generation - 1].position_of(table, KEYS[table.name])
 
 
 def letter(topic: str, offset: int = 5, *workers: str, value: bytes = b"good", epoch: int = 1) -> Letter:

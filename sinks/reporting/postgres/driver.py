@@ -11,7 +11,7 @@ from sinks.reporting.cutoff import Cutoff, cutoffs_of, split
 from sinks.reporting.port import Batch, Checkpoint, Landed, Partition, fenced, topic_replaced
 from sinks.reporting.postgres import landing_sql as sql
 from sinks.reporting.postgres.session import PostgresSession
-from sinks.reporting.staging import position_of, rounds, staged_row
+from sinks.reporting.staging import position_from_columns, rounds, staged_row
 
 
 class PostgresReporting:
@@ -51,10 +51,10 @@ class PostgresReporting:
             self._move(cursor, batch)  # 5
         return Landed(folded=folded, written=written, refused=len(refused))
 
-    def standing(self, table: Table, key: Key) -> Position | None:
+    def position_of(self, table: Table, key: Key) -> Position | None:
         with self._session.transaction() as connection:
-            row = connection.execute(sql.standing(table, self._generation), key).fetchone()
-        return position_of(row)
+            row = connection.execute(sql.read_position(table, self._generation), key).fetchone()
+        return position_from_columns(row)
 
     def epochs(self) -> frozenset[int]:
         with self._session.transaction() as connection:

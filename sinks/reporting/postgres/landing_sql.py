@@ -125,7 +125,7 @@ SELECT topic_id, next_offset, fence FROM {schema(generation)}.checkpoint
 WHERE topic = %s AND partition = %s"""
 
 
-def standing(table: Table, generation: int) -> str:
+def read_position(table: Table, generation: int) -> str:
     """Select a row's position (`staging.POSITION`). Parameters: the values of the table's key."""
     columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
     key = " AND ".join(f'"{name}" = %s' for name in table.key)

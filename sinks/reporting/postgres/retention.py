@@ -58,7 +58,7 @@ class PostgresRetention:
         after = next_month(month)
         return self._retire(table, sql.of_month(table), (month, after, list(held)), after, held)
 
-    def forget(self, table: Table, keys: Iterable[Key]) -> int:
+    def purge_deleted(self, table: Table, keys: Iterable[Key]) -> int:
         listed = 0
         with self._session.transaction() as connection:
             _make_list(connection, table, self.generation)
@@ -67,7 +67,7 @@ class PostgresRetention:
                     copy.write_row((*key, listed))
         return self._delete(table, listed, sql.deleted(), (), lambda _: None)
 
-    def sweep(self, table: Table, before: date) -> int:
+    def purge_deleted_before(self, table: Table, before: date) -> int:
         cutoff = self.cutoffs().get(table.retention or "")
         held = cutoff.held if cutoff else frozenset()
         return self._retire(table, sql.deleted_before(table), (before, before, list(held)), before, held)
@@ -97,28 +97,28 @@ class PostgresRetention:
         with self._session.transaction() as connection:
             require_cut_off(table, _cutoffs(connection), before, held)
             _make_list(connection, table, self.generation)
-            listed = connection.execute(sql.gather(table, self.generation, condition), parameters).rowcount
+            listed = connection.execute(sql.fill_deletion_list(table, self.generation, condition), parameters).rowcount
         return self._delete(
             table, listed, condition, parameters, lambda cutoffs: require_cut_off(table, cutoffs, before, held)
         )
 
     def _delete(self, table: Table, listed: int, condition: str, parameters: Sequence[object], guard: Guard) -> int:
         """Delete listed rows that meet the condition now. Each batch is a transaction, which calls `guard` first."""
-        statement = sql.delete_gathered(table, self.generation, condition)
+        statement = sql.delete_listed(table, self.generation, condition)
         deleted = 0
         for start in range(0, listed, BATCH):
             with self._session.transaction() as connection:
                 guard(_cutoffs(connection))
                 deleted += connection.execute(statement, (start, start + BATCH, *parameters)).rowcount
         with self._session.transaction() as connection:
-            connection.execute(sql.drop_gathered(table))
+            connection.execute(sql.drop_deletion_list(table))
         return deleted
 
 
 def _make_list(connection: psycopg.Connection, table: Table, generation: int) -> None:
-    connection.execute(sql.drop_gathered(table))  # of a call that failed
-    connection.execute(sql.create_gathered(table, generation))
-    connection.execute(sql.index_gathered(table))
+    connection.execute(sql.drop_deletion_list(table))  # of a call that failed
+    connection.execute(sql.create_deletion_list(table, generation))
+    connection.execute(sql.index_deletion_list(table))
 
 
 def _cutoffs(connection: psycopg.Connection) -> dict[str, Cutoff]:

@@ -92,47 +92,47 @@ def erase_repaired() -> str:
     return "DELETE FROM headrace.repair WHERE table_name = %s AND old_row = ANY(%s::text[])"
 
 
-def gathered(table: Table) -> str:
+def deletion_list(table: Table) -> str:
     """Return the name of the temporary table with the keys of the rows to delete."""
     return f'pg_temp."aged_{table.name}"'
 
 
-def drop_gathered(table: Table) -> str:
+def drop_deletion_list(table: Table) -> str:
     """Drop the list of rows to delete."""
-    return f"DROP TABLE IF EXISTS {gathered(table)}"
+    return f"DROP TABLE IF EXISTS {deletion_list(table)}"
 
 
-def create_gathered(table: Table, generation: int) -> str:
+def create_deletion_list(table: Table, generation: int) -> str:
     """Create an empty list of rows to delete: keys, numbered from 1."""
     return f"""\
 CREATE TEMPORARY TABLE "aged_{table.name}" AS
 SELECT {_list(table)}, 0::bigint AS "{NUMBER}" FROM {target(table, generation)} WITH NO DATA"""
 
 
-def index_gathered(table: Table) -> str:
+def index_deletion_list(table: Table) -> str:
     """Lets a batch be found by its numbers."""
-    return f'CREATE UNIQUE INDEX ON {gathered(table)} ("{NUMBER}")'
+    return f'CREATE UNIQUE INDEX ON {deletion_list(table)} ("{NUMBER}")'
 
 
 def copy_keys(table: Table) -> str:
     """Load the list from the client's data: keys and their numbers."""
-    return f'COPY {gathered(table)} ({_list(table)}, "{NUMBER}") FROM STDIN'
+    return f'COPY {deletion_list(table)} ({_list(table)}, "{NUMBER}") FROM STDIN'
 
 
-def gather(table: Table, generation: int, condition: str) -> str:
+def fill_deletion_list(table: Table, generation: int, condition: str) -> str:
     """Fill the list from the table. Parameters: those of the condition."""
     return f"""\
-INSERT INTO {gathered(table)} ({_list(table)}, "{NUMBER}")
+INSERT INTO {deletion_list(table)} ({_list(table)}, "{NUMBER}")
 SELECT {_list(table)}, row_number() OVER (ORDER BY {_list(table)})
 FROM {target(table, generation)} AS t
 WHERE {condition}"""
 
 
-def delete_gathered(table: Table, generation: int, condition: str) -> str:
+def delete_listed(table: Table, generation: int, condition: str) -> str:
     """Delete a batch. Parameters: the number before its first one, its last number, those of the condition."""
     join = " AND ".join(f't."{name}" = a."{name}"' for name in table.key)
     return f"""\
-DELETE FROM {target(table, generation)} AS t USING {gathered(table)} AS a
+DELETE FROM {target(table, generation)} AS t USING {deletion_list(table)} AS a
 WHERE a."{NUMBER}" > %s AND a."{NUMBER}" <= %s AND {join}
 AND {condition}"""
 

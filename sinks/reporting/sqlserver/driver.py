@@ -12,7 +12,7 @@ from sinks.reporting.sqlserver import landing_sql as sql
 from sinks.reporting.sqlserver.bulk_json import execute, require_fits, to_json
 from sinks.reporting.sqlserver.errors import Duplicate
 from sinks.reporting.sqlserver.session import SqlServerSession
-from sinks.reporting.staging import position_of, rounds, staged_columns, staged_row, text_lengths
+from sinks.reporting.staging import position_from_columns, rounds, staged_columns, staged_row, text_lengths
 
 STATEMENT_SECONDS = 120
 
@@ -51,10 +51,10 @@ class SqlServerReporting:
         except Duplicate as error:
             raise Poison(str(error)) from error
 
-    def standing(self, table: Table, key: Key) -> Position | None:
+    def position_of(self, table: Table, key: Key) -> Position | None:
         with self._session.transaction() as cursor:
-            row = cursor.execute(sql.standing(table, self._generation), key).fetchone()
-        return position_of(row)
+            row = cursor.execute(sql.read_position(table, self._generation), key).fetchone()
+        return position_from_columns(row)
 
     def epochs(self) -> frozenset[int]:
         with self._session.transaction() as cursor:

@@ -159,7 +159,7 @@ SELECT [topic_id], [next_offset], [fence] FROM {schema(generation)}.[checkpoint]
 WHERE [topic] = ? AND [partition] = ?;"""
 
 
-def standing(table: Table, generation: int) -> str:
+def read_position(table: Table, generation: int) -> str:
     """Select a row's position (`staging.POSITION`). Parameters: the values of the table's key."""
     columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
     key = " AND ".join(f"[{name}] = ?" for name in table.key)

@@ -71,7 +71,7 @@ class SqlServerRetention:
         parameters = (month.isoformat(), after.isoformat(), _listed(held))
         return self._retire(table, sql.of_month(table), parameters, after, held)
 
-    def forget(self, table: Table, keys: Iterable[Key]) -> int:
+    def purge_deleted(self, table: Table, keys: Iterable[Key]) -> int:
         numbered = ((*key, number) for number, key in zip(count(1), keys, strict=False))
         listed = 0
         with self._session.transaction() as cursor:
@@ -81,7 +81,7 @@ class SqlServerRetention:
                 listed += len(some)
         return self._delete(table, listed, sql.deleted(), (), lambda _: None)
 
-    def sweep(self, table: Table, before: date) -> int:
+    def purge_deleted_before(self, table: Table, before: date) -> int:
         cutoff = self.cutoffs().get(table.retention or "")
         held = cutoff.held if cutoff else frozenset()
         parameters = (before.isoformat(), before.isoformat(), _listed(held))
@@ -114,28 +114,28 @@ class SqlServerRetention:
         with self._session.transaction() as cursor:
             require_cut_off(table, _cutoffs(cursor), before, held)
             _make_list(cursor, table, self.generation)
-            listed = execute(cursor, sql.gather(table, self.generation, condition), parameters).rowcount
+            listed = execute(cursor, sql.fill_deletion_list(table, self.generation, condition), parameters).rowcount
         return self._delete(
             table, listed, condition, parameters, lambda cutoffs: require_cut_off(table, cutoffs, before, held)
         )
 
     def _delete(self, table: Table, listed: int, condition: str, parameters: Sequence[object], guard: Guard) -> int:
         """Delete listed rows that meet the condition now. Each batch is a transaction, which calls `guard` first."""
-        statement = sql.delete_gathered(table, self.generation, condition)
+        statement = sql.delete_listed(table, self.generation, condition)
         deleted = 0
         for start in range(0, listed, BATCH):
             with self._session.transaction() as cursor:
                 guard(_cutoffs(cursor))
                 deleted += execute(cursor, statement, (start, start + BATCH, *parameters)).rowcount
         with self._session.transaction() as cursor:
-            cursor.execute(sql.drop_gathered(table))
+            cursor.execute(sql.drop_deletion_list(table))
         return deleted
 
 
 def _make_list(cursor: Any, table: Table, generation: int) -> None:
-    cursor.execute(sql.drop_gathered(table))  # of a call that failed
-    cursor.execute(sql.create_gathered(table, generation))
-    cursor.execute(sql.index_gathered(table))
+    cursor.execute(sql.drop_deletion_list(table))  # of a call that failed
+    cursor.execute(sql.create_deletion_list(table, generation))
+    cursor.execute(sql.index_deletion_list(table))
 
 
 def _cutoffs(cursor: Any) -> dict[str, Cutoff]:

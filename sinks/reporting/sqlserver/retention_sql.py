@@ -130,27 +130,27 @@ DELETE FROM [headrace].[repair]
 WHERE [table_name] = ? AND [old_row] COLLATE {KEY_COLLATION} IN ({rows});"""
 
 
-def gathered(table: Table) -> str:
+def deletion_list(table: Table) -> str:
     """Return the name of the temporary table with the keys of the rows to delete."""
     return f"[#aged_{table.name}]"
 
 
-def drop_gathered(table: Table) -> str:
+def drop_deletion_list(table: Table) -> str:
     """Drop the list of rows to delete."""
-    return f"DROP TABLE IF EXISTS {gathered(table)};"
+    return f"DROP TABLE IF EXISTS {deletion_list(table)};"
 
 
-def create_gathered(table: Table, generation: int) -> str:
+def create_deletion_list(table: Table, generation: int) -> str:
     """Create an empty list of rows to delete: keys, numbered from 1."""
     return (
         f"SELECT TOP (0) {_list(table)}, CAST(0 AS BIGINT) AS [{NUMBER}]\n"
-        f"INTO {gathered(table)}\nFROM {target(table, generation)};"
+        f"INTO {deletion_list(table)}\nFROM {target(table, generation)};"
     )
 
 
-def index_gathered(table: Table) -> str:
+def index_deletion_list(table: Table) -> str:
     """Lets a batch be found by its numbers."""
-    return f"CREATE UNIQUE CLUSTERED INDEX [aged_{table.name}_number] ON {gathered(table)} ([{NUMBER}]);"
+    return f"CREATE UNIQUE CLUSTERED INDEX [aged_{table.name}_number] ON {deletion_list(table)} ([{NUMBER}]);"
 
 
 def load_keys(table: Table) -> str:
@@ -158,25 +158,25 @@ def load_keys(table: Table) -> str:
     types = [f"[{name}] {column_type(table.column(name).type)} '$[{index}]'" for index, name in enumerate(table.key)]
     types.append(f"[{NUMBER}] BIGINT '$[{len(types)}]'")
     return (
-        f"INSERT INTO {gathered(table)} ({_list(table)}, [{NUMBER}])\nSELECT {_list(table)}, [{NUMBER}]\n"
+        f"INSERT INTO {deletion_list(table)} ({_list(table)}, [{NUMBER}])\nSELECT {_list(table)}, [{NUMBER}]\n"
         "FROM OPENJSON(?) WITH (\n    " + ",\n    ".join(types) + "\n);"
     )
 
 
-def gather(table: Table, generation: int, condition: str) -> str:
+def fill_deletion_list(table: Table, generation: int, condition: str) -> str:
     """Fill the list from the table. Parameters: those of the condition."""
     return f"""\
-INSERT INTO {gathered(table)} ({_list(table)}, [{NUMBER}])
+INSERT INTO {deletion_list(table)} ({_list(table)}, [{NUMBER}])
 SELECT {_list(table)}, ROW_NUMBER() OVER (ORDER BY {_list(table)})
 FROM {target(table, generation)} AS t
 WHERE {condition};"""
 
 
-def delete_gathered(table: Table, generation: int, condition: str) -> str:
+def delete_listed(table: Table, generation: int, condition: str) -> str:
     """Delete a batch. Parameters: the number before its first one, its last number, those of the condition."""
     return f"""\
 DELETE t
-FROM {gathered(table)} AS s
+FROM {deletion_list(table)} AS s
 INNER LOOP JOIN {target(table, generation)} AS t ON {join(table)}
 WHERE s.[{NUMBER}] > ? AND s.[{NUMBER}] <= ? AND {condition};"""
 
