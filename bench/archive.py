@@ -23,8 +23,8 @@ import fastavro
 import orjson
 from confluent_kafka.admin import NewTopic
 
-from bench.landing import running_stack
-from bench.memory import peak_mb
+from bench.meter import peak_mb
+from bench.servers import running_stack
 from messaging import clients
 from messaging.dead_letters import DeadLetters
 from messaging.decoding import Decoding

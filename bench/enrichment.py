@@ -178,7 +178,7 @@ def main() -> None:
     options.add_argument("--lines", type=int, default=200_000)
     options.add_argument("--skus", type=int, default=10_000)
     wanted = options.parse_args()
-    from bench.landing import running_stack  # here: its libraries would count as the plain loop's memory
+    from bench.servers import running_stack  # here: its libraries would count as the plain loop's memory
 
     with running_stack():
         settings = load()

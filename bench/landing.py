@@ -8,25 +8,19 @@ in the same run on the same machine, is a loop that only consumes and decodes: t
 """
 
 import argparse
-import itertools
 import json
 import os
-import random
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
-from confluent_kafka.admin import NewTopic
 
-from bench.memory import peak_mb
+from bench.landing_backlog import bench_table, capture, prepare
+from bench.meter import Meter
+from bench.servers import running_stack
 from messaging import clients
 from messaging.dead_letters import DeadLetters
 from messaging.decoding import Decoding
@@ -34,12 +28,9 @@ from messaging.registry import Registry
 from operations import connections
 from operations.settings import Settings, load
 from schemas.tables import ORDERS, Table
-from schemas.wire import EPOCH_HEADER
 from sinks.reporting.postgres.driver import PostgresReporting
 from sinks.reporting.worker import SinkLimits, SinkWorker
-from stack import supervisor
-from tests.support.envelopes import Envelopes
-from tests.support.orders import Row, history
+from tests.support.orders import Row
 
 GENERATION = 90
 PARTITIONS = 4
@@ -72,81 +63,10 @@ def main() -> None:
         prove(settings, expected)
 
 
-def bench_table(schema: str) -> Table:
-    """Orders, captured to a topic of this run's own."""
-    return replace(ORDERS, schema=schema)
-
-
-@contextmanager
-def running_stack() -> Iterator[None]:
-    """Use the stack in HEADRACE_STACK_DIR if it is set, else start one for this run."""
-    if "HEADRACE_STACK_DIR" in os.environ:
-        yield
-        return
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        path = Path(folder) / "stack"
-        os.environ["HEADRACE_STACK_DIR"] = str(path)
-        try:
-            supervisor.up(path)
-            yield
-        finally:
-            supervisor.down(path, wipe=True)
-
-
 def empty(settings: Settings) -> None:
     """Delete an earlier run's rows from the benchmark's generation."""
     with psycopg.connect(connections.reporting_conninfo(settings, "migrator")) as connection:
         connection.execute(f"TRUNCATE reporting_g{GENERATION}.orders, reporting_g{GENERATION}.checkpoint")
-
-
-def prepare(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...], Row | None]:
-    """Produce the backlog; return the expected rows of reporting, None for a deleted one."""
-    (topic,) = table.captured_topics
-    bootstrap = settings.kafka.bootstrap
-    admin = clients.admin(bootstrap)
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result()
-    envelopes = Envelopes(Registry(settings.registry.url), table)
-    producer = clients.producer(bootstrap, linger_ms=50, queue_buffering_max_messages=1_000_000)
-    expected: dict[tuple[Any, ...], Row | None] = {}
-    for number, (op, row, before) in enumerate(history(random.Random(1), count)):  # noqa: S311
-        commit = 1_000 + number // 5 * 500
-        value = envelopes.value(op, row, log=(commit, commit + number), at=row["updated_at"], before=before)
-        producer.produce(topic, key=envelopes.key(row), value=value, headers=[(EPOCH_HEADER, b"1")])
-        producer.poll(0)
-        expected[tuple(row[name] for name in table.key)] = None if op == "d" else row
-    producer.flush()
-    return expected
-
-
-def capture(settings: Settings, table: Table, count: int) -> dict[tuple[Any, ...], Row | None]:
-    """Write the same history to Postgres and wait until Debezium has captured it; return the expected rows."""
-    from operations import capture as pipeline
-    from operations import migrate
-
-    migrate.migrate_oltp(settings)
-    migrate.migrate_catalog(settings)
-    pipeline.apply(settings, lambda _line: None)
-    (topic,) = table.captured_topics
-    before = sum(clients.end_offsets(settings.kafka.bootstrap, [topic]).values())
-    columns = [column.name for column in table.columns]
-    keys = " AND ".join(f"{name} = %({name})s" for name in table.key)
-    values = ", ".join(f"%({name})s" for name in columns)
-    insert = f"INSERT INTO sales.orders ({', '.join(columns)}) VALUES ({values})"
-    update = f"UPDATE sales.orders SET status = %(status)s, updated_at = %(updated_at)s WHERE {keys}"
-    statements = {"c": insert, "u": update, "d": f"DELETE FROM sales.orders WHERE {keys}"}
-    expected: dict[tuple[Any, ...], Row | None] = {}
-    written = history(random.Random(time.time_ns()), count)  # noqa: S311
-    with psycopg.connect(connections.oltp_conninfo(settings, "migrator")) as connection:
-        for batch in iter(lambda: list(itertools.islice(written, 500)), []):
-            with connection.transaction(), connection.pipeline():
-                for op, row, _ in batch:
-                    connection.execute(statements[op], row)
-                    expected[tuple(row[name] for name in table.key)] = None if op == "d" else row
-        found = connection.execute(f"SELECT {', '.join(columns)} FROM sales.orders").fetchall()
-    while sum(clients.end_offsets(settings.kafka.bootstrap, [topic]).values()) < before + count:
-        time.sleep(0.5)
-    rows = [dict(zip(columns, values, strict=True)) for values in found]
-    return expected | {tuple(row[name] for name in table.key): row for row in rows}
 
 
 def measure(what: str, table: Table) -> dict[str, Any]:
@@ -209,30 +129,6 @@ def drain_with_worker(settings: Settings, topic: str) -> dict[str, Any]:
     threading.Thread(target=watch).start()
     worker.run()
     return meters[0].result()
-
-
-class Meter:
-    """Wall time, CPU and memory of this process while it handles `count` records."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-        self._memory: list[int] = []
-
-    def sample(self) -> None:
-        """Record the memory in use."""
-        self._memory.append(peak_mb())
-
-    def result(self) -> dict[str, Any]:
-        """Return records a second, CPU in µs a record, peak memory in MB, and the peak half way."""
-        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        return {
-            "records": self.count,
-            "rate": self.count / wall,
-            "cpu": cpu / self.count * 1e6,
-            "peak": self._memory[-1],
-            "half_way": self._memory[len(self._memory) // 2],
-        }
 
 
 def show(count: int, naive: dict[str, Any], landed: dict[str, Any]) -> None:

@@ -20,10 +20,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,47 +28,21 @@ import psycopg
 from rich.console import Console
 
 from bench import jdbc_sink
+from bench.servers import running_pipeline
+from bench.verify_rows import write_rows
 from messaging import clients
-from operations import capture, connections, local, local_workers, migrate
+from operations import capture, connections, local_workers, migrate
 from operations.replay import drop
 from operations.replay.progress import read_progress
 from operations.settings import Settings
 from operations.verify.run import verify
 from schemas.tables import ORDER_LINES, ORDERS, PAYMENTS, Table
-from shop.catalog import write_listings
-from shop.model import ListProduct
-from stack import supervisor
 
 TABLES = (ORDERS, ORDER_LINES, PAYMENTS)
 TOPICS = {table.captured_topics[0]: table for table in TABLES}
 SCRATCH = "bench_jdbc"
-TENANTS, PRODUCTS = 50, 20
 DEADLINE_S = 1_200.0
 POLL_S = 0.25
-
-# An order has two lines and a payment: a quarter of the rows each.
-WRITTEN = (
-    """
-INSERT INTO sales.orders (tenant_id, order_month, order_id, customer_id, status, total, currency, placed_at)
-SELECT 'bench-' || n %% %(tenants)s, date_trunc('month', now())::date, md5(n::text), md5((-n)::text), 'placed',
-    n / 100.0, 'BRL', now() - n * interval '1 ms'
-FROM generate_series(1, %(orders)s) AS n
-""",
-    """
-INSERT INTO sales.order_lines (tenant_id, order_month, order_id, line_no, sku, quantity, unit_price, freight, currency,
-    priced_at)
-SELECT 'bench-' || n %% %(tenants)s, date_trunc('month', now())::date, md5(n::text), line,
-    'sku-' || (n + line) %% %(products)s, 1, 9.9, 1, 'BRL', now() - n * interval '1 ms'
-FROM generate_series(1, %(orders)s) AS n, generate_series(1, 2) AS line
-""",
-    """
-INSERT INTO sales.payments (tenant_id, payment_id, order_month, order_id, provider, provider_status, method,
-    installments, amount, currency, paid_at)
-SELECT 'bench-' || n %% %(tenants)s, 'p-' || n, date_trunc('month', now())::date, md5(n::text), 'acme', 'captured',
-    'card', 1, n / 100.0, 'BRL', now()
-FROM generate_series(1, %(orders)s) AS n
-""",
-)
 
 
 def main() -> None:
@@ -88,45 +59,9 @@ def main() -> None:
         show(rows, rates)
 
 
-@contextmanager
-def running_pipeline() -> Iterator[tuple[Settings, Path]]:
-    """Use the pipeline in HEADRACE_STACK_DIR if it is set, and keep it running; else start one for this run."""
-    if "HEADRACE_STACK_DIR" in os.environ:
-        stack = Path(os.environ["HEADRACE_STACK_DIR"])
-        yield local.start(stack, print)[0], stack
-        return
-    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        stack = Path(folder) / "stack"
-        os.environ["HEADRACE_STACK_DIR"] = str(stack)
-        try:
-            yield local.start(stack, print)[0], stack
-        finally:
-            local_workers.stop_workers(stack)
-            supervisor.down(stack, wipe=True)
-
-
 def prepare(settings: Settings, orders: int) -> None:
     """Write catalog and rows, and wait until they have landed."""
-    valid_from = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
-    listings = [
-        ListProduct(
-            at=valid_from,
-            tenant_id=f"bench-{tenant}",
-            sku=f"sku-{sku}",
-            name=f"product {sku}",
-            category="bench",
-            price=Decimal(sku + 1),
-            currency="BRL",
-            stock=1,
-        )
-        for tenant in range(TENANTS)
-        for sku in range(PRODUCTS)
-    ]
-    write_listings(connections.catalog(settings), listings)
-    values = {"tenants": TENANTS, "products": PRODUCTS, "orders": orders}
-    with psycopg.connect(connections.oltp_conninfo(settings, "app_writer")) as connection:
-        for statement in WRITTEN:
-            connection.execute(statement.encode(), values)
+    write_rows(settings, orders)
     until(lambda: (captured(settings), 4 * orders), "captured")
     probe = connections.probe(settings)
     until(lambda: totals(probe), "landed")

@@ -44,7 +44,8 @@ def archive_and_delete(settings: Settings, first_day: date, out: Console, check:
     wait_until(check, lambda: any(lines(log, EVENTS, that_day)), "the event is not in the archive")
     items = retention.collect(settings, rules)
     for item in items:
-        print_step(out, "", f"{item.outcome:6}{item.store:14}{item.what:30}{item.count:>7,}")
+        outcome = "deleted" if item.outcome is RetentionOutcome.GONE else item.outcome
+        print_step(out, "", f"{outcome:9}{item.store:14}{item.what:30}{item.count:>7,}")
     (event,) = map(orjson.loads, lines(log, EVENTS, that_day))
     print_step(out, "", f"read back from the archive: {event['event_type']} {event['payload'][:60]}…")
     return not reader.query(visible) and all(item.outcome is not RetentionOutcome.KEPT for item in items)
