@@ -4,34 +4,35 @@ import time
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 
-from connectors import kafka_topics
+from connectors import kafka_topics, publication
 from connectors.connect import Connect
 from connectors.pipeline import Pipeline
-from connectors.plan import (
+from connectors.plan import Plan
+from connectors.plan import plan as decide
+from connectors.source import Connection, open_source
+from connectors.state import Seen
+from connectors.steps import (
     AlterPublication,
     AlterTopic,
     CreateConnector,
     CreatePublication,
     CreateTopic,
     Note,
-    Plan,
     PlanRefusal,
     Restart,
     Resume,
-    Seen,
     SetFullIdentity,
     Step,
     Unchanged,
     UpdateConnector,
 )
-from connectors.plan import plan as decide
 from messaging.clients import end_offsets
 from schemas.errors import HeadraceError, Unavailable
 
 OnStep = Callable[[Step], None]
 OnWait = Callable[[str], None]
 _POLL_S = 0.1
-_LOOK_S = 5.0  # seconds between two checks of a snapshot
+_SNAPSHOT_POLL_S = 5.0  # seconds between two checks of a snapshot
 
 
 class CaptureFailed(HeadraceError):
@@ -60,13 +61,13 @@ def plan(pipeline: Pipeline, servers: Servers) -> Plan:
     connect = Connect(servers.connect_url)
     connectors = {name: connect.seen(name) for name in map(pipeline.connector, pipeline.sources)}
     topics = kafka_topics.read_topics(servers.bootstrap, pipeline.topics())
-    with kafka_topics.source(servers.oltp) as connection:
+    with open_source(servers.oltp) as connection:
         seen = Seen(
             topics=topics,
-            relations=kafka_topics.read_relations(connection, pipeline.relations),
-            publication=kafka_topics.read_publication(connection, pipeline.publication),
-            lacking_full=kafka_topics.leaves_without_full(connection, pipeline.full_identity),
-            slot=kafka_topics.read_slot(connection, pipeline.slot),
+            relations=publication.read_relations(connection, pipeline.relations),
+            publication=publication.read_publication(connection, pipeline.publication),
+            lacking_full=publication.leaves_without_full(connection, pipeline.full_identity),
+            slot=publication.read_slot(connection, pipeline.slot),
             connectors={name: found for name, found in connectors.items() if found is not None},
         )
     return decide(pipeline, seen)
@@ -91,7 +92,7 @@ def apply(plan: Plan, servers: Servers, on_step: OnStep = lambda _: None) -> Bea
     kafka_topics.create_topics(servers.bootstrap, beginning)
     # A new topic may have no leader yet. It has no records either.
     beats = _beats(pipeline, servers, besides={topic.name for topic in beginning})
-    with kafka_topics.source(servers.oltp) as connection:
+    with open_source(servers.oltp) as connection:
         for step in plan.steps:
             _carry_out(step, servers, connect, connection)
             if not isinstance(step, Unchanged):
@@ -101,16 +102,16 @@ def apply(plan: Plan, servers: Servers, on_step: OnStep = lambda _: None) -> Bea
     return beats
 
 
-def _carry_out(step: Step, servers: Servers, connect: Connect, connection: kafka_topics.Connection) -> None:
+def _carry_out(step: Step, servers: Servers, connect: Connect, connection: Connection) -> None:
     match step:
         case AlterTopic(name=name, config=config):
             kafka_topics.alter_topic(servers.bootstrap, name, config)
         case SetFullIdentity(relation=relation):
-            kafka_topics.set_full(connection, relation)
+            publication.set_full(connection, relation)
         case CreatePublication():
-            kafka_topics.create_publication(connection, step)
+            publication.create_publication(connection, step)
         case AlterPublication():
-            kafka_topics.alter_publication(connection, step)
+            publication.alter_publication(connection, step)
         case CreateConnector(name=name, config=config):
             connect.put(name, config)
         case UpdateConnector(name=name, config=config):
@@ -156,14 +157,14 @@ def wait_ready(
         Unavailable: The deadline has passed; the message says what is missing.
     """
     end = time.monotonic() + deadline_s
-    look, sent = time.monotonic() + min(_LOOK_S, deadline_s / 2), 0
+    next_check, sent = time.monotonic() + min(_SNAPSHOT_POLL_S, deadline_s / 2), 0
     while (lacking := _lacking(pipeline, servers, beats)) is not None:
-        if time.monotonic() > look:
+        if time.monotonic() > next_check:
             before, sent = sent, _snapshot_records(pipeline, servers)
             if sent > before:
                 on_wait(f"the first snapshot is being read; its topics hold {sent:,} records")
                 end = time.monotonic() + deadline_s
-            look = time.monotonic() + min(_LOOK_S, deadline_s / 2)
+            next_check = time.monotonic() + min(_SNAPSHOT_POLL_S, deadline_s / 2)
         if time.monotonic() > end:
             raise Unavailable(f"capture does not stream: {lacking}; nothing has moved for {deadline_s:.0f} s")
         time.sleep(_POLL_S)
@@ -203,8 +204,8 @@ def remove(
         if connect.seen(name) is not None:
             connect.delete(name)
             on_step(f"connector {name}: removed, with its offsets")
-    with kafka_topics.source(servers.oltp) as connection:
-        kafka_topics.drop_capture(connection, pipeline)
+    with open_source(servers.oltp) as connection:
+        publication.drop_capture(connection, pipeline)
         on_step(f"replication slot {pipeline.slot} and publication {pipeline.publication}: dropped")
     if topics:
         written = set(pipeline.own_topics())

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from connectors.pipeline import Config
-from connectors.plan import FAILED, RUNNING, STOPPED, UNASSIGNED, SeenConnector
+from connectors.state import FAILED, RUNNING, STOPPED, UNASSIGNED, SeenConnector
 from schemas.errors import HeadraceError, Unavailable
 
 TIMEOUT = 30.0  # seconds for one answer: a validation opens connections to the databases

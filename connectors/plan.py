@@ -9,231 +9,34 @@ The order of the steps is part of the promise:
 4. The stopped connectors start again.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from connectors.pipeline import SIGNALS, Config, Pipeline
+from connectors.pipeline import SIGNALS, Pipeline
+from connectors.state import FAILED, PAUSED, STOPPED, Seen, SeenTopic
+from connectors.steps import (
+    AlterPublication,
+    AlterTopic,
+    CreateConnector,
+    CreatePublication,
+    CreateTopic,
+    Note,
+    PlanRefusal,
+    Restart,
+    Resume,
+    SetFullIdentity,
+    Step,
+    Unchanged,
+    UpdateConnector,
+)
 from schemas.errors import HeadraceError
 from schemas.sizes import LARGEST_RECORD, largest_record
 from schemas.tables import Source
 from schemas.topics import MIN_IN_SYNC, Topic
 
-RUNNING, STOPPED, PAUSED, FAILED, UNASSIGNED = "RUNNING", "STOPPED", "PAUSED", "FAILED", "UNASSIGNED"
-
 
 class PlanRefused(HeadraceError):
     """The present state can't be corrected without a loss. Each line says what to do. Nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenTopic:
-    """The present state of a topic: its partitions, the values of its settings, and its replicas.
-
-    `replicas` is that of the partition with the fewest.
-    """
-
-    partitions: int
-    config: Mapping[str, str]
-    replicas: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenConnector:
-    """The present state of a connector.
-
-    `failure` is the first line of its, or its task's, trace. `offsets` says whether it has committed any.
-    """
-
-    config: Config
-    state: str
-    failure: str | None = None
-    offsets: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """The present state.
-
-    `publication` holds table names, None without a publication. `slot` is its wal_status, None without a slot.
-    `relations` are the declared tables that exist. `lacking_full` are the leaves of changing tables without FULL.
-    """
-
-    topics: Mapping[str, SeenTopic]
-    relations: frozenset[str]
-    publication: frozenset[str] | None
-    lacking_full: tuple[str, ...]
-    slot: str | None
-    connectors: Mapping[str, SeenConnector]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanRefusal:
-    """A state that no step can correct."""
-
-    about: str
-    reason: str
-
-    def describe(self) -> str:
-        """One line."""
-        return f"{self.about}: REFUSED: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unchanged:
-    """A part that is in the declared state."""
-
-    about: str
-
-    def describe(self) -> str:
-        """One line."""
-        return f"{self.about}: unchanged"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """A fact that an operator should know and that applying does not change."""
-
-    about: str
-    text: str
-
-    def describe(self) -> str:
-        """One line."""
-        return f"{self.about}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateTopic:
-    """A topic to create."""
-
-    topic: Topic
-
-    def describe(self) -> str:
-        """One line."""
-        settings = ", ".join(f"{name}={value}" for name, value in self.topic.config.items())
-        return f"topic {self.topic.name}: create with {self.topic.partitions} partition(s), {settings}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlterTopic:
-    """A topic whose settings have drifted. `config` holds the settings to correct."""
-
-    name: str
-    config: Mapping[str, str]
-
-    def describe(self) -> str:
-        """One line."""
-        settings = ", ".join(f"{name}={value}" for name, value in self.config.items())
-        return f"topic {self.name}: set {settings}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetFullIdentity:
-    """A leaf partition whose updates would lack unchanged TOASTed values."""
-
-    relation: str
-
-    def describe(self) -> str:
-        """One line."""
-        return f"table {self.relation}: set REPLICA IDENTITY FULL"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreatePublication:
-    """The publication is missing. `backfill` holds the tables whose rows have to be read again, if any."""
-
-    name: str
-    relations: tuple[str, ...]
-    backfill: tuple[str, ...] = ()
-
-    def describe(self) -> str:
-        """One line."""
-        said = f"publication {self.name}: create for {', '.join(self.relations)}"
-        return f"{said}; read all rows of {', '.join(self.backfill)}" if self.backfill else said
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlterPublication:
-    """Tables to publish from now on, their existing rows to be read, and tables to publish no longer."""
-
-    name: str
-    add: tuple[str, ...]
-    drop: tuple[str, ...]
-    backfill: tuple[str, ...]
-
-    def describe(self) -> str:
-        """One line."""
-        said = []
-        if self.add:
-            said.append(f"add {', '.join(self.add)}")
-        if self.backfill:
-            said.append(f"read the rows that {', '.join(self.backfill)} already had")
-        if self.drop:
-            said.append(f"drop {', '.join(self.drop)}")
-        return f"publication {self.name}: {'; '.join(said)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateConnector:
-    """A connector to create."""
-
-    name: str
-    config: Config = field(repr=False)
-
-    def describe(self) -> str:
-        """One line."""
-        return f"connector {self.name}: create"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateConnector:
-    """A connector to reconfigure. It is stopped, and stays stopped until its Resume."""
-
-    name: str
-    config: Config = field(repr=False)
-    changed: tuple[str, ...]
-
-    def describe(self) -> str:
-        """One line; names the fields, not their values."""
-        return f"connector {self.name}: update {', '.join(self.changed)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
-    """A connector that is, or will be, stopped."""
-
-    name: str
-
-    def describe(self) -> str:
-        """One line."""
-        return f"connector {self.name}: start again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restart:
-    """A connector that has failed."""
-
-    name: str
-    failure: str
-
-    def describe(self) -> str:
-        """One line."""
-        return f"connector {self.name}: restart; it failed: {self.failure}; see docs/runbook.md#connector-failed"
-
-
-Step = (
-    PlanRefusal
-    | Unchanged
-    | Note
-    | CreateTopic
-    | AlterTopic
-    | SetFullIdentity
-    | CreatePublication
-    | AlterPublication
-    | CreateConnector
-    | UpdateConnector
-    | Resume
-    | Restart
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,13 +78,13 @@ class Plan:
 def plan(pipeline: Pipeline, seen: Seen) -> Plan:
     """Return the steps from the present state `seen` to the declared state of `pipeline`."""
     steps: list[Step] = [*_obstacles(pipeline, seen)]
-    steps += [step for topic in pipeline.topics() for step in _topic(topic, seen.topics.get(topic.name))]
+    steps += [step for topic in pipeline.topics() for step in _diff_topic(topic, seen.topics.get(topic.name))]
     steps += [SetFullIdentity(relation=leaf) for leaf in seen.lacking_full]
-    publication = _publication(pipeline, seen)
+    publication = _diff_publication(pipeline, seen)
     first = seen.slot is None
     if first:
         steps.append(publication)
-    connectors = [step for source in pipeline.sources for step in _connector(pipeline, source, seen)]
+    connectors = [step for source in pipeline.sources for step in _diff_connector(pipeline, source, seen)]
     steps += [step for step in connectors if not isinstance(step, Resume)]
     if not first:
         steps.append(publication)
@@ -290,6 +93,7 @@ def plan(pipeline: Pipeline, seen: Seen) -> Plan:
 
 
 def _obstacles(pipeline: Pipeline, seen: Seen) -> Iterable[PlanRefusal]:
+    """Yield refusals for what no step can correct: missing tables, records that are too large, a lost slot."""
     for relation in pipeline.relations:
         if relation not in seen.relations:
             yield PlanRefusal(about=f"table {relation}", reason="it does not exist; run `headrace migrate` first")
@@ -309,7 +113,8 @@ def _obstacles(pipeline: Pipeline, seen: Seen) -> Iterable[PlanRefusal]:
         )
 
 
-def _topic(wanted: Topic, seen: SeenTopic | None) -> Iterable[Step]:
+def _diff_topic(wanted: Topic, seen: SeenTopic | None) -> Iterable[Step]:
+    """Diff a declared topic against the present one."""
     about = f"topic {wanted.name}"
     if seen is None:
         yield CreateTopic(topic=wanted)
@@ -334,7 +139,11 @@ def _topic(wanted: Topic, seen: SeenTopic | None) -> Iterable[Step]:
     yield AlterTopic(name=wanted.name, config=drifted) if drifted else Unchanged(about=about)
 
 
-def _publication(pipeline: Pipeline, seen: Seen) -> Step:
+def _diff_publication(pipeline: Pipeline, seen: Seen) -> Step:
+    """Diff the publication's declared tables against the present ones.
+
+    Tables that are added after capture has begun are also backfilled: their existing rows are read.
+    """
     begun = seen.slot is not None
     if seen.publication is None:
         backfill = _read_again(pipeline.relations) if begun else ()
@@ -351,7 +160,11 @@ def _read_again(relations: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in relations if name != SIGNALS)
 
 
-def _connector(pipeline: Pipeline, source: Source, seen: Seen) -> Iterable[Step]:
+def _diff_connector(pipeline: Pipeline, source: Source, seen: Seen) -> Iterable[Step]:
+    """Diff a connector's declared configuration against the one in Connect.
+
+    Settings that an operator added are kept. Steps print the names of settings, never their values.
+    """
     name, config = pipeline.connector(source), pipeline.config(source)
     found = seen.connectors.get(name)
     if found is None:

@@ -1,0 +1,1 @@
+"""Tables, changes and records, and the rules that decide between two changes. No I/O."""

@@ -6,7 +6,7 @@ Otherwise Debezium would ask the new history for changes after its old offset, a
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from connectors.plan import STOPPED
+from connectors.state import STOPPED
 from operations.barrier import PipelineProbe, SourcePosition
 from operations.epoch import store
 from operations.epoch.history import (

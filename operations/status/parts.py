@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.connect import Connect, ConnectorStatus
 from connectors.pipeline import Pipeline
-from connectors.plan import FAILED
+from connectors.state import FAILED
 from messaging import clients
 from operations import barrier, connections
 from operations.console import invocation

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 import orjson
 from psycopg import sql
 
-from connectors.kafka_topics import signal_rows
+from connectors.signals import signal_rows
 from messaging import clients
 from messaging.registry import Registry
 from operations import connections

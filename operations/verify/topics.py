@@ -12,7 +12,7 @@ from itertools import groupby
 import orjson
 from rich.console import Console
 
-from connectors.kafka_topics import signal_rows
+from connectors.signals import signal_rows
 from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections

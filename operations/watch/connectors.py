@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from connectors.connect import Connect, ConnectorStatus
-from connectors.plan import FAILED, RUNNING
+from connectors.state import FAILED, RUNNING
 from operations.watch import metrics
 from schemas.errors import HeadraceError
 

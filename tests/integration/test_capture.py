@@ -16,7 +16,7 @@ import pytest
 from bson.decimal128 import Decimal128
 from confluent_kafka import TopicPartition
 
-from connectors import apply, kafka_topics
+from connectors import apply, kafka_topics, publication, signals
 from connectors.pipeline import Pipeline
 from messaging import clients, dead_letters
 from messaging.decoding import Decoding
@@ -253,19 +253,19 @@ def test_events_that_are_there_are_read_again(
         [uuid.uuid4(), tenant, tenant],
     )
     assert eventually(lambda: _of(shop, "shop.events.payment", tenant, 1))
-    kafka_topics.signal_snapshot(owner, ["sales.outbox_events"])
+    signals.signal_snapshot(owner, ["sales.outbox_events"])
     assert eventually(lambda: _of(shop, "shop.events.payment", tenant, 2))
 
 
 def test_a_key_by_which_debezium_cannot_read_is_refused(owner: Connection) -> None:
     before = owner.execute("SELECT count(*) FROM sales.debezium_signal").fetchone()
     with pytest.raises(HeadraceError, match=r"sales.sessions.*\(tenant_id, session_id, started_at\).*no UUID"):
-        kafka_topics.signal_snapshot(owner, ["sales.sessions"])
+        signals.signal_snapshot(owner, ["sales.sessions"])
     assert owner.execute("SELECT count(*) FROM sales.debezium_signal").fetchone() == before
 
 
 def test_every_leaf_of_a_captured_table_logs_whole_rows(shop: CapturePipeline, owner: Connection) -> None:
-    assert kafka_topics.leaves_without_full(owner, shop.pipeline.full_identity) == ()
+    assert publication.leaves_without_full(owner, shop.pipeline.full_identity) == ()
 
 
 def test_only_the_signals_of_debezium_itself_are_left_out(shop: CapturePipeline) -> None:

@@ -9,7 +9,8 @@ import pytest
 from connectors import apply, kafka_topics
 from connectors.connect import ConfigRefused, Connect
 from connectors.pipeline import Pipeline
-from connectors.plan import AlterTopic, PlanRefused
+from connectors.plan import PlanRefused
+from connectors.steps import AlterTopic
 from operations.settings import Settings
 from schemas.errors import HeadraceError, Unavailable
 from schemas.tables import Source

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from connectors import apply
-from connectors.plan import SetFullIdentity
+from connectors.steps import SetFullIdentity
 from schemas.change import Op
 from schemas.errors import BadRecord
 from schemas.tables import Column, Source, Table

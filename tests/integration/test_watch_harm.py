@@ -14,7 +14,8 @@ import pytest
 
 from connectors import apply
 from connectors.connect import Connect
-from connectors.plan import STOPPED, Restart
+from connectors.state import STOPPED
+from connectors.steps import Restart
 from operations import connections, generations, migrate, status
 from operations.barrier import PipelineProbe
 from operations.epoch import store

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from connectors.pipeline import HEARTBEAT, SIGNALS, Pipeline
-from connectors.plan import (
+from connectors.plan import PlanRefused, plan
+from connectors.state import Seen, SeenConnector, SeenTopic
+from connectors.steps import (
     AlterPublication,
     AlterTopic,
     CreateConnector,
@@ -13,16 +15,11 @@ from connectors.plan import (
     CreateTopic,
     Note,
     PlanRefusal,
-    PlanRefused,
     Restart,
     Resume,
-    Seen,
-    SeenConnector,
-    SeenTopic,
     SetFullIdentity,
     Unchanged,
     UpdateConnector,
-    plan,
 )
 from schemas.tables import ORDERS, PAYMENTS, TABLES, Column, Source
 from schemas.topics import DEAD_LETTERS, Replication
