@@ -11,6 +11,7 @@ from operations.migrate import migrate_oltp, migrate_reporting
 from operations.settings import Settings
 from tests.support.capture_pipeline import CapturePipeline, Declared, capture_pipeline
 from tests.support.databases import Connection, empty_databases
+from tests.support.landing import GENERATION, Landing, landing_line
 from tests.support.migrated import OLTP_CHAIN, REPORTING_CHAIN, Login, logins
 
 
@@ -51,6 +52,19 @@ def login(migrated: Settings) -> Iterator[Login]:
     """A function that returns a role's connection to the migrated databases."""
     with logins(migrated) as connect:
         yield connect
+
+
+@pytest.fixture(scope="module")
+def landing_generation(settings: Settings) -> None:
+    """The generation of reporting that `landing` lands in, migrated."""
+    migrate_reporting(settings, GENERATION)
+
+
+@pytest.fixture
+def landing(settings: Settings, landing_generation: None) -> Iterator[Landing]:
+    """A topic of orders of the test's own, and the sink workers that land it."""
+    with landing_line(settings) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from schemas.tables import EVENTS, ORDER_LINES, ORDERS, Table
 from sinks.reporting.memory import MemoryReporting
 from sinks.reporting.port import Batch
 from tests.support.eventually import eventually
-from tests.support.landing import GENERATION, Landing, landing_line
+from tests.support.landing import GENERATION, Landing
 
 NOW = datetime.now(UTC)
 MONTH = NOW.date().replace(day=1)
@@ -131,77 +131,66 @@ class Rows:
         return (row for row in self._report.rows(table, scope) if row[2] in self._has)
 
 
-@pytest.fixture(scope="module")
-def generation(settings: Settings) -> None:
-    from operations import migrate
-
-    migrate.migrate_reporting(settings, GENERATION)
-
-
-@pytest.fixture
-def line(settings: Settings, generation: None) -> Iterator[Landing]:
-    with landing_line(settings) as line:
-        yield line
-
-
-def rebuilt(line: Landing) -> set[str]:
+def rebuilt(landing: Landing) -> set[str]:
     """The orders that a rebuild has: every record of the topic, landed from its beginning."""
-    decoding, memory = Decoding(line.registry, [line.table]), MemoryReporting()
-    for came in map(record, ranges.everything(line.bootstrap, line.topic)):
+    decoding, memory = Decoding(landing.registry, [landing.table]), MemoryReporting()
+    for came in map(record, ranges.everything(landing.bootstrap, landing.topic)):
         change = decoding.change(came.topic, came.key, came.value, came.headers, came.offset)
         assert change is not None
         memory.land(Batch(changes=[change], checkpoints={}))
-    return {str(key[2]) for key, stored in memory.rows(line.table).items() if stored.row is not None}
+    return {str(key[2]) for key, stored in memory.rows(landing.table).items() if stored.row is not None}
 
 
-def repaired(line: Landing, order_id: str, source: Any) -> Result:
+def repaired(landing: Landing, order_id: str, source: Any) -> Result:
     """What a repair makes of an order that verification has found in reporting alone."""
     with (
-        connections.open_probe(line.settings) as probe,
-        psycopg.connect(line.conninfo, autocommit=True) as connection,
+        connections.open_probe(landing.settings) as probe,
+        psycopg.connect(landing.conninfo, autocommit=True) as connection,
     ):
         report = PostgresReport(connection, GENERATION)
-        key = (line.name, date(2026, 11, 1), order_id)
-        (row,) = report.rows(line.table, Scope(keys=(key,)))
+        key = (landing.name, date(2026, 11, 1), order_id)
+        (row,) = report.rows(landing.table, Scope(keys=(key,)))
         found = Difference(
-            table=line.table, key=key, source=None, report=row, place=report.places(line.table, [key])[key]
+            table=landing.table, key=key, source=None, report=row, place=report.places(landing.table, [key])[key]
         )
         result = Result(
             tables=[
-                TableResult(table=line.table, source=1, report=2, tenants={line.name}, different=[found], unsettled=[])
+                TableResult(
+                    table=landing.table, source=1, report=2, tenants={landing.name}, different=[found], unsettled=[]
+                )
             ],
             seconds=0,
             through={},
         )
-        worker = line.workers[-1]
+        worker = landing.workers[-1]
 
         def barrier() -> dict[Any, Any]:
-            line.drain(worker)
+            landing.drain(worker)
             return {}
 
         sides = Sides(source=lambda _: source(report), report=report, barrier=barrier)
-        return repair(line.settings, result, replace(probe, report=report), sides, by="test", deadline_s=0)
+        return repair(landing.settings, result, replace(probe, report=report), sides, by="test", deadline_s=0)
 
 
-def test_a_row_that_only_reporting_has_comes_back_by_no_rebuild(line: Landing) -> None:
-    line.put("phantom", "c")
-    line.put("real", "c")
-    line.drain(line.worker())
-    assert repaired(line, "phantom", lambda report: Rows(report, "real")).equal
-    assert line.statuses() == {"phantom": "(deleted)", "real": "placed"}
-    assert rebuilt(line) == {"real"}
+def test_a_row_that_only_reporting_has_comes_back_by_no_rebuild(landing: Landing) -> None:
+    landing.put("phantom", "c")
+    landing.put("real", "c")
+    landing.drain(landing.worker())
+    assert repaired(landing, "phantom", lambda report: Rows(report, "real")).equal
+    assert landing.statuses() == {"phantom": "(deleted)", "real": "placed"}
+    assert rebuilt(landing) == {"real"}
 
-    line.put("phantom", "c")  # the source has it after all, later
-    line.drain(line.workers[-1])
-    assert line.statuses()["phantom"] == "placed"
-    assert rebuilt(line) == {"phantom", "real"}
+    landing.put("phantom", "c")  # the source has it after all, later
+    landing.drain(landing.workers[-1])
+    assert landing.statuses()["phantom"] == "placed"
+    assert rebuilt(landing) == {"phantom", "real"}
 
 
-def test_a_row_that_a_snapshot_has_read_is_deleted_behind_that(line: Landing) -> None:
-    line.put("phantom", "r")
-    line.drain(line.worker())
-    assert repaired(line, "phantom", Rows).equal
-    assert rebuilt(line) == set()
+def test_a_row_that_a_snapshot_has_read_is_deleted_behind_that(landing: Landing) -> None:
+    landing.put("phantom", "r")
+    landing.drain(landing.worker())
+    assert repaired(landing, "phantom", Rows).equal
+    assert rebuilt(landing) == set()
 
 
 def test_a_delete_record_is_what_capture_would_have_written(capture: Settings, tenant: str) -> None:
