@@ -16,7 +16,7 @@ REBALANCE_S = 60.0
 _POLL_S = 0.2
 _CONFLICT, _NOT_FOUND = 409, 404
 _NO_RIGHT = 401, 403
-_SAID = 200  # characters kept of each end of a reason
+_KEPT = 200  # characters kept of each end of a reason
 _USERINFO = re.compile(r"://[^/@\s]+@")
 
 
@@ -98,11 +98,11 @@ class Connect:
         answer = self._ask("GET", f"/connectors/{name}/status", missing_ok=True)
         if answer.status_code == _NOT_FOUND:
             return ConnectorStatus(state=UNASSIGNED, tasks=())
-        said = self._fields(answer, "connector", "tasks")
-        traces = [each["trace"] for each in (said["connector"], *said["tasks"]) if each.get("trace")]
+        status = self._fields(answer, "connector", "tasks")
+        traces = [each["trace"] for each in (status["connector"], *status["tasks"]) if each.get("trace")]
         return ConnectorStatus(
-            state=said["connector"]["state"],
-            tasks=tuple(task["state"] for task in said["tasks"]),
+            state=status["connector"]["state"],
+            tasks=tuple(task["state"] for task in status["tasks"]),
             failure=_reason(traces[0]) if traces else None,
         )
 
@@ -212,9 +212,9 @@ def _reason(trace: str) -> str:
     lines = trace.splitlines()
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     first = lines[0]
-    said = _clean(f"{first}; cause: {causes[-1]}" if causes and causes[-1] not in first else first)
+    reason = _clean(f"{first}; cause: {causes[-1]}" if causes and causes[-1] not in first else first)
     # Debezium prints a whole record between the beginning of a sentence and its end.
-    return said if len(said) <= 2 * _SAID else f"{said[:_SAID]} … {said[-_SAID:]}"
+    return reason if len(reason) <= 2 * _KEPT else f"{reason[:_KEPT]} … {reason[-_KEPT:]}"
 
 
 def _clean(text: str) -> str:

@@ -27,20 +27,20 @@ def read_topics(bootstrap: str, wanted: Iterable[Topic]) -> Mapping[str, SeenTop
     Raises:
         Unavailable: Kafka does not answer.
     """
-    asked = {topic.name: topic for topic in wanted}
+    wanted_by_name = {topic.name: topic for topic in wanted}
     client = admin(bootstrap)
     try:
         listed = client.list_topics(timeout=TIMEOUT).topics
     except KafkaException as error:
         raise Unavailable(f"Kafka at {bootstrap} does not answer: {error.args[0]}; check HEADRACE_KAFKA__") from None
-    names = [name for name in asked if name in listed]
+    names = [name for name in wanted_by_name if name in listed]
     if not names:
         return {}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     found = {}
     for resource, future in client.describe_configs(resources, request_timeout=TIMEOUT).items():
         config = _answer(future, bootstrap)
-        values = {name: config[name].value for name in asked[resource.name].config}
+        values = {name: config[name].value for name in wanted_by_name[resource.name].config}
         partitions = listed[resource.name].partitions
         fewest = min(len(each.replicas) for each in partitions.values())
         found[resource.name] = SeenTopic(partitions=len(partitions), config=values, replicas=fewest)
@@ -80,7 +80,7 @@ def delete_topics(bootstrap: str, names: Iterable[str]) -> None:
 
 
 def _wait(_client: AdminClient, futures: Mapping[Any, Any], bootstrap: str) -> None:
-    """All answers. The client is held until then: without it, its futures fail."""
+    """Wait for all answers. The client is kept until then, as its futures fail without it."""
     for future in futures.values():
         _answer(future, bootstrap)
 
@@ -89,10 +89,10 @@ def _answer(future: Any, bootstrap: str) -> Any:
     try:
         return future.result(TIMEOUT + 1)
     except (KafkaException, TimeoutError) as error:
-        said = error.args[0] if error.args else error
-        if isinstance(said, KafkaError) and said.code() == KafkaError.INVALID_REPLICATION_FACTOR:
+        reason = error.args[0] if error.args else error
+        if isinstance(reason, KafkaError) and reason.code() == KafkaError.INVALID_REPLICATION_FACTOR:
             raise HeadraceError(
-                f"Kafka at {bootstrap} has fewer brokers than HEADRACE_KAFKA__REPLICATION_FACTOR says: {said.str()}; "
+                f"Kafka at {bootstrap} has fewer brokers than HEADRACE_KAFKA__REPLICATION_FACTOR says: {reason.str()}; "
                 "see docs/runbook.md#too-few-replicas"
             ) from None
-        raise HeadraceError(f"Kafka at {bootstrap} refuses: {said}") from None
+        raise HeadraceError(f"Kafka at {bootstrap} refuses: {reason}") from None

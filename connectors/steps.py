@@ -88,8 +88,8 @@ class CreatePublication:
 
     def describe(self) -> str:
         """One line."""
-        said = f"publication {self.name}: create for {', '.join(self.relations)}"
-        return f"{said}; read all rows of {', '.join(self.backfill)}" if self.backfill else said
+        text = f"publication {self.name}: create for {', '.join(self.relations)}"
+        return f"{text}; read all rows of {', '.join(self.backfill)}" if self.backfill else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,14 +103,14 @@ class AlterPublication:
 
     def describe(self) -> str:
         """One line."""
-        said = []
+        parts = []
         if self.add:
-            said.append(f"add {', '.join(self.add)}")
+            parts.append(f"add {', '.join(self.add)}")
         if self.backfill:
-            said.append(f"read the rows that {', '.join(self.backfill)} already had")
+            parts.append(f"read the rows that {', '.join(self.backfill)} already had")
         if self.drop:
-            said.append(f"drop {', '.join(self.drop)}")
-        return f"publication {self.name}: {'; '.join(said)}"
+            parts.append(f"drop {', '.join(self.drop)}")
+        return f"publication {self.name}: {'; '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ class FailPoint(StrEnum):
     FILE_NAMED = "the file has its name"
     ENTRY_PUBLISHED = "the manifest has the entry"
     CHECKPOINT_PUBLISHED = "the manifest has a checkpoint"
-    OFFSETS_TOLD = "the group's offsets were committed"
+    OFFSETS_COMMITTED = "the group's offsets were committed"
     FILE_DELETED = "a file that the manifest no longer holds was deleted"
 
     # retention
@@ -40,7 +40,7 @@ class FailPoint(StrEnum):
     # raising the epoch
     EPOCH_BEGUN = "capture is stopped, and the next epoch is recorded"
     CAPTURE_REMOVED = "connectors, offsets and slot are gone"
-    CAPTURED_ANEW = "capture streams under the new epoch"
+    CAPTURE_APPLIED = "capture streams under the new epoch"
 
     # replay
     GENERATION_BEGUN = "a new generation has its tables"
@@ -50,8 +50,8 @@ class FailPoint(StrEnum):
     CAUGHT_UP = "the generation has caught up"
     GENERATION_PROVEN = "the generation was found equal to the source"
     VIEWS_TURNED = "the views are swapped, not committed"
-    GENERATION_SHOWN = "readers see the generation"
-    GENERATION_GIVEN_UP = "a generation no longer receives changes"
+    CUT_OVER = "readers see the generation"
+    GENERATION_DROPPED = "a generation no longer receives changes"
     WORKERS_GONE = "the generation's workers have ended, its groups are gone"
     TOPICS_GONE = "the generation's topics are gone"
     SCHEMA_GONE = "the generation's tables are gone"

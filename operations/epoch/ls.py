@@ -20,5 +20,5 @@ def print_epochs(settings: Settings, out: Console, *, json: bool) -> None:
         return
     for each in found:
         where = f"system {each.identity.system}, timeline {each.identity.timeline}"
-        said = f"{each.number:>3}  {each.raised_at:%Y-%m-%d %H:%M}  {each.reason}  ({each.raised_by}; {where})"
-        out.print(said + (f"  ended: {each.ended}" if each.ended else ""), markup=False, soft_wrap=True)
+        line = f"{each.number:>3}  {each.raised_at:%Y-%m-%d %H:%M}  {each.reason}  ({each.raised_by}; {where})"
+        out.print(line + (f"  ended: {each.ended}" if each.ended else ""), markup=False, soft_wrap=True)

@@ -81,7 +81,7 @@ def _drop(  # noqa: PLR0913, PLR0917
 ) -> None:
     for each in chosen:
         reporting.note(each.number, State.DROPPED)  # 1
-        reached(FailPoint.GENERATION_GIVEN_UP)
+        reached(FailPoint.GENERATION_DROPPED)
     if not finish_drops(settings, folder, reporting, out):
         raise HeadraceError(none_left)
 

@@ -55,7 +55,7 @@ def raise_epoch(settings: Settings, folder: Path, out: Console, reason: str, *, 
             capture.remove(settings, report, topics=False)
             reached(FailPoint.CAPTURE_REMOVED)
     capture.apply(settings, report)
-    reached(FailPoint.CAPTURED_ANEW)
+    reached(FailPoint.CAPTURE_APPLIED)
     replay(settings, folder, out, max_rate=max_rate, epoch=epoch.number)
 
 

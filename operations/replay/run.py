@@ -84,7 +84,7 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
             _prove(settings, new, probe, workers, out)
             workers.unlimit()
             cut_over(reporting, probe, new, before, CUTOVER_S)
-        reached(FailPoint.GENERATION_SHOWN)
+        reached(FailPoint.CUT_OVER)
         _print_cutover(new, before, out)
 
 
@@ -198,8 +198,8 @@ def _claimed(probe: PipelineProbe) -> bool:
     wanted = clients.partitions(
         probe.bootstrap, [topic for table in probe.pipeline.tables for topic in table.landed_topics]
     )
-    held = probe.report.offsets()
-    return all((each.topic, each.partition) in held for each in wanted)
+    landed = probe.report.offsets()
+    return all((each.topic, each.partition) in landed for each in wanted)
 
 
 def _behind(topics: Sequence[TopicProgress]) -> int:

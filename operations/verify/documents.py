@@ -73,7 +73,7 @@ def read_documents(
             tuple(each["_id"][name] for name in table.key): each for each in collection.find(wanted, session=session)
         }
     if at is None:
-        raise HeadraceError("MongoDB told no operation time: it is no replica set")
+        raise HeadraceError("MongoDB has no operation time, so it is no replica set")
     return at, found
 
 

@@ -68,11 +68,11 @@ class EnrichedSource:
 
         Postgres is asked only for the key, the date and the join's columns, besides the text that it hashes.
         """
-        asked = dict.fromkeys([*table.key, *([table.ages_by] if table.ages_by else []), *NEEDED])
-        narrow = replace(table, columns=tuple(map(table.column, asked)), enrichment=())
+        needed = dict.fromkeys([*table.key, *([table.ages_by] if table.ages_by else []), *NEEDED])
+        narrow = replace(table, columns=tuple(map(table.column, needed)), enrichment=())
         enrich, group = enricher(narrow), group_of(narrow)
         added, text = len(narrow.columns), lru_cache(TEXTS)(compared_text(table.enrichment))
-        for *values, given in self._source.texts(table, scope, list(asked)):
+        for *values, given in self._source.texts(table, scope, list(needed)):
             row = tuple(values)
             enriched = (enrich(_read(narrow, row), self._known).change.row or ())[added:]
             yield group(row), row[: len(table.key)], text_hash(f"{given}{SEPARATOR}{text(enriched)}")

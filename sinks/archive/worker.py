@@ -240,7 +240,7 @@ class ArchiveWorker:
         metrics.FILES.inc(len(files))
         ends = [TopicPartition(each.topic, each.partition, each.end) for each in progress]
         self._consumer.commit(offsets=ends, asynchronous=True)
-        reached(FailPoint.OFFSETS_TOLD)
+        reached(FailPoint.OFFSETS_COMMITTED)
         for each in ends:
             bounds = self._consumer.get_watermark_offsets(each, cached=True)
             lag = max(0, bounds[1] - each.offset) if bounds else 0

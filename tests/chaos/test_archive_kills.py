@@ -21,7 +21,7 @@ POINTS = (
     FailPoint.FILE_NAMED,
     FailPoint.ENTRY_PUBLISHED,
     FailPoint.CHECKPOINT_PUBLISHED,
-    FailPoint.OFFSETS_TOLD,
+    FailPoint.OFFSETS_COMMITTED,
 )
 
 
@@ -50,7 +50,7 @@ def test_a_worker_killed_anywhere_leaves_every_event_archived_once(archive: Arch
         events = archive.events(120, seed=number)
         archive.send(events)
         sent |= {event["event_id"] for event in events}
-        times = 1 if point is FailPoint.OFFSETS_TOLD else dice.randint(1, 3)
+        times = 1 if point is FailPoint.OFFSETS_COMMITTED else dice.randint(1, 3)
         killed = run(archive, str(number), point=point.name, times=times, seed=number)
         assert killed == -signal.SIGKILL, (SEED, point, times)
         archived = whole(archive)

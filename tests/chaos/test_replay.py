@@ -28,7 +28,7 @@ BUILDING = (
     FailPoint.VIEWS_TURNED,
 )
 REMOVING = (
-    FailPoint.GENERATION_GIVEN_UP,
+    FailPoint.GENERATION_DROPPED,
     FailPoint.WORKERS_GONE,
     FailPoint.TOPICS_GONE,
 )
