@@ -227,7 +227,9 @@ class Nothing:
         return iter(())
 
 
-def test_an_event_that_only_reporting_has_is_left_as_it_is(settings: Settings, generation: None, tenant: str) -> None:
+def test_an_event_that_only_reporting_has_is_left_as_it_is(
+    settings: Settings, landing_generation: None, tenant: str
+) -> None:
     """It may be the only copy of it; and its record, which nothing deletes, would bring it back."""
     key = (tenant, NOW.date(), str(uuid4()))
     with (
