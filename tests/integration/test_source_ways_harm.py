@@ -1,5 +1,4 @@
-"""What Postgres may do under a running capture: savepoints, spilled transactions, partitions that come and go, and a
-publication that somebody alters."""
+"""Capture when Postgres rolls back to savepoints, spills transactions, attaches partitions and alters publications."""
 
 import uuid
 from decimal import Decimal

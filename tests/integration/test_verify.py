@@ -1,4 +1,4 @@
-"""What verification reads of the sources, what its repair writes, and what an event's proof sums, on real servers."""
+"""Verification and its repair on real servers, and the sums that prove an event."""
 
 import secrets
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ from tests.support.landing import GENERATION, Landing
 NOW = datetime.now(UTC)
 MONTH = NOW.date().replace(day=1)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-OTHERS = 40  # products of the tenant that no line is of
+OTHERS = 40  # products of the tenant without order lines
 
 
 class Documents(monitoring.CommandListener):
@@ -142,7 +142,7 @@ def rebuilt(landing: Landing) -> set[str]:
 
 
 def repaired(landing: Landing, order_id: str, source: Any) -> Result:
-    """What a repair makes of an order that verification has found in reporting alone."""
+    """Return the comparison after a repair of an order that only reporting has."""
     with (
         connections.open_probe(landing.settings) as probe,
         psycopg.connect(landing.conninfo, autocommit=True) as connection,

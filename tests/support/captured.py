@@ -98,7 +98,10 @@ def landed(changes: Iterable[Change]) -> Iterator[tuple[Change, Position]]:
 
 
 def newest(changes: Iterable[Change]) -> dict[Key, Change]:
-    """What landing leaves of a log: all at once, which must be the same as one by one and as in any two batches."""
+    """Return the changes that remain after landing a log.
+
+    Landing it at once, one by one, and in any two batches must give the same.
+    """
     log = list(changes)
     last: dict[Key, Change] = {}
     for key in {change.key for change in log}:

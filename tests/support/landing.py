@@ -95,7 +95,7 @@ class Landing:
         letters: dead_letters.DeadLetters | None = None,
         **pace: Any,
     ) -> SinkWorker:
-        """A worker of the line's group; closed at the end of the test."""
+        """Return a worker of the group; it is closed at the end of the test."""
         worker = SinkWorker(
             bootstrap=self.bootstrap,
             group=group or self.name,

@@ -1,4 +1,4 @@
-"""A delete record for a row that only reporting has stands just behind that row, and before everything else."""
+"""A delete record for a row that only reporting has comes directly after that row, and before every later change."""
 
 import io
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""Which record is its key's last and yet older than what has landed."""
+"""The rule for a key's last record that is older than the landed row."""
 
 import pytest
 

@@ -47,7 +47,7 @@ logs = st.tuples(lsns, lsns)
 
 @given(logs, logs)
 def test_a_snapshot_read_leaves_repeats_known_as_such(landed: tuple[int, int], repeated: tuple[int, int]) -> None:
-    """What would have been a repeat of the row before the read is one after it, too."""
+    """A repeat of the row before the read is still one after the read."""
     stored = Position(1, 11, read=True).replacing(Position(1, 10, log=landed))
     assert stored.log == landed
     assert Position(1, 12, log=repeated).wins_over(stored) == (repeated > landed)

@@ -1,4 +1,4 @@
-"""When a difference counts: two lists stand for the databases, a barrier for the line's catching up."""
+"""The rule for when a difference counts. Two lists replace the databases, and a function the barrier."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -171,7 +171,7 @@ def test_sums_that_differ_by_what_landed_while_the_keys_were_listed_are_equal():
     assert found.equal
 
 
-# Rows that retention has let go
+# Rows that retention has deleted
 
 OLD, YOUNG = date(2019, 10, 1), date(2019, 11, 1)
 AGEING = Table(

@@ -91,8 +91,8 @@ def test_what_the_connectors_write_is_neither_the_workers_nor_a_dead_letter():
 
 
 def test_each_captured_topic_is_read_by_one_connector():
-    line = Pipeline()
-    postgres, mongodb = line.captured(Source.POSTGRES), line.captured(Source.MONGODB)
+    pipeline = Pipeline()
+    postgres, mongodb = pipeline.captured(Source.POSTGRES), pipeline.captured(Source.MONGODB)
     assert "shop.events.order" in postgres and "shop.catalog.price_history" in mongodb
-    assert set(postgres) | set(mongodb) == {name for name in line.own_topics() if "heartbeat" not in name}
+    assert set(postgres) | set(mongodb) == {name for name in pipeline.own_topics() if "heartbeat" not in name}
     assert not set(postgres) & set(mongodb)
