@@ -1,6 +1,7 @@
 # make demo    the whole pipeline on this machine, verified row by row (OLIST=DIR plays real orders; KEEP=1 leaves it running)
 # make up      the pipeline on this machine, migrated and capturing             make down / make wipe
 # make test    everything that must hold: lint, types, layers, unit to chaos   make check  the fast part of it
+# make test-long  the same with the full matrices, before a release
 # make compose-up    the pipeline on the official images, SQL Server and MongoDB included  make compose-down (WIPE=1: its data too)
 # make compose-demo  the same demo on it, verified row by row                              make compose-test  the T-SQL tests on it
 # make soak    MINUTES=60 [SEED=n]: faults of every kind while the shop places orders; every commit in reporting is checked
@@ -11,10 +12,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 ORDERS ?= 2000
+PROCESSES ?= 3
 MINUTES ?= 5
 BIN := .venv/bin
 
-.PHONY: help install odbc demo demo-recording up down wipe check docs alerts test test-shared test-chaos soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
+.PHONY: help install odbc demo demo-recording up down wipe check docs alerts test test-long soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -89,7 +91,7 @@ check: install
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest --quiet tests/unit
+	$(BIN)/pytest --quiet --numprocesses=auto tests/unit
 
 # The reference pages; a unit test fails where they are out of date.
 docs: install
@@ -100,16 +102,15 @@ alerts:
 	promtool check rules deploy/prometheus/alerts.yml
 	promtool test rules tests/prometheus/alerts.test.yml
 
-# Most of a test is waiting for servers, so those that share the run's stack and those that kill their own run side by
-# side; each is printed when it ends.
+# Most of a test is waiting for servers, so several processes run side by side, each with servers of its own.
+SIDE_BY_SIDE := --numprocesses=$(PROCESSES) --dist=loadscope --no-loadscope-reorder --durations=20
+SERVERS := tests/chaos tests/contract tests/integration
+
 test: check
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-shared test-chaos
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(SERVERS)
 
-test-shared:
-	$(BIN)/pytest tests/contract tests/integration
-
-test-chaos:
-	$(BIN)/pytest tests/chaos
+test-long: check
+	$(BIN)/pytest $(SIDE_BY_SIDE) -m "long or not long" tests/unit $(SERVERS)
 
 soak: install $(BIN)/toxiproxy
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))

@@ -20,10 +20,10 @@ from operations.local_workers import (
 )
 from operations.settings import Settings, adopt
 from schemas.errors import HeadraceError
-from stack import supervisor
+from stack import interrupts, supervisor
 from stack.folder import Folder
 from stack.servers import Server
-from stack.supervisor import Stack
+from stack.startup import Stack
 
 Say = Callable[[str], None]
 
@@ -62,7 +62,7 @@ def start(folder: Path, say: Say) -> tuple[Settings, dict[str, float]]:
             except HeadraceError as error:
                 refused = error
         except BaseException:  # workers first: without Kafka they take long to stop
-            with supervisor.undisturbed():
+            with interrupts.undisturbed():
                 stop_workers(folder, besides=before)
             raise
     if refused is not None:
@@ -100,7 +100,7 @@ def up(folder: Path, out: Console) -> None:
     """Start the whole pipeline, and print what to do next. After a failure, print what is left running."""
     began = time.monotonic()
     try:
-        with supervisor.terminable():
+        with interrupts.terminable():
             _, ready = start(folder, lambda line: out.print(line, style="dim", markup=False))
     except BaseException:
         print_running(folder, out)

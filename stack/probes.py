@@ -1,4 +1,4 @@
-"""How each server is asked whether it is ready: by using it, not by reading its log."""
+"""Readiness probes: each server is asked by a client, as logs don't tell."""
 
 import json
 import urllib.error
@@ -19,7 +19,7 @@ TIMEOUT_S = 2.0
 
 class Probe(Protocol):
     def __call__(self) -> bool:
-        """True when the server answers as itself, False when it doesn't yet."""
+        """Return True when the server answers as itself, False when it doesn't yet."""
         ...
 
 
@@ -46,7 +46,7 @@ class PostgresAnswers:
 
 @dataclass(frozen=True, slots=True)
 class KafkaAnswers:
-    """Ready when the broker of *our* cluster answers: another stack's may sit on a port that we lost."""
+    """Ready when the broker of *our* cluster answers: another stack's may have taken the port."""
 
     port: int
     cluster: str

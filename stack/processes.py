@@ -1,22 +1,20 @@
-"""Server processes that outlive us: started in a session of their own, found again by pid file.
+"""Server processes that outlive the command that starts them, found again by pid file.
 
-A pid alone says little, as pids are reused; the file also holds the process's start time.
+Pids are reused, so that the file also holds the process's start time.
 """
 
 import json
 import pwd
-import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 from stack.folder import write_private
+from stack.interrupts import interrupts_deferred
 from stack.servers import Server
 
 # The system's boot time, to which start times are relative, moves a little when the clock is set.
@@ -31,7 +29,7 @@ _children: dict[int, "subprocess.Popen[bytes]"] = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A server's process. `fingerprint` tells whether it was started as it would be started now."""
+    """A server's process. `fingerprint` is that of the declaration it was started from."""
 
     pid: int
     started: float
@@ -39,7 +37,7 @@ class Running:
     stop_signal: int
 
     def process(self) -> psutil.Process | None:
-        """The live process, or None if it has ended, even when its pid belongs to another by now."""
+        """Return the live process, or None if it has ended, even when another process has its pid now."""
         child = _children.get(self.pid)
         if child is not None:
             child.poll()
@@ -79,28 +77,8 @@ def start(server: Server, *, log: Path, pid_file: Path) -> Running:
     return running
 
 
-@contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Deliver SIGINT and SIGTERM at the end of the block instead of within it. Other threads are never interrupted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, frame: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for arrived in received:
-            signal.raise_signal(arrived)
-
-
 def find(pid_file: Path) -> Running | None:
-    """The process of a pid file, if it still runs."""
+    """Return the process of a pid file; None if it has ended."""
     try:
         running = Running(**json.loads(pid_file.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -131,7 +109,7 @@ def stop(running: Running, *, grace: float) -> bool:
 
 
 def _have_ended(family: Sequence[psutil.Process], *, within: float) -> bool:
-    """Whether all end within so many seconds. One whose exit code nobody has collected has: init may take seconds."""
+    """Return whether all end within so many seconds. A zombie has ended: init may collect it seconds later."""
     deadline = time.monotonic() + within
     while any(map(_is_alive, family)):
         if time.monotonic() > deadline:
@@ -148,7 +126,7 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def memory(process: psutil.Process) -> int:
-    """Bytes of a server and its children; memory that they share counts once where the system can tell."""
+    """Return the memory of a server and its children in bytes; shared memory counts once where the system can tell."""
     total = 0
     for member in [process, *process.children(recursive=True)]:
         try:

@@ -1,7 +1,7 @@
-"""What each server is: its command, files, environment and probe, from ports and passwords alone.
+"""Declarations of the servers: command, files, environment and probe, from ports and passwords alone.
 
-A declaration is a value. Two equal ones mean that a running server is as it should be; a port that
-had to change shows as a difference in every server that uses it.
+A declaration is a value. A running server whose declaration is still equal is kept; a port that had to change is a
+difference in every server that uses it.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from stack.probes import CatalogAnswers, HttpAnswers, KafkaAnswers, PostgresAnsw
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """All that a declaration depends on."""
+    """All that a declaration depends on. `caches` holds the JVMs' class caches (stack/aot.py)."""
 
     folder: Folder
     postgres: pg.Home
@@ -56,13 +56,13 @@ class Server:
     complete: Callable[[], None] = field(default=_nothing, compare=False)
 
     def fingerprint(self) -> str:
-        """Equal for equal declarations, across processes; holds no secret."""
+        """Return a hash: equal for equal declarations, across processes; it holds no secret."""
         said = repr((self.command, self.files, self.env, self.user))
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def postgres(layout: Layout) -> Server:
-    """The OLTP database, the reporting database's stand-in, and the registry's store."""
+    """Declare Postgres: the OLTP database, the reporting database's stand-in, and the registry's store."""
     home, port = layout.postgres, layout.ports["postgres"]
     conf, hba = home.root / "postgresql.conf", home.root / "pg_hba.conf"
     return Server(
@@ -88,7 +88,7 @@ def postgres(layout: Layout) -> Server:
 
 
 def kafka(layout: Layout) -> Server:
-    """One KRaft node, broker and controller in one process."""
+    """Declare Kafka: one KRaft node, broker and controller in one process."""
     config = layout.folder.config / "kafka.properties"
     logging = layout.folder.config / "log4j2.xml"
     port, controller = layout.ports["kafka"], layout.ports["kafka_controller"]
@@ -139,7 +139,7 @@ def kafka(layout: Layout) -> Server:
 
 
 def registry(layout: Layout) -> Server:
-    """Apicurio, its schemas kept in a Postgres database of its own: they survive a kill -9."""
+    """Declare Apicurio. Its schemas are in a Postgres database of its own, and survive a SIGKILL."""
     port = layout.ports["registry"]
     return Server(
         name="registry",
@@ -171,7 +171,7 @@ def registry(layout: Layout) -> Server:
 
 
 def catalog(layout: Layout) -> Server:
-    """The MongoDB stand-in: in memory; a stop keeps the catalog in a file for the next start, a crash loses it."""
+    """Declare the MongoDB stand-in, which is in memory: a stop writes the catalog to a file, a crash loses it."""
     port = layout.ports["catalog"]
     arguments = (str(port), CATALOG_EVENTS, str(layout.folder.root / "catalog.bson"))
     return Server(
@@ -184,12 +184,12 @@ def catalog(layout: Layout) -> Server:
 
 
 def stand_in(jars: Path) -> tuple[str, ...]:
-    """Java's arguments that run the stand-in. A port follows; the number of change events to keep and a file may."""
+    """Return Java's arguments for the stand-in. A port follows, and optionally a number of change events and a file."""
     return ("-cp", f"{jars}/mongo/classes:{jars}/mongo/libs/*", "headrace.mongo.StandIn")
 
 
 def connect(layout: Layout) -> Server:
-    """Kafka Connect. It starts beside Kafka and waits for it by itself, which saves seconds."""
+    """Declare Kafka Connect. It starts beside Kafka and waits for it by itself, which saves seconds."""
     config = layout.folder.config / "connect.properties"
     logging = layout.folder.config / "log4j2.xml"
     port = layout.ports["connect"]
@@ -213,9 +213,9 @@ def connect(layout: Layout) -> Server:
             "status.storage.topic": "headrace-connect-status",
             "status.storage.replication.factor": 1,
             "status.storage.partitions": 1,
-            # how soon a slot may let go of what has been read: `verify` waits for it
+            # how soon the slot's confirmed position follows what has been read: `verify` waits for it
             "offset.flush.interval.ms": 1000,
-            # the only worker: nobody else comes back within five minutes to take its tasks
+            # the only worker: no other one could return within five minutes and take its tasks
             "scheduled.rebalance.max.delay.ms": 0,
             "connector.client.config.override.policy": "All",
             "config.providers": "env",
@@ -281,7 +281,7 @@ LOG4J = """\
 
 
 def catalog_uri(ports: Mapping[str, int]) -> str:
-    """How clients reach the catalog; the stand-in is a replica set of one, without passwords."""
+    """Return the catalog's URI; the stand-in is a replica set of one member, without passwords."""
     return f"mongodb://{LOOPBACK}:{ports['catalog']}/?replicaSet=rs0"
 
 
@@ -290,7 +290,7 @@ def registry_url(ports: Mapping[str, int]) -> str:
 
 
 def environment(ports: Mapping[str, int], passwords: Mapping[str, str]) -> dict[str, str]:
-    """The settings with which every `headrace` command finds this stack (operations/settings.py)."""
+    """Return the settings with which `headrace` commands find this stack (operations/settings.py)."""
     postgres_port = str(ports["postgres"])
     return {
         "HEADRACE_OLTP__HOST": LOOPBACK,

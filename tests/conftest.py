@@ -1,4 +1,4 @@
-"""One stack a run: real Postgres, Kafka, Connect, Debezium, registry and the MongoDB stand-in, migrated once.
+"""One stack a process: real Postgres, Kafka, Connect, Debezium, registry and the MongoDB stand-in, migrated once.
 
 HEADRACE_TEST_STACK_DIR names a folder whose stack is started if need be and left running, for quick repeats.
 """
@@ -8,7 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -46,16 +46,26 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files called *_harm.py stop, kill or misconfigure what others use: they run last."""
-    items.sort(key=lambda item: item.path.stem.endswith("_harm"))
+    """Put the tests in order."""
+    from tests.support.parts import place_of
+
+    items.sort(key=place_of)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let several processes take whole parts of the tests."""
+    from tests.support.parts import PartScheduling
+
+    return PartScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
 def stack_folder() -> Iterator[Path]:
-    """The folder of this run's running servers; a server that does not start fails the run."""
+    """Start the servers of this process and return their folder; a server that does not start fails the run."""
     kept = os.environ.get("HEADRACE_TEST_STACK_DIR")
     if kept:
-        yield supervisor.up(Path(kept)).folder
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "")  # of several processes, each has a folder of its own
+        yield supervisor.up(Path(kept) / worker).folder
         return
     with tempfile.TemporaryDirectory(prefix="headrace-test-") as folder:
         path = Path(folder) / "stack"
@@ -67,7 +77,7 @@ def stack_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def settings(stack_folder: Path) -> Settings:
-    """Settings of the running stack, all databases migrated; capture may not be applied yet (see `capture`)."""
+    """Return the settings of the running stack, all databases migrated. Capture is applied by `capture`."""
     from operations import migrate
 
     os.environ["HEADRACE_ENV_FILE"] = str(stack_folder / "headrace.env")
@@ -80,7 +90,7 @@ def settings(stack_folder: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def capture(settings: Settings) -> Settings:
-    """Settings of the stack with both connectors streaming."""
+    """Return the settings of the stack with both connectors streaming."""
     from operations import capture as connectors
 
     connectors.apply(settings, print)
@@ -89,7 +99,7 @@ def capture(settings: Settings) -> Settings:
 
 @pytest.fixture
 def archive(settings: Settings) -> Iterator["Archiving"]:
-    """An event topic of the test's own, and an archive in a folder of its own."""
+    """Make an event topic of the test's own, and an archive in a folder of its own."""
     from tests.support.archiving import archiving
 
     with archiving(settings) as made:

@@ -17,7 +17,7 @@ from operations.demo.steps import print_step
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from shop.model import History
-from stack import supervisor
+from stack import interrupts
 
 
 def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bool) -> bool:
@@ -31,14 +31,14 @@ def run(folder: Path, out: Console, *, orders: int, olist: Path | None, keep: bo
         hint = f"see `{invocation('status')}`, or delete it: `{invocation('down --wipe')}`"
         raise HeadraceError(f"{folder} already holds a pipeline; {hint}")
     failed = True
-    with supervisor.terminable():
+    with interrupts.terminable():
         try:
             failed = not _run_all(folder, past, out)
         except KeyboardInterrupt:
             failed = keep = False
             raise
         finally:
-            with supervisor.undisturbed():
+            with interrupts.undisturbed():
                 _stop(folder, out, keep=keep, failed=failed)
     return not failed
 

@@ -1,6 +1,6 @@
-"""One line of their own for all chaos files that go through the `headrace` command: starting one takes most of a test.
+"""A pipeline for each file that goes through the `headrace` command: starting one takes most of a test.
 
-A test may kill, bend and extend it, and counts only what it has added; it leaves it able to come up again.
+A test may kill, change and extend it, and counts only what it has added; it leaves it able to come up again.
 """
 
 import shutil
@@ -9,30 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pipeline import Line
+from tests.support.pipeline import OwnPipeline
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("connectors", "messaging", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams")
 
 
-@pytest.fixture(scope="session")
-def own_line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """The project's packages copied, so that docs/your-tables.md can be followed to the letter.
-
-    Its first `up` is refused: with what that has left in the folder, the next one has to go on.
-    """
-    line = Line(folder=tmp_path_factory.mktemp("line"))
+@pytest.fixture(scope="module")
+def own_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPipeline]:
+    """Copy the project's packages, so that docs/your-tables.md can be followed to the letter; nothing runs yet."""
+    pipeline = OwnPipeline(folder=tmp_path_factory.mktemp("line"))
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, line.folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, pipeline.folder / package)
     try:
-        line.run("up", expect=1, HEADRACE_SINK__BATCH="0")
-        yield line
+        yield pipeline
     finally:
-        line.run("down", "--wipe")
+        stopped = pipeline.run("down", "--wipe")
+    assert "killed" not in stopped
 
 
 @pytest.fixture(scope="module")
-def line(own_line: Line) -> Line:
-    """The line, up, whatever the file before has done to it."""
-    own_line.run("up")
-    return own_line
+def pipeline(own_pipeline: OwnPipeline) -> OwnPipeline:
+    """Start the pipeline."""
+    own_pipeline.run("up")
+    return own_pipeline

@@ -26,16 +26,16 @@ POINTS = (
 
 
 def run(archive: Archiving, group: str, **killed: object) -> int:
-    """A worker of a group of its own: a killed member would be waited for."""
+    """Run a worker in a consumer group of its own: a group would wait for a killed member."""
     told = {"url": archive.url, "name": archive.name, "group": f"{archive.name}-{group}", **killed}
     command = [sys.executable, "-m", "tests.support.archive_until", json.dumps(told)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.returncode
 
 
 def whole(archive: Archiving) -> list[str]:
-    """The archived events, once every file that the manifest names was found to be what was written."""
+    """Check every file that the manifest names against its checksum, and return the archived events."""
     for files in archive.log().manifest().folders(EVENTS.name).values():
         for file in files:
             check(archive.store, file)

@@ -28,15 +28,15 @@ ORDER = [
     for name in TopologicalSorter({name: service["depends_on"] for name, service in SERVICES.items()}).static_order()
     if name in SERVICES
 ]
-# the stand-in knows no users, and how SQL Server's driver encrypts is the tests' own business
-OF_THE_PLACE = {f"{PREFIX}CATALOG__USER", f"{PREFIX}CATALOG__PASSWORD", f"{PREFIX}REPORTING__ODBC"}
+# settings of this machine's servers: the stand-in has no users, and the tests choose how SQL Server's driver encrypts
+LOCAL = {f"{PREFIX}CATALOG__USER", f"{PREFIX}CATALOG__PASSWORD", f"{PREFIX}REPORTING__ODBC"}
 ADDRESSES = (f"{PREFIX}OLTP__PORT", f"{PREFIX}REPORTING__")  # a container has the port that is the default
 SETTING = {"enrich": "ENRICH", "report": "SINK", "archive": "ARCHIVE", "watch": "WATCH"}
-SECONDS = 180
+SECONDS = 600
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[dict[str, str]]:
+def place(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Servers of the test's own, nothing on them yet: the settings with which they are found."""
     folder = tmp_path / "stack"
     try:
@@ -51,7 +51,7 @@ def line(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def sqlserver(odbc: str) -> Iterator[dict[str, str]]:
-    """Settings of an empty database on the tests' SQL Server, which is dropped at the end."""
+    """Make an empty database on the tests' SQL Server, which is dropped at the end; its settings."""
     at = reporting(odbc)
     with empty(at):
         yield {f"{PREFIX}REPORTING__{name.upper()}": _plain(value) for name, value in at}
@@ -61,20 +61,20 @@ def _plain(value: object) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
-def settings_of(name: str, line: dict[str, str]) -> dict[str, str]:
-    """The service's environment with this line's addresses; what the file doesn't set isn't set here either."""
+def settings_of(name: str, place: dict[str, str]) -> dict[str, str]:
+    """Return the service's environment with the addresses of `place`, without what the file doesn't set."""
     written = SERVICES[name]["environment"]
-    assert written.keys() - line.keys() <= OF_THE_PLACE
-    given = {key: value for key, value in line.items() if key in written or key.startswith(ADDRESSES)}
+    assert written.keys() - place.keys() <= LOCAL
+    given = {key: value for key, value in place.items() if key in written or key.startswith(ADDRESSES)}
     system = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     return system | given | {f"{PREFIX}STACK_DIR": "/nowhere"}
 
 
-def once(name: str, line: dict[str, str]) -> str:
+def once(name: str, place: dict[str, str]) -> str:
     """Run a service that ends; returns what it printed."""
     done = subprocess.run(
         [HEADRACE, *SERVICES[name]["command"]],
-        env=settings_of(name, line),
+        env=settings_of(name, place),
         check=False,
         capture_output=True,
         text=True,
@@ -85,10 +85,10 @@ def once(name: str, line: dict[str, str]) -> str:
 
 
 @contextmanager
-def running(name: str, line: dict[str, str], log: Path) -> Iterator[None]:
+def running(name: str, place: dict[str, str], log: Path) -> Iterator[None]:
     """Run a worker until the block's end, which it must survive; the block begins when its health check passes."""
     port = free_port(taken=set())
-    environment = settings_of(name, line) | {f"{PREFIX}{SETTING[name]}__HTTP_PORT": str(port)}
+    environment = settings_of(name, place) | {f"{PREFIX}{SETTING[name]}__HTTP_PORT": str(port)}
     _, _, *check = SERVICES[name]["healthcheck"]["test"]
     check[-1] = check[-1].replace(":8080/", f":{port}/")
     with (
@@ -107,16 +107,16 @@ def running(name: str, line: dict[str, str], log: Path) -> Iterator[None]:
             assert worker.wait(SECONDS) == 0, log.read_text()
 
 
-def test_every_service_runs_as_the_file_says(line: dict[str, str], tmp_path: Path) -> None:
+def test_every_service_runs_as_the_file_says(place: dict[str, str], tmp_path: Path) -> None:
     said = {}
     with ExitStack() as workers:
         for name in ORDER:
             if SERVICES[name]["command"][0] == "run":
-                workers.enter_context(running(name, line, tmp_path / f"{name}.log"))
+                workers.enter_context(running(name, place, tmp_path / f"{name}.log"))
             else:
-                said[name] = once(name, line)
+                said[name] = once(name, place)
         print(said["demo"])
         assert "equal, every row compared" in said["demo"]
         assert said["migrate"] != said["connectors"]
-        assert "oltp: nothing to do" in once("migrate", line)
-        assert "nothing to change" in once("connectors", line)
+        assert "oltp: nothing to do" in once("migrate", place)
+        assert "nothing to change" in once("connectors", place)

@@ -1,4 +1,4 @@
-"""`headrace demo` and `up` as a newcomer runs them: however they end, nothing that they started is left running."""
+"""`headrace demo` and `up` as a new user runs them: however they end, they leave no process behind."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 ROOT = Path(__file__).parents[2]
 TABLES = ("orders", "order_lines", "payments", "events", "products")
 WRONG, INTERRUPTED = 1, 130
-COMMAND_S = 150
+COMMAND_S = 600  # a deadline that only a command that hangs exceeds
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Place:
         return psutil.Process(orjson.loads(Folder(self.stack).pid_of(name).read_bytes())["pid"])
 
     def left(self) -> list[str]:
-        """Every process that has to do with this folder, but for the commands that were started here."""
+        """Return every process that uses this folder, except for the commands that were started here."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -85,7 +85,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 
 def read_until(command: "subprocess.Popen[str]", beginning: str) -> str:
-    """What the command prints up to the line that begins so."""
+    """Return what the command prints up to the text line with this beginning."""
     said = ""
     assert command.stdout is not None
     for line in command.stdout:
@@ -114,7 +114,7 @@ def test_a_demo_proves_every_table_and_leaves_nothing_behind(place: Place) -> No
 
 def test_a_demo_terminated_while_it_starts_leaves_nothing_behind(place: Place) -> None:
     demo = place.start("demo")
-    eventually(lambda: Folder(place.stack).pid_of("report").exists(), COMMAND_S)
+    eventually(lambda: Folder(place.stack).pid_of("report").exists())
     demo.terminate()
     said = ends(demo)
     assert demo.returncode == INTERRUPTED, said
@@ -149,7 +149,7 @@ def test_a_demo_whose_worker_dies_says_so_at_once_and_keeps_the_logs(place: Plac
 
 def test_an_interrupted_up_leaves_nothing_running(place: Place) -> None:
     up = place.start("up")
-    eventually(lambda: Folder(place.stack).pid_of("report").exists(), COMMAND_S)
+    eventually(lambda: Folder(place.stack).pid_of("report").exists())
     up.terminate()
     said = ends(up)
     assert up.returncode == INTERRUPTED, said

@@ -1,21 +1,21 @@
-"""Dead letters of the whole line, redriven by the command that is killed in the middle."""
+"""Dead letters of a whole pipeline, redriven by a command that is killed in the middle."""
 
 import orjson
 
 from schemas.failpoints import FailPoint
 from tests.support.eventually import eventually
-from tests.support.pipeline import Line
+from tests.support.pipeline import OwnPipeline
 
 ORDERS = "reporting_g1.orders"
 
 
-def test_a_redrive_that_is_killed_is_run_again_and_loses_and_repeats_nothing(line: Line):
+def test_a_redrive_that_is_killed_is_run_again_and_loses_and_repeats_nothing(pipeline: OwnPipeline):
     def letters() -> int:
-        groups = orjson.loads(line.run("dlq", "ls", "--topic", "shop.sales.orders", "--json"))
+        groups = orjson.loads(pipeline.run("dlq", "ls", "--topic", "shop.sales.orders", "--json"))
         return sum(group["open"] for group in groups if "no odd customer" in group["message"])
 
-    migrator = line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD")
-    shop = line.psql("shop", "app_writer", "HEADRACE_OLTP__APP_WRITER_PASSWORD")
+    migrator = pipeline.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD")
+    shop = pipeline.psql("shop", "app_writer", "HEADRACE_OLTP__APP_WRITER_PASSWORD")
     migrator.execute(f"ALTER TABLE {ORDERS} ADD CONSTRAINT \"no odd customer\" CHECK (customer_id <> 'odd')".encode())
     for order in ("a", "b", "c"):
         shop.execute(
@@ -33,13 +33,13 @@ def test_a_redrive_that_is_killed_is_run_again_and_loses_and_repeats_nothing(lin
     eventually(lambda: landed() == {"b": "even"})
     migrator.execute(f'ALTER TABLE {ORDERS} DROP CONSTRAINT "no odd customer"'.encode())
 
-    line.dies(FailPoint.REDRIVEN, 1, "dlq", "redrive", "--error", "no odd customer")
-    assert (len(landed()), letters()) == (2, 3)  # one has landed, and nobody has written it down
-    said = line.run("dlq", "redrive", "--error", "no odd customer", "--json")
+    pipeline.dies(FailPoint.REDRIVEN, 1, "dlq", "redrive", "--error", "no odd customer")
+    assert (len(landed()), letters()) == (2, 3)  # one has landed, and this is not recorded
+    said = pipeline.run("dlq", "redrive", "--error", "no odd customer", "--json")
     done = orjson.loads(said)
     assert (done["landed"], done["outdated"], len(done["letters"])) == (2, 1, 3)
     assert landed() == {"a": "odd", "b": "even", "c": "odd"}
     assert letters() == 0
-    assert line.verify()["equal"]
+    assert pipeline.verify()["equal"]
     migrator.close()
     shop.close()

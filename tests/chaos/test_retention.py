@@ -1,4 +1,4 @@
-"""Retention on a whole line: killed everywhere, stopped by what is missing, kept from what is held."""
+"""Retention on a whole pipeline: killed at each step, stopped by what the archive lacks, kept from what is held."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ from schemas.tables import ORDERS
 from sinks.archive.manifest import Kind
 from tests.support.aged import A_DAY_OLDER, LAST_SEASON, LONG_AGO, TODAY, TRADE, Aged
 from tests.support.eventually import eventually
-from tests.support.pipeline import Line
+from tests.support.pipeline import OwnPipeline
 
-STRICT_DAYS = 88  # of a policy that lets go of what no other test has written
+STRICT_DAYS = 88  # of a policy under which data expire that no other test has written
 
 # In the order in which retention comes to them; each run goes on where the one before was killed.
 KILLS = (
@@ -40,20 +40,20 @@ KILLS = (
 
 
 @pytest.fixture
-def aged(line: Line) -> Iterator[Aged]:
-    aged = Aged(line)
+def aged(pipeline: OwnPipeline) -> Iterator[Aged]:
+    aged = Aged(pipeline)
     yield aged
     aged.close()
 
 
 def settled(aged: Aged) -> None:
-    """Returns when everything written so far has landed and is archived."""
-    assert aged.line.verify()["equal"]
+    """Return when everything written so far has landed and is archived."""
+    assert aged.pipeline.verify()["equal"]
     eventually(lambda: set(aged.archived_events()) >= set(aged.events))
 
 
-def apply(line: Line, *more: str, expect: int = 0, **environment: str) -> list[dict]:
-    out = line.run("retention", "apply", "--json", *more, expect=expect, **environment)
+def apply(pipeline: OwnPipeline, *more: str, expect: int = 0, **environment: str) -> list[dict]:
+    out = pipeline.run("retention", "apply", "--json", *more, expect=expect, **environment)
     return orjson.loads(out[out.index("[") : out.rindex("]") + 1])
 
 
@@ -69,14 +69,14 @@ def test_killed_anywhere_nothing_is_in_neither_store_and_all_that_is_old_goes(ag
     )
     settled(aged)
     for point, times in KILLS:
-        aged.line.dies(point, times, "retention", "apply")
+        aged.pipeline.dies(point, times, "retention", "apply")
         archived = aged.archived_events()
         assert len(archived) == len(set(archived))
         assert set(aged.events) <= set(archived), point
         assert aged.orders <= {*aged.hot_orders(), *aged.archived(ORDERS)}, point
 
-    assert {item["outcome"] for item in apply(aged.line)} <= {"gone"}
-    assert apply(aged.line) == []
+    assert {item["outcome"] for item in apply(aged.pipeline)} <= {"gone"}
+    assert apply(aged.pipeline) == []
     assert aged.hot_events() == aged.reported_events() == aged.hot_orders() == set()
     assert aged.reported_rows() == 0
     assert aged.orders <= set(aged.archived(ORDERS))
@@ -85,7 +85,7 @@ def test_killed_anywhere_nothing_is_in_neither_store_and_all_that_is_old_goes(ag
             ours = {key: dead for key, dead in aged.last_values(topic).items() if b'"old-' in key}
             assert len(ours) >= len(aged.orders), topic
             assert all(ours.values()), (topic, ours)
-    assert aged.line.verify()["equal"]
+    assert aged.pipeline.verify()["equal"]
 
 
 def test_a_replay_brings_nothing_back(aged: Aged):
@@ -94,11 +94,11 @@ def test_a_replay_brings_nothing_back(aged: Aged):
     aged.order("replayed", LONG_AGO[0])
     aged.event("replayed", LONG_AGO[0])
     settled(aged)
-    apply(aged.line)
-    aged.line.worker("report").terminate()
+    apply(aged.pipeline)
+    aged.pipeline.worker("report").terminate()
     aged.reporting.execute("UPDATE reporting_g1.checkpoint SET next_offset = 0")
-    aged.line.run("up")
-    assert aged.line.verify()["equal"]
+    aged.pipeline.run("up")
+    assert aged.pipeline.verify()["equal"]
     assert aged.reported_rows(marks=False) == 0
     assert aged.reported_events() == set()
 
@@ -113,9 +113,9 @@ def test_an_event_that_the_archive_lacks_stops_its_partition_and_is_named(aged: 
     policy = tmp_path / "policy.toml"
     policy.write_text(f"[events]\ndays = {STRICT_DAYS}\n")
     strict = {"HEADRACE_RETENTION__POLICY": str(policy)}
-    assert "the minimum in sales.minimum_age" in aged.line.run("retention", "apply", expect=1, **strict)
+    assert "the minimum in sales.minimum_age" in aged.pipeline.run("retention", "apply", expect=1, **strict)
     with minimum_age(aged, STRICT_DAYS):
-        kept = [item for item in apply(aged.line, expect=1, **strict) if item["outcome"] == "KEPT"]
+        kept = [item for item in apply(aged.pipeline, expect=1, **strict) if item["outcome"] == "KEPT"]
     assert {item["store"] for item in kept} == {"outbox", "reporting_g1"}
     assert all(missing in item["detail"] for item in kept)
     assert aged.hot_events(STRICT_DAYS) == aged.reported_events(STRICT_DAYS) == {missing}
@@ -123,7 +123,7 @@ def test_an_event_that_the_archive_lacks_stops_its_partition_and_is_named(aged: 
 
 @contextmanager
 def minimum_age(aged: Aged, days: int) -> Iterator[None]:
-    """While the migrator lets events leave that are so young."""
+    """Let events of this age be deleted, for as long as the block lasts."""
 
     def allow(days: int) -> None:
         aged.owner.execute(
@@ -145,28 +145,28 @@ def test_a_damaged_file_is_not_relied_on(aged: Aged):
     whole = {path: path.read_bytes() for path in files}
     for path, content in whole.items():
         path.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
-    kept = [item for item in apply(aged.line, expect=1) if item["outcome"] == "KEPT"]
+    kept = [item for item in apply(aged.pipeline, expect=1) if item["outcome"] == "KEPT"]
     assert kept
     assert any(path.name in item["detail"] for item in kept for path in files)
     assert aged.hot_events() == {event}
     for path, content in whole.items():
         path.write_bytes(content)
-    apply(aged.line)
+    apply(aged.pipeline)
     assert aged.hot_events() == set()
 
 
 def test_a_legal_hold_keeps_a_tenants_data_and_nobody_elses(aged: Aged):
-    apply(aged.line, "--hold", "tenant=held")  # sinks refuse nothing of it from now on
+    apply(aged.pipeline, "--hold", "tenant=held")  # sinks refuse nothing of it from now on
     held = aged.event("held", LAST_SEASON[1])
     aged.event("free", LAST_SEASON[1])
     order = aged.order("held", LONG_AGO[0])
     aged.order("free", LONG_AGO[0])
     settled(aged)
-    apply(aged.line, "--hold", "tenant=held")
+    apply(aged.pipeline, "--hold", "tenant=held")
     assert aged.hot_events() == aged.reported_events() == {held}
     assert aged.hot_orders() == {order}
-    assert aged.line.verify()["equal"]
-    apply(aged.line)
+    assert aged.pipeline.verify()["equal"]
+    apply(aged.pipeline)
     assert aged.hot_events() == aged.reported_events() == aged.hot_orders() == set()
     assert aged.reported_rows() == 0
 
@@ -174,10 +174,10 @@ def test_a_legal_hold_keeps_a_tenants_data_and_nobody_elses(aged: Aged):
 def test_a_plan_deletes_nothing_and_two_runs_never_work_at_once(aged: Aged):
     event = aged.event("planned", LAST_SEASON[1])
     settled(aged)
-    said = aged.line.run("retention", "plan")
+    said = aged.pipeline.run("retention", "plan")
     assert "would go" in said
     assert aged.hot_events() == {event}
     aged.owner.execute("SELECT pg_advisory_lock(hashtextextended('headrace retention', 0))")
-    assert "another retention run" in aged.line.run("retention", "apply", expect=2)
+    assert "another retention run" in aged.pipeline.run("retention", "apply", expect=2)
     aged.owner.execute("SELECT pg_advisory_unlock_all()")
-    apply(aged.line)
+    apply(aged.pipeline)

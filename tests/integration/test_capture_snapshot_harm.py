@@ -142,7 +142,7 @@ def test_a_kill_in_the_middle_of_the_first_snapshot_loses_nothing_that_is_commit
                 eventually(lambda: len(reading.catch_up()) > seen)
                 assert len(reading.found) < size, "the kill came after the snapshot; make it bigger"
             kill_connect(stack_folder)
-            apply.wait_ready(own.pipeline, own.servers, {}, deadline_s=20)
+            apply.wait_ready(own.pipeline, own.servers, {})
         finally:
             stop.set()
             trader.join()

@@ -41,7 +41,7 @@ def running(*file: str, end: str = "terminate") -> Iterator[Client]:
     command = [str(java.runtime()), *stand_in(java.jars(print)), str(port), str(KEPT_EVENTS), *file]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        probe, deadline = CatalogAnswers(port), time.monotonic() + 60
+        probe, deadline = CatalogAnswers(port), time.monotonic() + 240
         while not probe():
             assert server.poll() is None and time.monotonic() < deadline, "the stand-in did not start"
         with pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?replicaSet=rs0", tz_aware=True) as client:

@@ -1,10 +1,10 @@
-"""The soak: the shop trades for so many minutes while servers, workers and the network fail by a seeded schedule.
+"""Run the soak: the shop places orders while servers, workers and the network fail by a seeded schedule.
 
     python -m tests.soak --minutes 60 --seed 7
 
-Everything that reporting commits is watched meanwhile (tests/soak/invariants.py), and `headrace verify` compares every
-row at the end. A run is `(seed, commit)`; the log says what was done when. Exit 0 when all held, 1 when not: then the
-folder is kept, with all logs.
+Every commit in reporting is checked meanwhile (tests/soak/invariants.py), and `headrace verify` compares every row at
+the end. A run is `(seed, commit)`; the log has each action and its time. The exit code is 0 when every invariant held,
+else 1: then the folder is kept, with all logs.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from connectors.pipeline import Pipeline
 from messaging import clients
 from schemas.errors import HeadraceError
 from schemas.topics import DEAD_LETTERS
-from stack import supervisor
+from stack import interrupts
 from tests.soak.faults import Faults
 from tests.soak.pipeline import SoakPipeline
 from tests.soak.report import Outcome, lines, untold
@@ -37,8 +37,8 @@ from tests.support.eventually import eventually
 ROOT = Path(__file__).parents[2]
 TOXIPROXY = ROOT / ".venv" / "bin" / "toxiproxy"
 WATCH_S = 10.0
-BY_HAND_S = 120.0  # that nobody has restarted a failed connector
-SETTLE_S = 600.0  # that the pipeline may take to land what was committed before the load stopped
+BY_HAND_S = 120.0  # after which a connector that is still failed is restarted
+SETTLE_S = 600.0  # in which the pipeline lands what was committed before the load stopped
 COMMITS = "SELECT count(*) FROM sales.outbox_events"
 
 
@@ -54,7 +54,7 @@ def main() -> int:
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
     say(f"seed {seed}, commit {commit}; {asked.minutes:g} minutes in {folder}")
     os.environ["HEADRACE_STACK_DIR"] = str(folder)
-    with supervisor.terminable():
+    with interrupts.terminable():
         pipeline, held = SoakPipeline(folder, TOXIPROXY), False
         try:
             outcome = Soak(pipeline, seed, asked.rate, say).run(asked.minutes, commit)
@@ -62,14 +62,14 @@ def main() -> int:
             for line in lines(outcome):
                 say(line)
         finally:
-            with supervisor.undisturbed():
+            with interrupts.undisturbed():
                 pipeline.close(logs=folder.parent / "logs", wipe=held)
     say(f"logs are in {folder.parent}{'' if held else ', and the data'}")
     return 0 if held else 1
 
 
 class Soak:
-    """One run on a pipeline that is up."""
+    """One run on a running pipeline."""
 
     def __init__(self, pipeline: SoakPipeline, seed: int, rate: float, say: Callable[[str], None]) -> None:
         self._pipeline, self._seed, self._say = pipeline, seed, say
@@ -83,7 +83,7 @@ class Soak:
         self._failed_since: dict[str, float] = {}
 
     def run(self, minutes: float, commit: str) -> Outcome:
-        """Play the schedule, stop the load, and look at what has become of it."""
+        """Play the schedule, stop the load, and check the result."""
         watching = threading.Thread(target=self._watch, name="watching", daemon=True)
         watching.start()
         self._faults.play(schedule(self._seed, minutes * 60), minutes * 60)
@@ -121,7 +121,7 @@ class Soak:
         )
 
     def _wait_for_workers(self) -> None:
-        """Return when all workers are ready, or say which are not: the comparison then tells what that means."""
+        """Return when all workers are ready, or log which are not: the comparison then shows the effect."""
         workers = self._pipeline.workers
         try:
             eventually(lambda: not workers.not_ready(), SETTLE_S)
@@ -135,22 +135,22 @@ class Soak:
         return done.returncode == 0, done.stdout + done.stderr
 
     def _commits(self) -> int:
-        """Each step of the shop writes an event with it; what the faults wrote without one is counted beside."""
+        """Return the number of commits: each step of the shop writes one event; the faults count their own."""
         with psycopg.connect(self._pipeline.superuser("shop")) as source:
             ((events,),) = source.execute(COMMITS).fetchall()
         return int(events) + self._faults.commits
 
     def _watch(self) -> None:
-        """Say at once what has gone wrong; restart by hand, as the runbook tells, a connector that stays failed."""
+        """Log violations at once; restart a connector that stays failed, as the runbook tells an operator."""
         while not self._ended.wait(WATCH_S):
             for each in untold(self._witness.wrong(self._markers.known()), self._told):
                 self._say(f"WRONG: {each}")
             try:
-                self._look_at_connectors()
+                self._check_connectors()
             except HeadraceError:  # Connect is being restarted
                 continue
 
-    def _look_at_connectors(self) -> None:
+    def _check_connectors(self) -> None:
         connect, line = Connect(self._pipeline.settings.connect.url), Pipeline()
         for name in map(line.connector, line.sources):
             failure, now = connect.status(name).failure, time.monotonic()

@@ -1,4 +1,4 @@
-"""Carries out the actions of a schedule, each on a thread of its own, so that faults overlap as they happen to."""
+"""Carry out the actions of a schedule, each on a thread of its own, so that faults overlap."""
 
 import signal
 import threading
@@ -38,7 +38,7 @@ FROM generate_series(1, %s::integer / 32) AS number
 
 
 class Faults:
-    """Begins each action when its time has come. `run` names what is written, so that two runs differ."""
+    """Begin each action at its time. `run` is part of the keys that are written, so that two runs differ."""
 
     def __init__(self, pipeline: SoakPipeline, run: str, say: Say) -> None:
         self._pipeline, self._run, self._say = pipeline, run, say
@@ -133,7 +133,7 @@ class Faults:
     def _alter(self, source: psycopg.Connection[Any], table: str) -> None:
         """Add a nullable column, or drop the one that was added before."""
         what = sql.SQL("DROP COLUMN soak" if table in self._added else "ADD COLUMN soak text")
-        source.execute("SET lock_timeout = '2s'")  # whoever waits for the lock stops all others behind it
+        source.execute("SET lock_timeout = '2s'")  # a statement that waits for the lock blocks all others behind it
         source.execute(sql.SQL("ALTER TABLE {} {}").format(sql.Identifier(*table.split(".")), what))
         self._added ^= {table}
 

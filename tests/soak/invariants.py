@@ -48,7 +48,7 @@ class Marker:
 
 
 class NewestRows:
-    """Remembers the newest version of each key."""
+    """The newest version of each key."""
 
     def __init__(self) -> None:
         self._newest: dict[tuple[str, Key], tuple[Position, datetime | None]] = {}
@@ -57,7 +57,7 @@ class NewestRows:
         return len(self._newest)
 
     def see(self, row: Version) -> str | None:
-        """Take the next version of a row; returns what is wrong with it, None when nothing is."""
+        """Take the next version of a row; return the violation, None if there is none."""
         if row.position is None:
             return None
         at = (row.table, row.key)
@@ -74,7 +74,7 @@ Landings = Mapping[tuple[str, Key], Sequence[Version]]
 
 
 def landing(marker: Marker, landings: Landings) -> Version | None:
-    """The first commit that showed the marker, or a later change of its row."""
+    """Return the first commit that showed the marker, or a later change of its row; None if there is none."""
     for version in landings.get((marker.table, marker.key), ()):
         if version.updated_at is None or version.updated_at >= marker.updated_at:
             return version
@@ -91,7 +91,7 @@ def missing(markers: Iterable[Marker], landings: Landings) -> list[str]:
 
 
 def freshness_ahead(markers: Iterable[Marker], landings: Landings, stamps: Iterable[Stamp]) -> list[str]:
-    """The stamps that promised a marker before it was visible. `stamps` are in the order of their commits."""
+    """Return the stamps that promised a marker before it was visible, a line each. `stamps` are in order of commit."""
     farthest: dict[str, list[tuple[datetime, Stamp]]] = {}  # of each table, those that promised more than all before
     for stamp in stamps:
         promised = farthest.setdefault(stamp.table, [])

@@ -42,7 +42,7 @@ class Transaction:
 
 
 def transactions(messages: Iterable[bytes]) -> Iterator[Transaction]:
-    """The transactions of a run of whole transactions; deletes and truncates are left out."""
+    """Return the transactions of a run of whole transactions; deletes and truncates are left out."""
     relations: dict[int, Relation] = {}
     written: list[Written] = []
     for message in messages:

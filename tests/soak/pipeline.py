@@ -70,7 +70,10 @@ class SoakPipeline:
         )
 
     def process(self, name: str) -> psutil.Process:
-        """The present process of a worker or server. Raises psutil.NoSuchProcess where it has none at this moment."""
+        """Return the present process of a worker or server.
+
+        Raises:
+            psutil.NoSuchProcess: it has none at this moment."""
         if name in WORKERS:
             return self.workers.process(name)
         running = processes.find(self.folder.pid_of(name))
@@ -106,7 +109,7 @@ class SoakPipeline:
 
 
 def _free_ports(folder: Folder) -> tuple[dict[str, int], Mapping[str, int]]:
-    """A port for each link, for the proxy itself and for each worker's metrics; and the servers' own."""
+    """Return a port for each link, for the proxy itself and for each worker's metrics, and the servers' ports."""
     own = Ports(folder).current()
     taken, found = set(own.values()), dict[str, int]()
     for name in (*LINKS, "toxiproxy", *WORKERS):
@@ -116,7 +119,7 @@ def _free_ports(folder: Folder) -> tuple[dict[str, int], Mapping[str, int]]:
 
 
 def _servers(kafka_port: int) -> Declarations:
-    """The stack's servers, with a Kafka that sends its clients to `kafka_port`: they go through the proxy."""
+    """Return the stack's declarations, with a Kafka that sends its clients to `kafka_port`, which is the proxy's."""
 
     def kafka(layout: Layout) -> Server:
         declared = servers.kafka(layout)

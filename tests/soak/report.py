@@ -34,8 +34,9 @@ class Outcome:
 
     @property
     def held(self) -> bool:
-        """Whether every invariant held and every action could be carried out. False for a run without a visible marker,
-        a commit or an action: it has proven nothing."""
+        """Return whether every invariant held and every action could be carried out.
+
+        False for a run without a visible marker, a commit or an action: it has proven nothing."""
         watched = self.delays and self.commits and self.done
         return bool(watched) and self.verified and not (self.wrong or self.missing or self.dead_letters or self.failed)
 
@@ -48,7 +49,7 @@ def untold(findings: Sequence[str], told: set[str]) -> list[str]:
 
 
 def lines(outcome: Outcome) -> Iterator[str]:
-    """The report, a line at a time."""
+    """Return the report, a line at a time."""
     yield f"seed {outcome.seed}, commit {outcome.commit}, {outcome.minutes:g} minutes"
     yield f"commits        {outcome.commits:,} in the source, {outcome.seen:,} in reporting, of {outcome.rows:,} rows"
     yield f"visible after  {_delays(outcome.delays)}"

@@ -57,7 +57,7 @@ class Action:
 
 
 def schedule(seed: int, seconds: float) -> list[Action]:
-    """The actions of a run of `seconds`, in order of time."""
+    """Return the actions of a run of `seconds`, in order of time."""
     rng = random.Random(seed)  # noqa: S311  # to be repeated, not a secret
     actions: list[Action] = []
     at = FIRST_S

@@ -101,7 +101,7 @@ class Markers:
         self._thread.start()
 
     def known(self) -> list[Marker]:
-        """The markers committed so far."""
+        """Return the markers committed so far."""
         with self._lock:
             return list(self._markers)
 
@@ -170,7 +170,7 @@ def _steps(order: OrderKey, at: datetime) -> list[OrderStep]:
 
 
 def _markers(step: OrderStep, committed: datetime) -> list[Marker]:
-    """The rows that a step wrote, by their keys as reporting prints them."""
+    """Return the rows that a step wrote, by their keys as reporting prints them."""
     order, happened = step.order, event(step)
     month = str(order.order_month)
     keys: dict[str, Key] = {"events": (TENANT, str(happened.occurred_at.date()), str(happened.event_id))}

@@ -60,7 +60,7 @@ class Witness:
             return [*self.gone_back, *freshness_ahead(markers, self._landings, self._stamps)]
 
     def missing(self, markers: list[Marker]) -> list[str]:
-        """The markers that have not been seen yet."""
+        """Return the markers that have not been seen yet."""
         with self._lock:
             return missing(markers, self._landings)
 

@@ -51,11 +51,14 @@ class Workers:
             thread.start()
 
     def process(self, name: str) -> psutil.Process:
-        """The worker's present process. Raises psutil.NoSuchProcess between two of them."""
+        """Return the worker's present process.
+
+        Raises:
+            psutil.NoSuchProcess: the worker is between two processes."""
         return psutil.Process(self._workers[name].process.pid)
 
     def not_ready(self) -> list[str]:
-        """The workers that don't say that they are ready."""
+        """Return the workers that don't answer that they are ready."""
         return [each.name for each in self._workers.values() if not _get(each.port, "/readyz")]
 
     def measure_from_now(self) -> None:
@@ -128,7 +131,7 @@ class Workers:
 
 
 def _get(port: int, path: str) -> str | None:
-    """The answer of a worker, None when it has none that is good: it may be stopped at this moment."""
+    """Return the answer of a worker; None for no answer or an error, as it may be stopped at this moment."""
     try:
         answer = httpx.get(f"http://{LOOPBACK}:{port}{path}", timeout=1.0)
     except httpx.HTTPError:

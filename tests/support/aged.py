@@ -1,4 +1,4 @@
-"""Trade of long ago, written into a running line as its shop would have, to be let go by retention."""
+"""Old orders and events, written into a running pipeline as its shop would have, for retention to delete."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +15,7 @@ from sinks.archive.log import Log
 from sinks.archive.manifest import ArchivedFile
 from sinks.archive.reader import distinct, key_of
 from sinks.archive.store import open_store
-from tests.support.pipeline import Line
+from tests.support.pipeline import OwnPipeline
 
 TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
 LONG_AGO = (TODAY - timedelta(days=8 * 366), TODAY - timedelta(days=8 * 366 - 40))
@@ -27,17 +27,17 @@ TRADE = (ORDERS, ORDER_LINES, PAYMENTS)
 
 @dataclass
 class Aged:
-    """What was written, and where it is now."""
+    """The rows that were written, and where they are now."""
 
-    line: Line
+    pipeline: OwnPipeline
     events: dict[str, str] = field(default_factory=dict)  # id → tenant
     orders: set[tuple[str, date, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.shop = self.line.psql("shop", "app_writer", "HEADRACE_OLTP__APP_WRITER_PASSWORD")
-        self.owner = self.line.psql("shop", "migrator", "HEADRACE_OLTP__MIGRATOR_PASSWORD")
-        self.reporting = self.line.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD")
-        self.bootstrap = self.line.settings()["HEADRACE_KAFKA__BOOTSTRAP"]
+        self.shop = self.pipeline.psql("shop", "app_writer", "HEADRACE_OLTP__APP_WRITER_PASSWORD")
+        self.owner = self.pipeline.psql("shop", "migrator", "HEADRACE_OLTP__MIGRATOR_PASSWORD")
+        self.reporting = self.pipeline.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD")
+        self.bootstrap = self.pipeline.settings()["HEADRACE_KAFKA__BOOTSTRAP"]
 
     def close(self) -> None:
         for connection in (self.shop, self.owner, self.reporting):
@@ -56,7 +56,7 @@ class Aged:
         return id_
 
     def order(self, tenant: str, at: datetime, order_id: str | None = None) -> tuple[str, date, str]:
-        """An order with a line and a payment."""
+        """Write an order with a line and a payment."""
         self._partitions(at)
         key = (tenant, at.date().replace(day=1), order_id or f'{uuid4().hex} "\\\x01é')
         with self.shop.transaction():
@@ -101,15 +101,15 @@ class Aged:
         return sum(self.reporting.execute(sql, [tenants, before]).fetchall()[0][0] for sql in counted)
 
     def log(self) -> Log:
-        """The archive's log, read anew."""
-        return Log(open_store(str(self.line.stack / "archive")), "test")
+        """Return the archive's log, read again."""
+        return Log(open_store(str(self.pipeline.stack / "archive")), "test")
 
     def ids_in(self, file: ArchivedFile) -> set[str]:
-        """The ids of a file's events."""
+        """Return the ids of a file's events."""
         return {datum["event_id"] for datum in read(self.log().store, file)} if file.table == EVENTS.name else set()
 
     def archived(self, table: Table) -> list[tuple[Any, ...]]:
-        """The keys of what a reader of the archive sees."""
+        """Return the keys that a reader of the archive sees."""
         log = self.log()
         folders = log.manifest().folders(table.name).values()
         return [key_of(table)(datum) for files in folders for datum in distinct(log.store, table, files)]
@@ -124,8 +124,8 @@ class Aged:
         return {bytes(message.key() or b""): message.value() is None for message in found}
 
     def file_of(self, day: date) -> Path:
-        """A file with events of that day."""
-        folder = self.line.stack / "archive" / "events"
+        """Return a file with events of that day."""
+        folder = self.pipeline.stack / "archive" / "events"
         return next(folder.glob(f"*/date={day}/*.avro"))
 
     def _partitions(self, at: datetime) -> None:

@@ -109,7 +109,7 @@ class Archiving:
         self.closing.callback(worker.close)
         return worker
 
-    def drain(self, *workers: ArchiveWorker, deadline_s: float = 60) -> None:
+    def drain(self, *workers: ArchiveWorker, deadline_s: float = 240) -> None:
         """Turns the workers until all that is in the topic now is archived."""
         ends = {partition(*at): end for at, end in clients.end_offsets(self.bootstrap, [self.topic]).items() if end}
         give_up = time.monotonic() + deadline_s

@@ -1,4 +1,4 @@
-"""Whether the command line that a deployment's file holds is one of ours."""
+"""Check that a command line in a deployment's file is one that `headrace` accepts."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,10 @@ from operations.cli import app
 
 
 def accepted(arguments: Sequence[str]) -> None:
-    """Parse `headrace ARGUMENTS` without running it. Raises what `headrace` would print of a mistake."""
+    """Parse `headrace ARGUMENTS` without running it.
+
+    Raises:
+        click.UsageError: `headrace` would refuse them."""
     command, left, context = typer.main.get_command(app), list(arguments), None
     while isinstance(command, TyperGroup):
         context = typer.Context(command, parent=context)

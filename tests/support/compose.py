@@ -1,4 +1,4 @@
-"""docker-compose.yml as the tests read it: merged, and with `.env` filled in."""
+"""docker-compose.yml for tests: anchors merged, and variables replaced by the values of `.env`."""
 
 import json
 import re
@@ -14,18 +14,18 @@ Service = dict[str, Any]
 
 
 def services() -> dict[str, Service]:
-    """Every service, its anchors merged; variables as they are written."""
+    """Return every service, its anchors merged; variables as they are written."""
     found: dict[str, Service] = yaml.safe_load(FILE.read_text())["services"]
     return found
 
 
 def of_headrace() -> dict[str, Service]:
-    """The services that run Headrace's own image."""
+    """Return the services that run Headrace's own image."""
     return {name: service for name, service in services().items() if service["image"].startswith("headrace:")}
 
 
 def variables() -> dict[str, set[str]]:
-    """Each variable that the file asks of `.env`, and what happens without it: ":?" refuses, ":-" has another."""
+    """Return each variable of `.env` that the file uses, and its operators: ":?" requires it, ":-" has a default."""
     found: dict[str, set[str]] = {}
     for name, otherwise, _ in _VARIABLE.findall(json.dumps(services())):
         found.setdefault(name, set()).add(otherwise)
@@ -33,5 +33,5 @@ def variables() -> dict[str, set[str]]:
 
 
 def filled(value: str, env: dict[str, str]) -> str:
-    """A value as a container gets it."""
+    """Return a value as a container gets it."""
     return _VARIABLE.sub(lambda found: env.get(found[1], found[3]), value).replace("$$", "$")

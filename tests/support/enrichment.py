@@ -25,7 +25,7 @@ from tests.support.enrich_worker import command
 from tests.support.enrichment_world import PARTITIONS, World
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 90.0
+DEADLINE_S = 240.0
 
 
 class Worker:

@@ -112,7 +112,7 @@ class Landing:
     def conninfo(self) -> str:
         return connections.reporting_conninfo(self.settings, "writer")
 
-    def drain(self, *workers: SinkWorker, deadline_s: float = 60) -> None:
+    def drain(self, *workers: SinkWorker, deadline_s: float = 240) -> None:
         """Turns the workers until everything that is in the topic now has landed."""
         ends = clients.end_offsets(self.bootstrap, [self.topic])
         give_up = time.monotonic() + deadline_s

@@ -1,4 +1,4 @@
-"""A whole line that the chaos tests run through the `headrace` command alone, as its users have it."""
+"""The whole pipeline as its users run it: through the `headrace` command alone."""
 
 import os
 import signal
@@ -18,12 +18,12 @@ from messaging import clients, ranges
 from schemas.failpoints import FailPoint
 
 ROOT = Path(__file__).parents[2]
-COMMAND_S = 150
+COMMAND_S = 600  # a deadline that only a command that hangs exceeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A line of our own in `folder`: a copy of the project's packages, and a stack."""
+class OwnPipeline:
+    """A pipeline in `folder`: a copy of the project's packages, and a stack."""
 
     folder: Path
 
@@ -43,7 +43,7 @@ class Line:
         )
 
     def dies(self, point: FailPoint, times: int, *arguments: str) -> None:
-        """Runs a command that kills itself when it reaches `point` for the `times`-th time."""
+        """Run a command that kills itself when it reaches `point` for the `times`-th time."""
         ours = f"{self.folder}{os.pathsep}{ROOT}"
         process = self.start(point.name, str(times), *arguments, module="tests.support.dying", PYTHONPATH=ours)
         out, err = process.communicate(timeout=COMMAND_S)
@@ -61,7 +61,7 @@ class Line:
 
     @contextmanager
     def busy(self, *arguments: str) -> Iterator[None]:
-        """A command that runs meanwhile, and is ended."""
+        """Run a command for as long as the block lasts; it must not end by itself."""
         process = self.start(*arguments)
         try:
             yield

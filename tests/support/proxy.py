@@ -1,4 +1,4 @@
-"""A way to a server that a test can cut: connections are dropped and refused until it is mended."""
+"""A proxy before a server that a test can cut: connections are dropped and refused until it is restored."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing resets the con
 
 
 class Proxy:
-    """Passes bytes on from a port of its own on loopback to `port`."""
+    """Forward bytes from a port of its own on loopback to `port`."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -22,7 +22,7 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     def cut(self) -> None:
-        """Drops what is connected; from now on nobody listens."""
+        """Drop all connections and refuse new ones."""
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listening.close()
@@ -34,7 +34,7 @@ class Proxy:
         self._open.clear()
 
     def mend(self) -> None:
-        """Listens again, at the same port."""
+        """Listen again, on the same port."""
         self._listening = self._listen(self.port)
 
     def _listen(self, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from operations.settings import Settings
-from stack import java, processes, supervisor
+from stack import interrupts, java, processes
 from stack.errors import StackError
 from stack.folder import PORT_NAMES, PORTS, Folder, Ports, free_port, is_free, load_passwords, write_private
 from stack.postgres import Home, access, configuration
@@ -219,7 +219,7 @@ class InterruptedServer(Server):
 
 def test_an_interrupt_during_a_start_leaves_no_process_without_a_pid_file(folder: Folder, sleeper: Server) -> None:
     server = InterruptedServer(**{each.name: getattr(sleeper, each.name) for each in fields(sleeper)})
-    with pytest.raises(KeyboardInterrupt), supervisor.terminable():
+    with pytest.raises(KeyboardInterrupt), interrupts.terminable():
         begin(folder, server)
     assert processes.find(folder.pid_of(server.name)) is not None
 
@@ -268,7 +268,7 @@ def test_an_interrupt_that_falls_into_a_destructor_is_not_lost() -> None:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt), supervisor.terminable():
+    with pytest.raises(KeyboardInterrupt), interrupts.terminable():
         Falls()
         threading.Event().wait(30)
 
