@@ -26,7 +26,7 @@ def main(path: Path) -> None:
     output, code = run_demo()
     if code:
         sys.exit(code)
-    path.write_text(picture(screen(output), f"{Path(sys.executable).parent.name}/headrace demo"))
+    path.write_text(picture(screen(output), "make demo"))
 
 
 def run_demo() -> tuple[str, int]:
