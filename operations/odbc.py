@@ -1,4 +1,4 @@
-"""How SQL Server is reached: Microsoft's driver, as the package mssql-python-odbc carries it. Opens nothing."""
+"""Build ODBC connection strings for SQL Server with Microsoft's driver from the package mssql-python-odbc. No I/O."""
 
 import platform
 from importlib.util import find_spec
@@ -11,8 +11,13 @@ _FAMILIES = {"debian": "debian_ubuntu", "ubuntu": "debian_ubuntu", "rhel": "rhel
 
 
 def connection_string(reporting: ReportingSettings, user: str, password: str, *, database: str | None = None) -> str:
-    """An ODBC connection string; `database` may be "" for the login's own. A DRIVER among the settings' attributes
-    is taken instead of the package's. Raises HeadraceError if there is no driver."""
+    """Return an ODBC connection string. `database` may be "" for the login's default one.
+
+    A DRIVER among the settings' attributes is used instead of the package's.
+
+    Raises:
+        HeadraceError: There is no driver.
+    """
     attributes = {
         "SERVER": f"{reporting.host},{reporting.port}",
         "DATABASE": reporting.database if database is None else database,
@@ -28,7 +33,11 @@ def connection_string(reporting: ReportingSettings, user: str, password: str, *,
 
 
 def driver() -> Path:
-    """The driver's library in the package, for this machine. Raises HeadraceError if there is none."""
+    """Return the driver's library in the package, for this machine.
+
+    Raises:
+        HeadraceError: There is none.
+    """
     package = find_spec("mssql_python_odbc")
     if package is None or package.origin is None:
         raise HeadraceError("SQL Server's driver is not installed; run: pip install 'headrace[sqlserver]'")

@@ -26,7 +26,7 @@ _DAY = "(occurred_at AT TIME ZONE 'UTC')::date"
 
 
 class Dialect(Protocol):
-    """One of sinks/*_sums_sql.py."""
+    """The functions of sinks/reporting/*/checksum_sql.py that verification calls."""
 
     COUNT: str
 

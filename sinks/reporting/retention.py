@@ -135,7 +135,7 @@ def require_proven(table: Table, day: date, found: Mapping[str, Sum], proven: Ma
     for tenant, events in found.items():
         if events != proven.get(tenant, Sum()):
             expected = proven.get(tenant, Sum())
-            raise Unproven(f"{table.name} of {tenant} on {day}: {events} would leave, {expected} are proven")
+            raise Unproven(f"{table.name} of {tenant} on {day}: {events} would be deleted, {expected} are proven")
     return sum(events.count for events in found.values())
 
 

@@ -23,7 +23,7 @@ ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
 
 @pytest.fixture(scope="session")
 def postgres_conninfos(settings: object) -> tuple[str, str, str]:
-    """How the sink's own role, the migrator and retention's reach a generation that only this suite uses."""
+    """Connections of the sink's role, the migrator and retention to a generation that only this suite uses."""
     from operations import connections, migrate
 
     migrate.migrate_reporting(settings, GENERATION)  # type: ignore[arg-type]

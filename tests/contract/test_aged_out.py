@@ -1,4 +1,4 @@
-"""What has aged out stays out, whoever lands it and however the cutoff's setting and the landing meet."""
+"""Rows that have aged out stay out, whichever worker lands them and however setting a cutoff and landing interleave."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -116,7 +116,7 @@ class Halting(Sequence[Change]):
 
 
 def meet(store: Store, tenant: Tenant, change: Change, retire: Callable[[], int]) -> int:
-    """What `retire` returns when it comes while `change` is being landed by a transaction that has read its cutoffs."""
+    """Return the result of `retire` while a transaction that has read its cutoffs is landing `change`."""
     if store.locks_nothing:
         pytest.skip(NO_LOCKS)
     worker, changes = Worker(store.reporting(), tenant), Halting(change)

@@ -1,4 +1,4 @@
-"""What verification asks of a generation of reporting, and how a repair takes a row out of it, in each database."""
+"""Verification's queries on a generation of reporting, and a repair's removal of a row, in each database."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def found(table: Table, report: Report, tenant: Tenant) -> dict[Any, Any]:
 
 
 def unexpected(table: Table, report: Report, key: Any) -> Difference:
-    """A row that the source has not, at the place where it stands now."""
+    """A row that the source lacks, at its present position."""
     (row,) = report.rows(table, Scope(keys=(key,)))
     place = report.places(table, [key]).get(key) if table is ORDERS else None
     return Difference(table=table, key=key, source=None, report=row, place=place)

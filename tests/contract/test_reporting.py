@@ -1,4 +1,4 @@
-"""What every reporting database promises to the sink (sinks/reporting/port.py)."""
+"""The contract of every reporting database with the sink (sinks/reporting/port.py)."""
 
 import re
 import threading

@@ -1,4 +1,4 @@
-"""What retention may count on when it deletes from reporting (sinks/reporting/retention.py)."""
+"""The contract of every reporting database with retention (sinks/reporting/retention.py)."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -207,7 +207,7 @@ def test_only_old_deletes_are_swept(store: Store, tenant: Tenant) -> None:
     assert keys(store, ORDERS, held) == ["old"]
 
 
-# What a sink would let in again stays
+# Rows that a sink would accept again stay
 
 
 def test_what_repairs_have_kept_is_erased_row_by_row(store: Store, tenant: Tenant) -> None:

@@ -1,4 +1,4 @@
-"""Everything of a person goes, from everywhere, and never comes back; nobody else's goes along."""
+"""All data of a person is deleted everywhere and never comes back. No other person's data is deleted."""
 
 import itertools
 import os

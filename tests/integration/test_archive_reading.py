@@ -1,4 +1,4 @@
-"""What the worker has archived from real Kafka, read back, checked and compacted; by other people's tools, too."""
+"""Files archived from a real Kafka are read back, checked and compacted, also by other tools."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The manifest is made anew from the files, and equals what it was; what is not all there is archived again."""
+"""The manifest is rebuilt from the files and equals the old one; incomplete commits are archived again."""
 
 import io
 import signal
@@ -36,7 +36,7 @@ def erase(archive: Archiving, tenant: str, subject: str) -> None:
 
 
 def replaced(archive: Archiving) -> str:
-    """One file is written anew, and still lies there."""
+    """One file is replaced, and the old one still exists."""
     log = archive.log()
     old = next(iter(log.manifest().files.values()))
     with spooling(archive.store) as spool:

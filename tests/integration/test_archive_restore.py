@@ -1,4 +1,4 @@
-"""What was archived comes back as capture gave it: a sink lands it like the captured events."""
+"""Restored events are in capture's form: a sink lands them like captured events."""
 
 import io
 from dataclasses import replace

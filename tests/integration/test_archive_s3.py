@@ -97,7 +97,7 @@ def test_what_was_put_once_is_never_overwritten(bucket: Bucket):
 
 
 def test_a_storage_in_which_a_name_can_be_given_twice_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
-    """What speaks S3 and does not know If-None-Match overwrites; s3fs then does what it does without being told."""
+    """A storage that speaks S3 without If-None-Match overwrites; s3fs then overwrites without an error."""
     put_file = s3fs.S3FileSystem._put_file
 
     async def careless(self, lpath, rpath, mode="overwrite", **how):
@@ -125,7 +125,7 @@ class Meeting(ObjectStore):
 
 
 def race(bucket: Bucket, **content: tuple[Progress, ...]) -> list[int | str]:
-    """What becomes of two entries that are written at once: the number that each got, or why it got none."""
+    """Write two entries at once, and return for each its number, or why it got none."""
     meeting = threading.Barrier(2)
 
     def write(by: str) -> int | str:

@@ -1,6 +1,6 @@
-"""A disk that takes no more: the worker rests, and every event is archived once when there is room again.
+"""A full disk: the worker waits, and every event is archived once when there is space again.
 
-The disk is full for this process alone, by its limit on a file's size: the kernel refuses the write, whoever runs this.
+The disk is full for this process alone, by its limit on a file's size: the kernel refuses the write for every user.
 """
 
 import resource

@@ -86,7 +86,7 @@ def test_a_worker_that_slept_cannot_archive_what_another_one_has(archive: Archiv
     archive.send(events)
     sleeper = archive.worker(age=3600)
     eventually(lambda: sleeper.turn(0.2) or sum(sleeper.spooled_offsets().values()) == len(events))
-    archive.drain(archive.worker(group=f"{archive.name}-other"))  # another group: nobody takes a partition from it
+    archive.drain(archive.worker(group=f"{archive.name}-other"))  # another group: no worker takes its partitions
     with pytest.raises(Superseded, match="is archived up to"):
         sleeper.publish()
     assert sorted(archive.archived()) == ids(events)

@@ -72,7 +72,7 @@ class Desk:
         return [each for each in letters(stored(self.bootstrap, topic=self.dead), self.journal.read()) if each.open]
 
     def redrive(self) -> list[Verdict]:
-        """What became of the open letters."""
+        """Return the outcomes of the open dead letters."""
         return [outcome.verdict for _, outcome in redrive(self.letters(), self.ways, self.journal, by="test")]
 
     def close(self) -> None:

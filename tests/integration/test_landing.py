@@ -57,7 +57,7 @@ def test_a_delete_stays_as_a_deleted_row_and_a_tombstone_is_passed_over(landing:
 
 
 def bad_records(landing: Landing) -> dict[str, tuple[bytes | None, bytes, object]]:
-    """What may come in, by what is wrong with it: key, value, headers."""
+    """Bad records by their defect: key, value, headers."""
     key, value = landing.envelopes.key(landing.row("bad")), landing.value("bad")
     elsewhere = landing.registry.register("test-other-value", {"type": "record", "name": "Other", "fields": []})
     return {

@@ -82,7 +82,7 @@ def test_what_cannot_be_understood_goes_only_where_a_dead_letter_holds_it(archiv
     archive.send(archive.events(10, seed=2), timestamp=OLD)
     archive.drain(archive.worker())
     assert sum(each.proven - each.start for each in stretches(archive)) == 21
-    archive.dead_letter_topic = f"{archive.name}.empty"  # as if nobody had written one
+    archive.dead_letter_topic = f"{archive.name}.empty"  # as if none had been written
     archive.make_topics([archive.dead_letter_topic])
     found = stretches(archive)
     assert sum(each.proven - each.start for each in found) < 21

@@ -69,7 +69,7 @@ def watching(own: CapturePipeline, settings: Settings) -> Iterator[WatchWorker]:
 
 
 def slot(source: Connection, name: str) -> tuple[bool, int]:
-    """Whether the slot is in use, and its confirmed_flush_lsn."""
+    """Return whether the slot is in use, and its confirmed_flush_lsn."""
     ((active, confirmed),) = source.execute(
         "SELECT active, confirmed_flush_lsn - '0/0' FROM pg_replication_slots WHERE slot_name = %s", [name]
     ).fetchall()
@@ -188,7 +188,7 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
 
 
 def shown(settings: Settings, own: CapturePipeline, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What `headrace status` finds wrong with the connectors of this line."""
+    """Return the connectors' problems in `headrace status`."""
     monkeypatch.setattr(status, "Pipeline", lambda: own.pipeline)
     part = status._connectors(settings)
     assert part.found[own.pipeline.connector(Source.POSTGRES)]["state"] == "FAILED"

@@ -1,4 +1,4 @@
-"""What landing's statements read of a table of millions: the rows of the batch, each by its key."""
+"""Landing's statements read only the rows of the batch from a table of millions, each by its key."""
 
 from collections.abc import Sequence
 from contextlib import closing

@@ -85,6 +85,6 @@ def test_a_batch_in_hand_keeps_nobody_out(big: Filled) -> None:
 
 
 def seen(big: Filled, status: str) -> Any:
-    """How many orders of a status readers see."""
+    """Return the number of orders of a status that readers see."""
     with closing(connections.report(big.settings, "reader", generation=1)) as reader:
         return reader.query(f"SELECT COUNT(*) FROM report.orders WHERE status = '{status}'")[0][0]

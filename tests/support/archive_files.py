@@ -23,7 +23,7 @@ from sinks.archive.store import LocalStore
 
 _OLTP = ("migrator", "app_writer", "cdc_reader", "reporter_reader", "retention")
 _REPORTING = ("migrator", "writer", "reader", "retention")
-ELSEWHERE = {  # settings that must be there, of servers that nobody asks
+ELSEWHERE = {  # required settings of servers that are not contacted
     "HEADRACE_OLTP": json.dumps({"host": "none"} | {f"{role}_password": "none" for role in _OLTP}),
     "HEADRACE_REPORTING": json.dumps({"host": "none", "port": 9} | {f"{role}_password": "none" for role in _REPORTING}),
     "HEADRACE_CATALOG__URI": "mongodb://none",
@@ -86,7 +86,7 @@ def erase(log: Log, events: Mapping[str, list[str]], *, removed: tuple[str, ...]
 
 
 def open_log(folder: Path) -> Log:
-    """The log of the archive in a folder, read anew."""
+    """Return the log of the archive in a folder, read again."""
     return Log(LocalStore(folder), "test")
 
 

@@ -76,7 +76,7 @@ class Archiving:
         return open_store(self.url, self.endpoint)
 
     def log(self) -> Log:
-        """The log, read anew."""
+        """Return the log, read again."""
         return Log(self.store, "test")
 
     def events(self, count: int, seed: int = 1, **how: Any) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ class Filled:
         return [self.tenant.order(f"o-{number:09d}-{suffix}", next(self.offsets)) for number in numbers]
 
     def count(self, condition: str) -> int:
-        """How many of the orders meet a condition."""
+        """Return the number of orders that meet a condition."""
         return int(self.owner.execute(f"SELECT COUNT(*) FROM {TABLE} WHERE {condition}").fetchval())
 
 

@@ -1,4 +1,4 @@
-"""What turning the readers' views must do on every database: tests/integration runs it on Postgres and SQL Server."""
+"""The cutover's contract on every database; tests/integration runs it on Postgres and SQL Server."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ def turned_and_back(at: Turning) -> None:
 
 
 def all_or_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ends before the commit, or a generation that stays behind, leaves views and states as they were."""
+    """A cutover that ends before its commit, or whose generation stays behind, changes no view and no state."""
     before = at.counts(), at.states()
 
     def die(point: FailPoint) -> None:

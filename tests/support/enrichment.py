@@ -96,7 +96,7 @@ class Field(World):
             future.result(20)
 
     def eventually(self, check: Callable[[], Any], deadline_s: float = DEADLINE_S, *, pause_s: float = 0.1) -> Any:
-        """What `check` returns as soon as that is true; fails with the last value seen and the workers' last lines."""
+        """Return the first true result of `check`, or fail with the last value and the workers' last lines."""
         end = time.monotonic() + deadline_s
         while not (value := check()):
             if time.monotonic() > end:
@@ -106,7 +106,7 @@ class Field(World):
         return value
 
     def sent(self) -> int:
-        """How many records the enriched topic has got."""
+        """Return the number of records in the enriched topic."""
         return sum(clients.end_offsets(self.wiring.bootstrap, [self.wiring.enriched]).values())
 
     def statuses(self) -> dict[str, str | None]:

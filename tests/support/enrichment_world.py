@@ -30,7 +30,7 @@ PARTITIONS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
-    """What is in the enriched topic: the newest change of each key, and every record in order."""
+    """The content of the enriched topic: the newest change of each key, and every record in order."""
 
     newest: Mapping[tuple[Any, ...], Change]
     all: list[Change]
@@ -135,7 +135,7 @@ class World:
         assert left == 0, f"{left} records were not delivered"
 
     def landed(self) -> Landing:
-        """What the enriched topic holds now, as a sink would land it."""
+        """Return the content of the enriched topic as a sink would land it."""
         newest: dict[tuple[Any, ...], Change] = {}
         every: list[Change] = []
         for each in self.read(self.wiring.enriched):
@@ -169,13 +169,13 @@ class World:
             reader.close()
 
     def waiting(self) -> dict[bytes, bytes | None]:
-        """What the pending topic holds after compaction: value by key, None for a tombstone."""
+        """Return the pending topic after compaction: value by key, None for a tombstone."""
         found = {each.key or b"": each.value for each in self.read(self.wiring.pending)}
         found.pop(LINES_ID, None)
         return found
 
     def committed(self) -> int:
-        """How many records of the lines' topic the worker has acked."""
+        """Return the number of records of the lines' topic that the worker has acked."""
         partitions = clients.partitions(self._bootstrap, [self.wiring.lines])
         asking = clients.consumer(self._bootstrap, self.group)
         try:

@@ -1,4 +1,4 @@
-"""What epochs and freshness promise in whichever database reporting is: the same steps on Postgres and SQL Server."""
+"""The contract of epochs and freshness in every reporting database: the same steps on Postgres and SQL Server."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from operations.epoch.history import Identity
 from operations.freshness import Stamp, stamp
 from operations.settings import Settings
 
-SYSTEM = 7_712_231_545_563_154_554  # larger than a double can tell apart
+SYSTEM = 7_712_231_545_563_154_554  # more digits than a double has
 
 
 def epochs_follow_each_other(settings: Settings) -> None:

@@ -34,7 +34,7 @@ def at(point: FailPoint, times: int, folder: Path | None = None, seed: int = 0) 
 
 
 class _Disk:
-    """What of `folder` would survive a power cut: all that is there now, and what is synced from now on."""
+    """The part of `folder` that would survive a power cut: its present files, and files synced from now on."""
 
     def __init__(self, folder: Path, coin: random.Random) -> None:
         self._folder, self._coin = folder, coin

@@ -1,4 +1,4 @@
-"""What migrating does to readers' views, on every database: tests/integration runs it on Postgres and SQL Server."""
+"""The effect of migrations on readers' views; tests/integration runs it on Postgres and SQL Server."""
 
 from migrations.connections import connected
 from operations import connections
@@ -8,7 +8,7 @@ from schemas.tables import PAYMENTS
 
 
 def a_column_that_came_later_reaches_the_view(settings: Settings) -> None:
-    """The view is made anew, for its readers too, and the others are left alone."""
+    """The view is created again, with its readers' rights, and the other views do not change."""
     with connected(reporting_server(settings)) as connection, connection.begin():
         connection.exec_driver_sql("DROP VIEW report.payments")
         connection.exec_driver_sql("CREATE VIEW report.payments AS SELECT tenant_id FROM reporting_g1.payments")

@@ -1,4 +1,4 @@
-"""What SQL Server did, by the plan that it reports with `SET STATISTICS XML ON`."""
+"""Read the plans that SQL Server reports with `SET STATISTICS XML ON`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

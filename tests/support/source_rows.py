@@ -73,7 +73,7 @@ def event(shop: Connection, at: datetime, tenant: str = "t", event_id: UUID | No
 
 
 def proof(retention: OltpRetention, month: date, held: tuple[str, ...] = ()) -> dict[str, Sum]:
-    """What an archive of the rows, as they can be read, would prove."""
+    """Return the proof that an archive of the readable rows would give."""
     return {table.name: sum_of(map(row_text(table.columns), retention.rows(table, month, held))) for table in TRADE}
 
 
@@ -110,7 +110,7 @@ def partitions(connection: Connection, month: date) -> list[str]:
 
 
 def blocked_by(watch: Connection, holder: Connection) -> bool:
-    """Whether anybody waits for what `holder` has locked."""
+    """Return whether a session waits for a lock of `holder`."""
     blocked = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
     return watch.execute(blocked, [holder.info.backend_pid]).fetchone() != (0,)
 

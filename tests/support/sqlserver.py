@@ -12,7 +12,7 @@ from operations.settings import ReportingSettings
 
 
 def reporting(odbc: str) -> ReportingSettings:
-    """What the connection string says, as settings, with a database of its own."""
+    """Return the connection string's values as settings, with a separate database."""
     given = dict(part.split("=", 1) for part in odbc.strip(";").split(";"))
     host, port = given.pop("SERVER").split(",")
     given.pop("DATABASE", None)

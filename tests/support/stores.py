@@ -1,4 +1,4 @@
-"""Where the contract suite lands: three stores, each with any number of adapters open on it, and a way to look in."""
+"""The contract suite's three stores, each with any number of open adapters, and access to its rows."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +49,7 @@ class Store(Protocol):
         """While `number` is noted as an epoch; below 1, no other test takes it for the newest."""
 
     def waited_for(self) -> bool:
-        """Whether somebody waits for a transaction to end."""
+        """Return whether a session waits for a transaction to end."""
 
     def rows(self, table: Table, tenant: str) -> Mapping[Key, Stored]:
         """A tenant's rows as they are committed, deleted ones included."""
@@ -117,7 +117,7 @@ class MemoryStore:
 class SqlStore:
     """Postgres or SQL Server: `connect` opens a plain connection, `own` one that may make views, `adapter` and
     `retiring` an adapter; `dialect` is the module of its SQL, `lock` what locks the cutoffs, `waits` a query
-    for whoever waits for a lock."""
+    for sessions that wait for a lock."""
 
     locks_nothing = False
 
@@ -255,7 +255,7 @@ def sqlserver(odbc: str) -> SqlStore:
 
 
 def make_sqlserver_generation(odbc: str) -> None:
-    """Makes the generation's tables anew, and what all generations share, from the migrations' own T-SQL."""
+    """Create the generation's tables again, and those that all generations share, from the migrations' own T-SQL."""
     import pyodbc
 
     folder = Path(migrations.__file__).parent / "reporting" / "sqlserver" / "versions"

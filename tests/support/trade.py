@@ -19,8 +19,9 @@ DAY = NOON.date()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """One test's own rows: a tenant, a partition that nobody else reads, and tables that age by a part of the policy of
-    their own, as a cutoff is the whole database's."""
+    """One test's own rows: a tenant, a partition, and tables with their own part of the policy.
+
+    The part is separate because a cutoff applies to the whole database."""
 
     name: str = field(default_factory=lambda: f"t-{uuid4().hex[:12]}")
     topic_id: str = "id-1"

@@ -32,7 +32,7 @@ def compact(log: Log, **how) -> list[Merged]:
 
 
 def swept(log: Log, after: timedelta = timedelta(), grace: timedelta = HOUR) -> list[str]:
-    """What a sweep deletes `after` that time."""
+    """Return the files that a sweep deletes `after` that time."""
     return [each.name for each in sweep(log, [EVENTS], now=datetime.now(UTC) + after, grace=grace)]
 
 

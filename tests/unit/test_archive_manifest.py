@@ -62,7 +62,7 @@ drafts = st.builds(
 
 @dataclass
 class Model:
-    """What is there, what was ever taken away, how far each partition is, how many erasures there were."""
+    """The present files, all removed files, the offset of each partition, the number of erasures."""
 
     there: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
@@ -79,7 +79,7 @@ class Model:
         )
 
     def _follows(self, moved: Progress) -> bool:
-        """Whether it begins where the partition is; in a topic of another id it may begin anywhere."""
+        """Return whether it begins at the partition's offset; in a topic with another id it may begin anywhere."""
         at = self.at.get(f"t/{moved.partition}")
         return at is None or at[0] != moved.topic_id or at[1] == moved.start
 

@@ -1,4 +1,4 @@
-"""What `headrace archive cat` shows, on archives in a folder."""
+"""The output of `headrace archive cat`, on archives in a folder."""
 
 import json
 from datetime import date, timedelta

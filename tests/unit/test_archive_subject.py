@@ -1,4 +1,4 @@
-"""Whose a record is, whatever its document holds."""
+"""A record belongs to its subject, whatever its document holds."""
 
 import pytest
 

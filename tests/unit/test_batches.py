@@ -1,4 +1,4 @@
-"""Where reading begins under a new assignment."""
+"""Reading starts at the right offset under a new assignment."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""How far a heartbeat is believed."""
+"""A heartbeat is trusted as far as the lowest clock."""
 
 from datetime import UTC, datetime, timedelta
 

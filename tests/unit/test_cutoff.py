@@ -1,4 +1,4 @@
-"""What has aged out, decided for one change or row at a time."""
+"""The cutoff's decision for one change or row at a time."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime

@@ -1,6 +1,6 @@
-"""What each database is told, word for word: a reviewer reads tests/golden, and a change of it is seen in the diff.
+"""Golden files of each dialect's SQL: a reviewer reads tests/golden, and sees a change of SQL in the diff.
 
-`python tests/unit/test_dialect_golden.py` writes the files anew.
+`python tests/unit/test_dialect_golden.py` writes the files again.
 """
 
 import re
@@ -136,7 +136,7 @@ def cutoffs(landing: ModuleType, sql: ModuleType) -> dict[str, str]:
 
 
 def rendered(named: dict[str, str]) -> str:
-    """As it stands in a golden file."""
+    """Return the text as it is in a golden file."""
     return "\n".join(f"-- {name}\n{text}\n" for name, text in named.items())
 
 

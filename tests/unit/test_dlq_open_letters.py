@@ -1,4 +1,4 @@
-"""Which dead letters are open, told from identities alone, and how far their topic can be deleted."""
+"""Open dead letters, found by identity alone, and the offset up to which their topic can be deleted."""
 
 import subprocess
 import sys

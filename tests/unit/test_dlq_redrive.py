@@ -1,4 +1,4 @@
-"""Which way a dead letter goes, and what is said of it; on reporting in memory."""
+"""The target of each dead letter's redrive and its outcome, on reporting in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What the documentation says must be there, and what the code points at must be documented."""
+"""Names in the documentation exist, and entries that the code names are documented."""
 
 import re
 from pathlib import Path
@@ -11,6 +11,11 @@ from operations.cli import app
 ROOT = Path(__file__).parents[2]
 ROOMS = ("connectors", "messaging", "migrations", "operations", "schemas", "sinks", "stack", "streams")
 SOURCES = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+FOLDERS = (*ROOMS, "bench", "deploy", "docs", "shop", "tests")
+NAMED_FILE = re.compile(
+    rf"(?<![\w./-])((?:{'|'.join(FOLDERS)})(?:/[\w.*-]+)+\.(?:py|sql|json|md|toml|ya?ml|xml|sh|js|env))\b"
+)
+YOUR_MIGRATIONS = "0100_"  # docs/your-tables.md has a reader write them
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -73,3 +78,21 @@ def test_every_test_that_the_page_of_faults_names_exists():
 
 def defines(path: Path, name: str) -> bool:
     return path.exists() and re.search(rf"^ *def {name}\(", path.read_text(), re.MULTILINE) is not None
+
+
+def test_files_that_a_page_or_a_module_names_exist():
+    named = {
+        (path, name)
+        for path in [*PAGES, *SOURCES]
+        for name in NAMED_FILE.findall(path.read_text())
+        if not name.rpartition("/")[2].startswith(YOUR_MIGRATIONS)
+    }
+    assert len(named) > 100, "the pattern is out of date"
+    missing = sorted(f"{path.relative_to(ROOT)}: {name}" for path, name in named if not is_there(name))
+    assert missing == []
+
+
+def is_there(name: str) -> bool:
+    """Return whether a file of this name exists. * means any text. Messages leave out the folder `versions`."""
+    folder, _, file = name.rpartition("/")
+    return any(ROOT.glob(name)) or any(ROOT.glob(f"{folder}/versions/{file}"))

@@ -1,4 +1,4 @@
-"""What a line becomes, and when that is final."""
+"""The enrichment of a line, and when it is final."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal

@@ -35,7 +35,7 @@ def at(second):
 
 @dataclass
 class Topics:
-    """What Kafka would hold. `acked` is the committed offset of the one partition."""
+    """The content of Kafka. `acked` is the committed offset of the one partition."""
 
     lines: list[Change] = field(default_factory=list)
     enriched: list[Change] = field(default_factory=list)

@@ -85,7 +85,7 @@ def tsql_type(type_: Type) -> str:
 
 
 class Created:
-    """What one CREATE TABLE says."""
+    """Parse one CREATE TABLE."""
 
     def __init__(self, create: exp.Create, dialect: str) -> None:
         columns = list(create.this.find_all(exp.ColumnDef))

@@ -1,4 +1,4 @@
-"""What a partition owes: waiting lines, the ack they hold back, and what the pending topic says after a crash."""
+"""Undecided lines of a partition, the ack that they hold back, and the pending topic after a crash."""
 
 from collections.abc import Sequence
 from dataclasses import replace

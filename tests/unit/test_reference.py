@@ -1,4 +1,4 @@
-"""Every setting has a meaning, and the pages name no setting or metric that the code lacks."""
+"""docs/reference is current, and the pages name no setting or metric that the code lacks."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,11 @@ from operations.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("path", sorted(generate.pages()), ids=lambda path: path.name)
+def test_a_reference_page_is_current(path):
+    assert path.read_text() == generate.pages()[path], f"{path.name} is out of date: run `make docs` and commit it"
 
 
 def test_every_setting_has_a_meaning():

@@ -1,4 +1,4 @@
-"""What a rebuild decides: how far a generation is, and what only the archive can give it."""
+"""A rebuild's decisions: the progress of a generation, and the events that only the archive has."""
 
 import io
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Where a partition is read on from."""
+"""The offset at which a partition's reading resumes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the archive lets go of, for good, on archives in a folder."""
+"""Rows that the archive deletes for good, on archives in a folder."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is too old, and how a policy says so."""
+"""The retention policy: its file, and the rows that have passed their period."""
 
 from datetime import date
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the archive is proven to hold: an event by its tenant, day and id, and by its content where that matters."""
+"""The archive's proof: an event by its tenant, day and id, and by its content where that matters."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A bad row stands alone in the end, and everything else lands, in order."""
+"""A bad row is isolated, and all other rows land, in order."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Which error means what is decided by number, in one table a database."""
+"""Errors are classified by number, in one table for each database."""
 
 import psycopg
 import pytest

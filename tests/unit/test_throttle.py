@@ -1,4 +1,4 @@
-"""How long a worker rests, so that it takes no more than its rate."""
+"""A worker pauses so that it does not exceed its rate."""
 
 from messaging.rate_limit import RateLimit
 

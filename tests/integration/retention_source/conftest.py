@@ -98,7 +98,7 @@ def split(owner: Connection, root: str, key: str, first: date) -> None:
 
 @pytest.fixture
 def notes(owner: Connection) -> Iterator[None]:
-    """A table of one's own, with every type, that is not partitioned and ages by any day of a month."""
+    """A user's own table, with every type, that is not partitioned and ages by any day of a month."""
     owner.execute(
         "CREATE TABLE sales.notes (note_id uuid PRIMARY KEY, tenant_id varchar(64) NOT NULL, on_day date NOT NULL, "
         'document jsonb, done boolean, size bigint NOT NULL, rate numeric(38, 10) NOT NULL, "Said" text, '
