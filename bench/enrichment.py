@@ -26,14 +26,15 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from messaging import clients
 from messaging.decoding import Decoding
+from messaging.delivery import ConfirmedProducer
 from messaging.registry import Registry
 from operations.settings import load
 from schemas.decoders.values import microseconds
 from schemas.tables import ORDER_LINES
 from streams.asof import CatalogEntry, as_of
 from streams.catalog import Catalog
-from streams.delivery import Outlet, serializer
 from streams.enrich import decided, enricher
+from streams.serializer import serializer
 from streams.wiring import Wiring
 from tests.support.enrich_worker import command
 from tests.support.enrichment_world import Product, World
@@ -143,7 +144,8 @@ def _watched(process: psutil.Process, done: Callable[[], int], lines: int, name:
 def _plain(wiring: Wiring, lines: int) -> None:
     registry = Registry(wiring.registry_url)
     decoding, enrich = Decoding(registry), enricher(ORDER_LINES)
-    serialize, outlet = serializer(ORDER_LINES, registry, wiring.enriched), Outlet(clients.producer(wiring.bootstrap))
+    serialize = serializer(ORDER_LINES, registry, wiring.enriched)
+    producer = ConfirmedProducer(clients.producer(wiring.bootstrap))
     catalog = _catalog(wiring)
     reader = clients.consumer(wiring.bootstrap, "bench-plain")
     partitions = clients.partitions(wiring.bootstrap, [wiring.lines])
@@ -156,9 +158,9 @@ def _plain(wiring: Wiring, lines: int) -> None:
             change = decoding.change(topic, message.key(), message.value(), headers, int(message.offset() or 0))
             assert change is not None
             value = serialize(enrich(change, catalog).change)
-            outlet.send(wiring.pending, int(message.partition() or 0), message.key(), value, headers)
+            producer.send(wiring.pending, message.key(), value, headers, int(message.partition() or 0))
             lines -= 1
-        asyncio.run(outlet.confirmed())
+        asyncio.run(producer.confirmed())
 
 
 def _catalog(wiring: Wiring) -> Catalog:

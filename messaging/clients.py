@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable
 from functools import lru_cache
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # exported, not declared
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -13,7 +13,6 @@ from schemas.errors import HeadraceError, Unavailable
 from schemas.sizes import DEAD_LETTER_OVERHEAD, LARGEST_RECORD
 
 TIMEOUT = 10.0  # seconds that a broker has to answer a question
-CONFIRM_S = 30.0  # that the replicas have to store a record
 _LOG = logging.getLogger("headrace.kafka")
 # Relevant errors are raised by a call, a delivery or `on_error`. librdkafka's own lines would repeat them, once for
 # each broker and attempt.
@@ -46,34 +45,6 @@ _CONSUMER = {
 def producer(bootstrap: str, **overrides: Any) -> Producer:
     """Create a producer whose deliveries are idempotent and confirmed by every replica. Override with `linger_ms=…`."""
     return Producer({"bootstrap.servers": bootstrap} | _PRODUCER | _dotted(overrides), logger=_LOG)
-
-
-def deliver(  # noqa: PLR0913, PLR0917  # a record's parts
-    producer: Producer,
-    topic: str,
-    value: bytes | None,
-    key: bytes | None,
-    partition: int = -1,
-    headers: Iterable[tuple[str, bytes | None]] = (),
-) -> None:
-    """Send one record and return when all replicas have stored it.
-
-    Raises:
-        Unavailable: They did not confirm it in time.
-    """
-    failures: list[KafkaError] = []
-
-    def delivered(failure: KafkaError | None, _message: Message) -> None:
-        if failure is not None:
-            failures.append(failure)
-
-    try:
-        producer.produce(topic, value, key, partition, on_delivery=delivered, headers=list(headers))
-    except KafkaException as error:
-        raise Unavailable(f"a record for {topic} could not be queued: {error_text(error)}") from None
-    if producer.flush(CONFIRM_S) or failures:
-        why = failures[0].str() if failures else f"no confirmation within {CONFIRM_S:.0f} s"
-        raise Unavailable(f"a record was not stored in {topic}: {why}")
 
 
 def consumer(

@@ -6,14 +6,16 @@ only after its dead letter is confirmed.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Message, Producer
 from prometheus_client import Counter
 
 from messaging import ranges
 from messaging.decoding import Headers
-from schemas.errors import HeadraceError, Unavailable
+from messaging.delivery import ConfirmedProducer
+from schemas.errors import HeadraceError
 from schemas.topics import DEAD_LETTERS
 
 COUNTER = Counter("headrace_dead_letters", "Records written to the dead-letter topic, confirmed.", ["topic", "error"])
@@ -61,16 +63,17 @@ class DeadLetters:
     """
 
     def __init__(self, producer: Producer, worker: str, *, topic: str = DEAD_LETTERS, patience: float = 30.0) -> None:
-        self._patience = patience
-        self._producer = producer
+        self._producer = ConfirmedProducer(producer, patience=patience, noun="dead letter")
         self._worker = worker
         self._topic = topic
-        self._waiting = 0
-        self._failed: list[KafkaError] = []
         self._confirmed: dict[tuple[str, int, int], None] = {}
 
     def send(self, record: Record, error: HeadraceError) -> None:
-        """Queue one dead letter, unless this record's is already confirmed. Call `confirm` before acknowledging."""
+        """Queue one dead letter, unless this record's is already confirmed. Call `confirm` before acknowledging.
+
+        Raises:
+            Unavailable: It could not be queued.
+        """
         if record.origin in self._confirmed:
             return
         own = {
@@ -84,26 +87,11 @@ class DeadLetters:
         }
         if error.entry is not None:
             own["runbook"] = error.entry
-
-        def delivered(failure: KafkaError | None, _message: Message) -> None:
-            self._waiting -= 1
-            if failure is not None:
-                self._failed.append(failure)
-                return
-            self._remember(record.origin)
-            COUNTER.labels(record.topic, own["error"]).inc()
-
         headers: list[tuple[str, str | bytes | None]] = []
         headers += [(name, value) for name, value in record.headers if name not in _OWN_HEADERS]
         headers += [(f"headrace-{name}", str(value).encode()) for name, value in own.items()]
-        self._waiting += 1
-        try:
-            self._producer.produce(
-                self._topic, key=record.key, value=record.value, headers=headers, on_delivery=delivered
-            )
-        except (KafkaException, BufferError) as failure:
-            self._waiting -= 1
-            raise Unavailable(f"a dead letter for {record.origin} could not be queued: {failure}") from None
+        stored = partial(self._stored, record, type(error).__name__)
+        self._producer.send(self._topic, record.key, record.value, headers, on_stored=stored)
 
     def confirm(self) -> None:
         """Return when all replicas have stored every queued dead letter.
@@ -113,12 +101,11 @@ class DeadLetters:
         Raises:
             Unavailable: A dead letter was not stored.
         """
-        if self._waiting:
-            self._producer.flush(self._patience)
-        failed, self._failed = self._failed, []
-        if failed or self._waiting:
-            why = failed[0].str() if failed else f"no confirmation within {self._patience:.0f} s"
-            raise Unavailable(f"{len(failed) + self._waiting} dead letter(s) not stored in {self._topic}: {why}")
+        self._producer.confirm()
+
+    def _stored(self, record: Record, error: str) -> None:
+        self._remember(record.origin)
+        COUNTER.labels(record.topic, error).inc()
 
     def _remember(self, origin: tuple[str, int, int]) -> None:
         self._confirmed[origin] = None

@@ -85,7 +85,7 @@ def enrich(settings: Settings) -> None:
         http_host=settings.enrich.http_host,
         http_port=settings.enrich.http_port,
         state_dir=settings.enrich.state_dir,
-        pace=EnrichmentLimits(rate=settings.reporting.max_rate),
+        limits=EnrichmentLimits(rate=settings.reporting.max_rate),
     )
 
 

@@ -11,7 +11,7 @@ from messaging import clients
 from messaging.health import HealthServer
 from schemas.errors import HeadraceError
 from streams.heartbeat import HeartbeatWriter
-from streams.log_filter import quiet
+from streams.log_filter import limit_aiokafka_logs
 from streams.wiring import Wiring
 from streams.worker import EnrichmentLimits, EnrichmentWorker, faust_app
 
@@ -27,7 +27,7 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     http_host: str = "127.0.0.1",
     http_port: int = 0,
     state_dir: Path | None = None,
-    pace: EnrichmentLimits | None = None,
+    limits: EnrichmentLimits | None = None,
 ) -> None:
     """Enriches until SIGTERM or SIGINT, which finish the batch in hand. Call it in the process's main thread.
 
@@ -35,15 +35,15 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     Faust keeps nothing in `state_dir` that could not be lost. Raises HeadraceError when the worker cannot go on:
     nothing unfinished is acked then.
     """
-    pace = pace or EnrichmentLimits()
-    quiet()
+    limits = limits or EnrichmentLimits()
+    limit_aiokafka_logs()
     _check_topics(wiring)
     with tempfile.TemporaryDirectory(prefix="headrace-enrich-") as folder:
         heartbeat = HeartbeatWriter(mongo_uri, mongo_database) if mongo_uri else None
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)  # Faust's services use the loop that is set when they are created
         try:
-            worker = EnrichmentWorker(wiring, faust_app(wiring, group, pace, state_dir or Path(folder)), pace, loop)
+            worker = EnrichmentWorker(wiring, faust_app(wiring, group, limits, state_dir or Path(folder)), limits, loop)
             with _served(worker, http_host, http_port), _running(heartbeat):
                 loop.run_until_complete(worker.run())
         finally:

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from prometheus_client import Counter
 
-from messaging.clients import assign, consumer, end_offsets, start_offsets
+from messaging.clients import end_offsets, start_offsets
 from messaging.dead_letters import DeadLetters, record
 from messaging.decoding import OTHER_SHAPE, Decoding, epoch, trouble
+from messaging.ranges import RangeReader
 from messaging.registry import Registry
 from schemas.decoders import mongo
 from schemas.decoders.values import microseconds
@@ -26,7 +27,6 @@ from streams.asof import CatalogEntry, Product
 from streams.catalog import Catalog
 from streams.log_filter import RateLimitedFilter
 from streams.start_offsets import check_whole
-from streams.topic_reader import read_some
 from streams.wiring import Wiring
 
 _LOG = logging.getLogger("headrace.enrich.catalog")
@@ -59,7 +59,7 @@ class CatalogReader:
         self._stop = threading.Event()
         self.loaded = threading.Event()
         self.failure: HeadraceError | None = None
-        self.moved_at = time.monotonic()
+        self.progress_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="catalog", daemon=True)
 
     def start(self) -> None:
@@ -82,12 +82,10 @@ class CatalogReader:
 
     def _follow(self) -> None:
         end = self._end()
-        reader = consumer(self._bootstrap, "headrace-catalog-reader", enable_partition_eof=True)
         try:
-            assign(reader, [TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
-            self._read(reader, end)
+            with RangeReader(self._bootstrap, {(self._topic, 0): 0}) as reader:
+                self._read(reader, end)
         finally:
-            reader.close()
             self._registry.close()
 
     def _end(self) -> int:
@@ -100,14 +98,14 @@ class CatalogReader:
         check_whole(f"{self._topic}/0", start_offsets(self._bootstrap, [self._topic])[self._topic, 0])
         return ends[self._topic, 0]
 
-    def _read(self, reader: Consumer, end: int) -> None:
+    def _read(self, reader: RangeReader, end: int) -> None:
         position = 0
         while not self._stop.is_set():
-            messages, reached = read_some(reader, 0.2)
+            messages, reached = reader.read(0.2)
             self.apply(messages)
             if reached:
-                self.moved_at = time.monotonic()
-            position = max(position, reached)
+                self.progress_at = time.monotonic()
+            position = max([position, *reached.values()])
             if position >= end:
                 self.loaded.set()
 
@@ -123,16 +121,16 @@ class CatalogReader:
                 else:
                     self._add(message)
             except BadRecord as error:
-                self._refuse(message, error)
+                self._send_dead_letter(message, error)
         # At a start there are thousands of heartbeats; only the last valid one has to be decoded.
         for message in reversed(heartbeats):
             try:
                 beat = self._heartbeat(message)
             except BadRecord as error:
-                self._refuse(message, error)
+                self._send_dead_letter(message, error)
                 continue
             if beat is not None:
-                self._believe(beat)
+                self._apply_heartbeat(beat)
                 return
 
     def _add(self, message: Message) -> None:
@@ -147,10 +145,10 @@ class CatalogReader:
                 message.offset(),
             )
 
-    def _believe(self, beat: mongo.Heartbeat) -> None:
+    def _apply_heartbeat(self, beat: mongo.Heartbeat) -> None:
         now = datetime.now(UTC)
-        self._catalog.heartbeat(clocks.believed(beat, now))
-        clock = clocks.doubt(beat, now) if self.loaded.is_set() else None
+        self._catalog.heartbeat(clocks.trusted_time(beat, now))
+        clock = clocks.clock_problem(beat, now) if self.loaded.is_set() else None
         if clock is not None:
             metrics.CLOCK_DOUBTS.labels(clock).inc()
             _LOG.warning(
@@ -175,7 +173,7 @@ class CatalogReader:
         except OTHER_SHAPE as error:
             raise BadRecord(f"not a heartbeat: {trouble(error)}") from None
 
-    def _refuse(self, message: Message, error: BadRecord) -> None:
+    def _send_dead_letter(self, message: Message, error: BadRecord) -> None:
         BAD.inc()
         if self._dead_letters is None:
             self._dead_letters = self._new_dead_letters()

@@ -21,12 +21,12 @@ class Clock(StrEnum):
     BEHIND = "behind"
 
 
-def believed(beat: Heartbeat, now: datetime) -> datetime:
+def trusted_time(beat: Heartbeat, now: datetime) -> datetime:
     """Return the time up to which the catalog has been read, according to `beat`, read at `now`."""
     return min(beat.at, beat.logged, now)
 
 
-def doubt(beat: Heartbeat, now: datetime) -> Clock | None:
+def clock_problem(beat: Heartbeat, now: datetime) -> Clock | None:
     """Return a disagreement of the clocks by more than the slack, or None.
 
     A heartbeat earlier than `now` is no disagreement: capture may lag. Nor is one whose `at` is ahead of `logged`: the

@@ -1,7 +1,7 @@
 """Faust's consumer, which delivers the records of one fetch as one list. Pinned to faust-streaming 0.15.3.
 
 Message by message Faust costs 180-280 CPU µs a record, most of it futures; a list at a time 60-90. And it keeps
-acks in interval trees that a compacted topic's gaps fill up; here the engine knows what may be committed.
+acks in interval trees that a compacted topic's gaps fill up; here the processor knows what may be committed.
 
 The rule that nothing is skipped: under each new assignment, and whenever something fetched was dropped, reading
 starts again at what is committed. (Faust seeks back too, but not where nothing has been committed yet.) Where the
@@ -77,8 +77,8 @@ class BatchConsumer(Consumer):
     """
 
     app: Any
-    begun: Mapping[int, int] = MappingProxyType({})
-    turned_at: float | None = None
+    started_from: Mapping[int, int] = MappingProxyType({})
+    last_turn_at: float | None = None
     failure: HeadraceError | None = None
 
     async def _drain_messages(self, fetcher: Any) -> None:
@@ -90,7 +90,7 @@ class BatchConsumer(Consumer):
     async def _drain(self, fetcher: Any) -> None:
         read_from_committed = 0
         while not (self.should_stop or fetcher.should_stop):
-            self.turned_at = time.monotonic()
+            self.last_turn_at = time.monotonic()
             if not self.flow_active:
                 await self.wait(self.can_resume_flow.wait())
                 continue
@@ -158,7 +158,7 @@ class BatchConsumer(Consumer):
             assigned = list(consumer.assignment())
             committed = await self._thread.call_thread(_committed, consumer, assigned)
             starts = await asyncio.to_thread(self.app.starts, committed) if committed else {}
-            self.begun = await self._thread.call_thread(_seek, consumer, assigned, starts)
+            self.started_from = await self._thread.call_thread(_seek, consumer, assigned, starts)
             return True
         except Unavailable as error:
             self.log.warning("No answer about where to read from: %s; see docs/runbook.md#offsets-unknown", error)
@@ -167,13 +167,13 @@ class BatchConsumer(Consumer):
         await self.sleep(0.1)
         return False
 
-    def dead(self, patience: float) -> str | None:
+    def stall_reason(self, patience: float) -> str | None:
         """Return what has ended, or made no progress for `patience` seconds, while the service counts as running."""
         fetching = self._thread._consumer
         task = getattr(fetching and fetching._coordinator, "_coordination_task", None)
         if task is not None and task.done():
             return "the consumer group's coordination has ended"
-        if self.turned_at is not None and self.flow_active and time.monotonic() - self.turned_at > patience:
+        if self.last_turn_at is not None and self.flow_active and time.monotonic() - self.last_turn_at > patience:
             return f"nothing has been fetched or delivered for {patience:.0f} s"
         return None
 
@@ -182,7 +182,7 @@ class BatchConsumer(Consumer):
         found: dict[int, int] = {}
         for number, offset in done.items():
             end = self.highwater(TP(topic, number))
-            reached = self.begun.get(number) if offset is None else offset
+            reached = self.started_from.get(number) if offset is None else offset
             if end is not None and reached is not None:
                 found[number] = max(end - reached, 0)
         return found

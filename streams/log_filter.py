@@ -13,18 +13,18 @@ class RateLimitedFilter(logging.Filter):
     def __init__(self, seconds: float = _SECONDS) -> None:
         super().__init__()
         self._seconds = seconds
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the message may be logged again; `record.msg` is the message before its arguments."""
         kind, now = str(record.msg), time.monotonic()
-        if now - self._said.get(kind, -self._seconds) < self._seconds:
+        if now - self._logged_at.get(kind, -self._seconds) < self._seconds:
             return False
-        self._said[kind] = now
+        self._logged_at[kind] = now
         return True
 
 
-def quiet() -> None:
+def limit_aiokafka_logs() -> None:
     """Add the filter to aiokafka's loggers. A second call changes nothing."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)

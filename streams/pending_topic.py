@@ -9,23 +9,20 @@ record of that key would compact them away. One record of each partition, under 
 topic.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-
-from messaging.clients import assign, consumer, end_offsets, start_offsets
+from messaging import ranges
+from messaging.clients import end_offsets, start_offsets
 from messaging.dead_letters import Record, record
 from messaging.decoding import Headers, epoch
-from schemas.errors import BadRecord, Unavailable
+from schemas.errors import BadRecord
 from streams.start_offsets import check_whole
-from streams.topic_reader import read_some
 
 ORIGIN_OFFSET = "headrace-origin-offset"
 LINES_ID = b"headrace-lines-topic-id"
-_READ_TIMEOUT = 30.0
+_SILENCE_S = 30.0  # without a record until reading counts as failed
 _At = tuple[int, int]  # epoch, offset
 
 
@@ -43,7 +40,7 @@ class PendingLines(NamedTuple):
         lines_id: The id of the topic that the lines' offsets belong to, None where it has not been written yet.
     """
 
-    waiting: list[tuple[Record, bytes | None]]
+    undecided: list[tuple[Record, bytes | None]]
     obsolete: list[Written]
     lines_id: str | None
 
@@ -74,9 +71,8 @@ def remaining(records: Iterator[Record], lines_topic: str) -> PendingLines:
     """Reduce pending records, in order, to the newest line of each key, whichever was written last."""
     newest: dict[bytes, tuple[_At, Written]] = {}
     lines_id: str | None = None
-    kept: dict[
-        bytes, tuple[_At, Record]
-    ] = {}  # by pending key: the records that compaction keeps, without the captured bytes
+    # By pending key: the records that compaction keeps, without the captured bytes.
+    kept: dict[bytes, tuple[_At, Record]] = {}
     for each in records:
         if each.key == LINES_ID and each.value is not None:
             lines_id = each.value.decode()
@@ -101,13 +97,13 @@ def remaining(records: Iterator[Record], lines_topic: str) -> PendingLines:
 def _found(
     newest: dict[bytes, tuple[_At, Written]], kept: dict[bytes, tuple[_At, Record]], lines_id: str | None
 ) -> PendingLines:
-    waiting: list[tuple[Record, bytes | None]] = []
+    undecided: list[tuple[Record, bytes | None]] = []
     for at, (line, written) in sorted(newest.values(), key=lambda each: each[0]):
         safe = written in kept and kept[written][0] == at
-        waiting.append((line, written if safe else None))
-    safely = {written for _, written in waiting}
+        undecided.append((line, written if safe else None))
+    safely = {written for _, written in undecided}
     obsolete = [(line, written) for written, (_, line) in kept.items() if written not in safely]
-    return PendingLines(waiting, obsolete, lines_id)
+    return PendingLines(undecided, obsolete, lines_id)
 
 
 def _line(written: Record, topic: str, epoch: int, offset: int) -> Record:
@@ -130,16 +126,4 @@ def _origin(written: Record) -> _At | None:
 
 def _all(bootstrap: str, topic: str, partition: int) -> Iterator[Record]:
     end = end_offsets(bootstrap, [topic], {(topic, partition)})[topic, partition]
-    reader = consumer(bootstrap, "headrace-pending-reader", enable_partition_eof=True)
-    try:
-        assign(reader, [TopicPartition(topic, partition, OFFSET_BEGINNING)])
-        position, deadline = 0, time.monotonic() + _READ_TIMEOUT
-        while position < end:
-            messages, reached = read_some(reader, 1.0)
-            yield from map(record, messages)
-            if reached:
-                position, deadline = reached, time.monotonic() + _READ_TIMEOUT
-            elif time.monotonic() > deadline:
-                raise Unavailable(f"Kafka did not deliver {topic}/{partition} to its end within {_READ_TIMEOUT:.0f} s")
-    finally:
-        reader.close()
+    return map(record, ranges.records(bootstrap, {(topic, partition): (0, end)}, silence=_SILENCE_S))

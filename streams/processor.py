@@ -3,10 +3,11 @@
 1. A partition's pending lines are read to their end before its first record is processed.
 2. Each record is decoded and enriched. A record that can't be decoded becomes a dead letter.
 3. All replicas confirm every sent record.
-4. Only now may the batch's offsets be acked, up to the first line that is held for the catalog.
-5. A held line is enriched again when the catalog has passed it. It is sent again, confirmed, and released.
-6. A line that is held too long is written to the pending topic, confirmed, and released. Its tombstone follows the
-   confirmed decision, or is sent with the change that replaces it (confirmed before that change is acked).
+4. Only now may the batch's offsets be acked, up to the first line that waits for the catalog in memory.
+5. An undecided line is enriched again when the catalog has passed it. It is sent again, confirmed, and released.
+6. A line that blocks acks for too long is spilled to the pending topic, and blocks none once that is confirmed. Its
+   tombstone follows the confirmed decision, or is sent with the change that replaces it (confirmed before that change
+   is acked).
 
 An error in any step raises: the worker stops without an ack, and another worker reads the same records again.
 """
@@ -19,24 +20,26 @@ from dataclasses import dataclass, field
 
 from messaging.dead_letters import DeadLetters, Record
 from messaging.decoding import Decoding
+from messaging.delivery import ConfirmedProducer
 from schemas.change import Change
 from schemas.errors import BadRecord
 from streams import metrics, pending_topic
 from streams.catalog import Catalog
-from streams.delivery import Outlet
 from streams.enrich import Enriched, Wait, enricher
 from streams.start_offsets import check_id
-from streams.undecided import UndecidedLine, Waiting
+from streams.undecided import UndecidedLine, UndecidedLines
 from streams.wiring import Wiring
 
 _AT_ONCE = Wait(product=("", ""), due=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """Limits of a partition's held lines, by number and by seconds, before they are written to the pending topic."""
+class SpillLimits:
+    """Limits of the undecided lines of a partition that block acks. Beyond them lines are spilled to the pending topic.
 
-    held: int = 5_000
+    `lines` is a number, `seconds` an age."""
+
+    lines: int = 5_000
     seconds: float = 5.0
 
 
@@ -48,7 +51,7 @@ class PartitionState:
     """
 
     number: int
-    waiting: Waiting = field(default_factory=Waiting)
+    undecided: UndecidedLines = field(default_factory=UndecidedLines)
     done: int | None = None
     acked: int | None = None
 
@@ -56,14 +59,14 @@ class PartitionState:
         """Return the offset to commit, or None if there is no progress."""
         if self.done is None:
             return None
-        first = self.waiting.first_held()
+        first = self.undecided.first_unacked()
         offset = self.done if first is None else min(first, self.done)
         return offset if self.acked is None or offset > self.acked else None
 
 
 @dataclass(kw_only=True, eq=False)
 class Processor:
-    """Enriches batches. For one event loop; `_turn` serializes what awaits a confirmation.
+    """Enriches batches. For one event loop; `_lock` serializes what awaits a confirmation.
 
     `lines_id` is the id of the lines' topic, which all offsets belong to.
     """
@@ -72,10 +75,10 @@ class Processor:
     catalog: Catalog
     decoding: Decoding
     serialize: Callable[[Change], bytes]
-    outlet: Outlet
+    producer: ConfirmedProducer
     dead_letters: DeadLetters
     lines_id: str
-    bounds: Bounds = field(default_factory=Bounds)
+    spill: SpillLimits = field(default_factory=SpillLimits)
     generation: int = 0
     partitions: dict[int, PartitionState] = field(default_factory=dict)
 
@@ -84,10 +87,10 @@ class Processor:
         self._canonical = table.captured_topics[0]
         self._enrich = enricher(table)
         self._status = [column.name for column in table.all_columns].index("enrichment_status")
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._loaded = asyncio.Event()
         self._sent: Counter[str] = Counter()
-        self._refused = False
+        self._dead_lettered = False
 
     def assign(self, generation: int, numbers: Iterable[int]) -> None:
         """Reset to these partitions. Held lines are read again, because they were not acked. Call `load` next."""
@@ -103,7 +106,7 @@ class Processor:
             TopicReplaced: They belong to another topic's lines.
             OffsetGone: Records were deleted.
         """
-        async with self._turn:
+        async with self._lock:
             generation = self.generation
             for partition in self.partitions.values():
                 await self._read_pending(partition)
@@ -117,7 +120,7 @@ class Processor:
 
     async def revoke(self) -> dict[int, int]:
         """Release all partitions once the current batch is confirmed, and return the offsets to commit."""
-        async with self._turn:
+        async with self._lock:
             offsets = self.committable()
             self.partitions = {}
             return offsets
@@ -133,7 +136,7 @@ class Processor:
             if number in self.partitions:
                 self.partitions[number].acked = offset
 
-    async def take(self, generation: int, number: int, records: Sequence[Record]) -> None:
+    async def process(self, generation: int, number: int, records: Sequence[Record]) -> None:
         """Process one batch of one partition, in order.
 
         A batch of an earlier assignment is dropped: the present assignment started at the committed offsets.
@@ -143,58 +146,58 @@ class Processor:
         """
         if generation == self.generation:
             await self._loaded.wait()
-        async with self._turn:
+        async with self._lock:
             partition = self.partitions.get(number)
             if generation != self.generation or partition is None or not records:
                 return
             now = time.monotonic()
             for record in records:
-                # After a seek the consumer delivers records again that are done or held.
+                # After a seek the consumer delivers records again that are done or undecided.
                 if partition.done is None or record.offset >= partition.done:
-                    self._take(partition, record, now)
+                    self._process(partition, record, now)
             await self._confirmed()
             partition.done = max(partition.done or 0, records[-1].offset + 1)
-            await self._write_down(partition)
+            await self._spill(partition)
 
-    async def look_again(self) -> None:
-        """Decide the lines that the catalog has passed, and write those that are held too long to the pending topic."""
-        async with self._turn:
+    async def resolve_pending(self) -> None:
+        """Decide the lines that the catalog has passed, and spill those that block acks for too long."""
+        async with self._lock:
             arrived = [self.catalog.arrived.popleft() for _ in range(len(self.catalog.arrived))]
             watermark = self.catalog.watermark
             for partition in self.partitions.values():
-                lines = partition.waiting.ripe(watermark, arrived)
+                lines = partition.undecided.pop_due(watermark, arrived)
                 decided = [line for line in lines if self._decide(line)]
                 if decided:
                     await self._confirmed()
                     for line in decided:
-                        partition.waiting.decide(line)
-                        self._end(line)
+                        partition.undecided.decide(line)
+                        self._tombstone(line)
                     await self._confirmed()
                 for line in lines:
                     if not line.done:
-                        partition.waiting.again(line, line.wait)
-                await self._write_down(partition)
+                        partition.undecided.requeue(line, line.wait)
+                await self._spill(partition)
 
-    def _take(self, partition: PartitionState, record: Record, now: float) -> None:
+    def _process(self, partition: PartitionState, record: Record, now: float) -> None:
         try:
             change = self._change(record)
         except BadRecord as error:
-            self._refuse(record, error)
+            self._send_dead_letter(record, error)
             return
         if change is None:
             # Retention's tombstone: a rebuild that reads the line before it is compacted would keep it for ever.
-            self.outlet.send(self.wiring.enriched, record.partition, record.key, None, record.headers)
+            self.producer.send(self.wiring.enriched, record.key, None, record.headers, record.partition)
             return
         enriched = self._enrich(change, self.catalog)
         self._emit(record, enriched)
         key = record.key or b""
         if enriched.wait is None:
-            earlier = partition.waiting.supersede(key, change.position)
+            earlier = partition.undecided.supersede(key, change.position)
         else:
-            line = UndecidedLine(record=record, key=key, position=change.position, wait=enriched.wait, taken_at=now)
-            earlier = partition.waiting.track(line)
+            line = UndecidedLine(record=record, key=key, position=change.position, wait=enriched.wait, received_at=now)
+            earlier = partition.undecided.track(line)
         if earlier is not None:
-            self._end(earlier)
+            self._tombstone(earlier)
 
     def _decide(self, line: UndecidedLine) -> bool:
         change = self._change(line.record)
@@ -213,33 +216,33 @@ class Processor:
         row = enriched.change.row
         self._sent["delete" if row is None else str(row[self._status])] += 1
         value = self.serialize(enriched.change)
-        self.outlet.send(self.wiring.enriched, record.partition, record.key, value, record.headers)
+        self.producer.send(self.wiring.enriched, record.key, value, record.headers, record.partition)
 
-    def _refuse(self, record: Record, error: BadRecord) -> None:
+    def _send_dead_letter(self, record: Record, error: BadRecord) -> None:
         self.dead_letters.send(record, error)
-        self._refused = True
+        self._dead_lettered = True
 
-    def _end(self, line: UndecidedLine) -> None:
+    def _tombstone(self, line: UndecidedLine) -> None:
         """Send the tombstone of a line that is in the pending topic."""
-        if line.written is not None:
-            self._bury(line.record, line.written)
+        if line.pending_key is not None:
+            self._send_tombstone(line.record, line.pending_key)
 
-    def _bury(self, line: Record, key: bytes) -> None:
-        self.outlet.send(self.wiring.pending, line.partition, key, None, pending_topic.headers(line))
+    def _send_tombstone(self, line: Record, key: bytes) -> None:
+        self.producer.send(self.wiring.pending, key, None, pending_topic.headers(line), line.partition)
 
-    async def _write_down(self, partition: PartitionState) -> None:
-        bounds = self.bounds
-        lines = partition.waiting.overdue(time.monotonic(), count=bounds.held, age=bounds.seconds)
+    async def _spill(self, partition: PartitionState) -> None:
+        spill = self.spill
+        lines = partition.undecided.overdue(time.monotonic(), count=spill.lines, age=spill.seconds)
         if not lines:
             return
         keys = [pending_topic.key(line.record) for line in lines]
         for line, key in zip(lines, keys, strict=True):
             record = line.record
             headers = pending_topic.headers(record)
-            self.outlet.send(self.wiring.pending, record.partition, key, record.value, headers)
+            self.producer.send(self.wiring.pending, key, record.value, headers, record.partition)
         await self._confirmed()
         for line, key in zip(lines, keys, strict=True):
-            partition.waiting.wrote(line, key)
+            partition.undecided.mark_spilled(line, key)
 
     async def _read_pending(self, partition: PartitionState) -> None:
         wiring = self.wiring
@@ -248,33 +251,35 @@ class Processor:
         )
         check_id(wiring.lines, found.lines_id, self.lines_id)
         if found.lines_id is None:
-            self.outlet.send(wiring.pending, partition.number, pending_topic.LINES_ID, self.lines_id.encode(), [])
-        self._recall(partition, found)
+            self.producer.send(wiring.pending, pending_topic.LINES_ID, self.lines_id.encode(), (), partition.number)
+        self._restore(partition, found)
         await self._confirmed()
 
-    def _recall(self, partition: PartitionState, found: pending_topic.PendingLines) -> None:
-        for record, written in found.waiting:
+    def _restore(self, partition: PartitionState, found: pending_topic.PendingLines) -> None:
+        for record, pending_key in found.undecided:
             try:
-                self._wait_again(partition, record, written)
+                self._restore_line(partition, record, pending_key)
             except BadRecord as error:
-                self._refuse(record, error)
+                self._send_dead_letter(record, error)
         for record, key in found.obsolete:
-            self._bury(record, key)
+            self._send_tombstone(record, key)
 
-    def _wait_again(self, partition: PartitionState, record: Record, written: bytes | None) -> None:
+    def _restore_line(self, partition: PartitionState, record: Record, pending_key: bytes | None) -> None:
         change = self._change(record)
         if change is None:
             return
         wait = self._enrich(change, self.catalog).wait or _AT_ONCE
         key = record.key or b""
-        line = UndecidedLine(record=record, key=key, position=change.position, wait=wait, taken_at=0.0, written=written)
-        partition.waiting.track(line)
+        line = UndecidedLine(
+            record=record, key=key, position=change.position, wait=wait, received_at=0.0, pending_key=pending_key
+        )
+        partition.undecided.track(line)
 
     async def _confirmed(self) -> None:
-        await self.outlet.confirmed()
-        if self._refused:
+        await self.producer.confirmed()
+        if self._dead_lettered:
             await asyncio.to_thread(self.dead_letters.confirm)
-            self._refused = False
+            self._dead_lettered = False
         for status, count in self._sent.items():
             metrics.LINES.labels(status).inc(count)
         self._sent.clear()

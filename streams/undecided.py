@@ -1,7 +1,7 @@
 """Track undecided order lines of one partition, and the offset below which acks are safe. Pure.
 
-A line is held (in memory only: its offset is not acked, so a crash reads it again) or written (in the pending topic,
-acked). It is kept as captured bytes: to decide it is to enrich it once more.
+A line is unacked (in memory only: a crash reads it again) or spilled (in the pending topic, its offset acked). It is
+kept as captured bytes: to decide it is to enrich it once more.
 """
 
 from collections import deque
@@ -17,44 +17,44 @@ from streams.enrich import Wait
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class UndecidedLine:
-    """One undecided line. `taken_at` in seconds of a monotonic clock.
+    """One undecided line. `received_at` is in seconds of a monotonic clock.
 
-    `written` is the key of its record in the pending topic, which needs a tombstone once the line is finished, or None
-    while it is held. `done` means decided, or no longer the newest of its key.
+    `pending_key` is the key of its record in the pending topic, which needs a tombstone once the line is finished. It is
+    None while the line is unacked. `done` means decided, or no longer the newest of its key.
     """
 
     record: Record
     key: bytes
     position: Position
     wait: Wait
-    taken_at: float
-    written: bytes | None = None
+    received_at: float
+    pending_key: bytes | None = None
     done: bool = False
 
 
-class Waiting:
+class UndecidedLines:
     """The undecided lines of one partition, at most one a key."""
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, UndecidedLine] = {}
         self._due: list[tuple[int, int, UndecidedLine]] = []
         self._unknown: dict[Product, dict[bytes, UndecidedLine]] = {}
-        self._held: deque[UndecidedLine] = deque()
+        self._unacked: deque[UndecidedLine] = deque()
         self._pushed = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
 
     @property
-    def held(self) -> int:
+    def unacked(self) -> int:
         """The number of lines that hold back the ack."""
         self._drop_finished()
-        return len(self._held)
+        return len(self._unacked)
 
-    def first_held(self) -> int | None:
+    def first_unacked(self) -> int | None:
         """Return the lowest offset that may not be acked yet, or None when all may."""
         self._drop_finished()
-        return self._held[0].record.offset if self._held else None
+        return self._unacked[0].record.offset if self._unacked else None
 
     def track(self, line: UndecidedLine) -> UndecidedLine | None:
         """Add an undecided line, in the order of its partition, and return the line of its key that it replaces.
@@ -69,8 +69,8 @@ class Waiting:
             self._finish(earlier)
             line.position = line.position.replacing(earlier.position)
         self._by_key[line.key] = line
-        if line.written is None:
-            self._held.append(line)
+        if line.pending_key is None:
+            self._unacked.append(line)
         self._await(line)
         return earlier
 
@@ -88,15 +88,15 @@ class Waiting:
             del self._by_key[line.key]
             self._finish(line)
 
-    def again(self, line: UndecidedLine, wait: Wait) -> None:
+    def requeue(self, line: UndecidedLine, wait: Wait) -> None:
         """Let a line that is still undecided wait for `wait`."""
         line.wait = wait
         self._await(line)
 
-    def ripe(self, watermark: int, arrived: Iterable[Product]) -> list[UndecidedLine]:
+    def pop_due(self, watermark: int, arrived: Iterable[Product]) -> list[UndecidedLine]:
         """Remove and return the lines that are due by `watermark`, and those whose product has an entry now.
 
-        Call `decide` or `again` for each.
+        Call `decide` or `requeue` for each.
         """
         found: list[UndecidedLine] = []
         for product in arrived:
@@ -108,19 +108,19 @@ class Waiting:
         return found
 
     def overdue(self, now: float, *, count: int, age: float) -> list[UndecidedLine]:
-        """Return the held lines, oldest first, beyond `count` or older than `age` seconds, for the pending topic."""
-        surplus = self.held - count
+        """Return the unacked lines, oldest first, beyond `count` or older than `age` seconds, for the pending topic."""
+        surplus = self.unacked - count
         found: list[UndecidedLine] = []
-        for line in self._held:
-            if surplus <= len(found) and now - line.taken_at < age:
+        for line in self._unacked:
+            if surplus <= len(found) and now - line.received_at < age:
                 break
             if not line.done:
                 found.append(line)
         return found
 
-    def wrote(self, line: UndecidedLine, key: bytes) -> None:
+    def mark_spilled(self, line: UndecidedLine, key: bytes) -> None:
         """Record that the line's pending record, with this key, is confirmed."""
-        line.written = key
+        line.pending_key = key
 
     def _await(self, line: UndecidedLine) -> None:
         if line.wait.due is None:
@@ -142,8 +142,8 @@ class Waiting:
             heapify(self._due)
 
     def _drop_finished(self) -> None:
-        while self._held and (self._held[0].done or self._held[0].written is not None):
-            self._held.popleft()
+        while self._unacked and (self._unacked[0].done or self._unacked[0].pending_key is not None):
+            self._unacked.popleft()
 
 
 def _same(position: Position, other: Position) -> bool:

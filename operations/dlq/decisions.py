@@ -10,10 +10,10 @@ from enum import StrEnum
 from functools import cached_property
 
 import orjson
-from confluent_kafka import Producer
 
 from messaging import clients, ranges
 from messaging.dead_letters import Record
+from messaging.delivery import ConfirmedProducer
 from schemas.topics import DECISIONS
 
 Identity = tuple[str, int, int, int]
@@ -77,12 +77,12 @@ class Journal:
     def write(self, decision: Decision) -> None:
         """Returns when the decision is stored by all replicas. Raises Unavailable when it is not."""
         key = f"{decision.topic}[{decision.partition}]@{decision.offset}".encode()
-        clients.deliver(self._producer, self._topic, orjson.dumps(decision), key)
+        self._producer.deliver(self._topic, key, orjson.dumps(decision))
 
     @cached_property
-    def _producer(self) -> Producer:
+    def _producer(self) -> ConfirmedProducer:
         """The producer, made by the first `write`: a reader needs none."""
-        return clients.producer(self._bootstrap, linger_ms=0)
+        return ConfirmedProducer(clients.producer(self._bootstrap, linger_ms=0))
 
 
 def parsed(value: bytes | str) -> Decision | None:

@@ -8,6 +8,7 @@ from functools import cache
 from messaging import clients
 from messaging.dead_letters import DeadLetters, Record
 from messaging.decoding import Decoding
+from messaging.delivery import ConfirmedProducer
 from messaging.registry import Registry
 from operations import connections
 from operations.dlq.decisions import Verdict
@@ -93,7 +94,7 @@ def catalog(wiring: Wiring) -> Iterator[Catalog]:
         while not reader.loaded.wait(0.05):
             if reader.failure is not None:
                 raise reader.failure
-            if time.monotonic() - reader.moved_at > CATALOG_S:
+            if time.monotonic() - reader.progress_at > CATALOG_S:
                 raise Unavailable(f"{wiring.catalog} has brought nothing for {CATALOG_S:.0f} s")
         yield known
     finally:
@@ -125,7 +126,6 @@ def enter_again(bootstrap: str, decoding: Decoding, record: Record) -> RedriveOu
     change = decoding.change(record.topic, record.key, record.value, record.headers, record.offset)
     if change is not None:
         entry_reader(PRICE_HISTORY)(change)
-    clients.deliver(
-        clients.producer(bootstrap), record.topic, record.value, record.key, record.partition, record.headers
-    )
+    producer = ConfirmedProducer(clients.producer(bootstrap))
+    producer.deliver(record.topic, record.key, record.value, record.headers, record.partition)
     return RedriveOutcome(verdict=Verdict.LANDED, detail="it is in its topic once more; enrichment reads it there")

@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
-from confluent_kafka import KafkaError, Message
-
 from messaging import clients
+from messaging.delivery import ConfirmedProducer
 from operations.months import month as month_of
 from operations.retention.errors import Busy
 from operations.retention.item import RetentionItem, RetentionOutcome
@@ -26,7 +25,7 @@ from operations.retention.stores import Stores
 from schemas.change import Key
 from schemas.checksums import Sum
 from schemas.decoders.record import key_bytes
-from schemas.errors import Unavailable, Unproven
+from schemas.errors import Unproven
 from schemas.failpoints import FailPoint, reached
 from schemas.tables import Table
 from schemas.topics import own_topics
@@ -174,24 +173,15 @@ class RowRetention:
                 reporting.purge_deleted_before(table, month_of(month, 1))
 
     def _tombstone(self, month: date) -> None:
-        producer = clients.producer(self._stores.bootstrap)
-        failed: list[KafkaError] = []
-
-        def delivered(error: KafkaError | None, _message: Message) -> None:
-            if error is not None:
-                failed.append(error)
-
+        queue = clients.producer(self._stores.bootstrap, queue_buffering_max_messages=QUEUED)
+        hint = f" ({month:%Y-%m}); the next run sends them again"
+        producer = ConfirmedProducer(queue, patience=CONFIRM_S, noun="tombstone", hint=hint)
         for table in self._tables:
             topics = self._topics(table)
             for key in self._keys(table, month):
                 for topic in topics:
-                    while len(producer) >= QUEUED:
-                        producer.poll(0.1)
-                    producer.produce(topic, key=key_bytes(table, key), value=None, on_delivery=delivered)
-        left = producer.flush(CONFIRM_S)
-        if left or failed:
-            reason = failed[0].str() if failed else f"no confirmation within {CONFIRM_S:.0f} s"
-            raise Unavailable(f"tombstones of {month:%Y-%m} were not stored: {reason}; the next run sends them again")
+                    producer.send(topic, key_bytes(table, key), None)
+        producer.confirm()
 
     def _topics(self, table: Table) -> list[str]:
         """Where records of the table's keys are: as captured, and as enriched for each generation. One that is being

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from messaging import clients
+from messaging.delivery import ConfirmedProducer, Headers
 from messaging.registry import Registry
 from operations.databases.database import batches
 from operations.databases.scope import Scope, key_of
@@ -48,14 +49,14 @@ def write_deletes(bootstrap: str, registry: Registry, found: Sequence[Difference
         return []
     table = found[0].table
     there = keys_present(table, [each.key for each in found], source)
-    topic, producer = table.captured_topics[0], clients.producer(bootstrap)
+    topic, producer = table.captured_topics[0], ConfirmedProducer(clients.producer(bootstrap))
     schema_id, schema = registry.latest(f"{topic}-value")
     for each in found:
         if each.key not in there and each.place is not None:
             landed = each.place.position
             value = delete_value(schema_id, schema, landed, datetime.now(UTC))
-            headers = [(EPOCH_HEADER, str(landed.epoch).encode())]
-            clients.deliver(producer, topic, value, key_bytes(table, each.key), headers=headers)
+            headers: Headers = [(EPOCH_HEADER, str(landed.epoch).encode())]
+            producer.deliver(topic, key_bytes(table, each.key), value, headers)
     there |= keys_present(table, [each.key for each in found], source)
     return [each for each in found if each.key in there]
 

@@ -15,6 +15,7 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 from messaging import clients
+from messaging.delivery import ConfirmedProducer, Headers
 from messaging.registry import Registry
 from operations.databases.database import batches
 from schemas.change import Key
@@ -46,14 +47,14 @@ def write_documents(  # noqa: PLR0913, PLR0917
     Raises:
         Unavailable: Kafka or the registry does not answer. Records that were written before remain.
     """
-    topic, producer = table.captured_topics[0], clients.producer(bootstrap)
+    topic, producer = table.captured_topics[0], ConfirmedProducer(clients.producer(bootstrap))
     schema_id, schema = registry.latest(f"{topic}-value")
     for some in batches([key for key in keys if can_capture_again(table, key)]):
         at, documents = read_documents(catalog, table, some)
         for key in some:
             value = document_value(schema_id, schema, documents.get(key), at)
-            headers = [(EPOCH_HEADER, str(epoch).encode())]
-            clients.deliver(producer, topic, value, document_key_bytes(table, key), headers=headers)
+            headers: Headers = [(EPOCH_HEADER, str(epoch).encode())]
+            producer.deliver(topic, document_key_bytes(table, key), value, headers)
 
 
 def read_documents(

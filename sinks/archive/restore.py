@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import fastavro
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Producer
 
+from messaging.delivery import ConfirmedProducer
 from messaging.registry import Registry
-from schemas.errors import Unavailable
 from schemas.tables import Column, Table
 from schemas.types import Integer
 from schemas.wire import EPOCH_HEADER, frame
@@ -28,33 +28,11 @@ def restore(producer: Producer, registry: Registry, table: Table, topic: str, re
     """
     columns = [column for column in table.columns if column.name != table.ages_by]
     value = _value(registry, topic, columns)
-    failed: list[KafkaError] = []
-
-    def delivered(error: KafkaError | None, _message: Message) -> None:
-        if error is not None:
-            failed.append(error)
-
-    def send(datum: Datum) -> None:
-        key, encoded = datum["aggregate_id"].encode(), value(datum)
-        while True:
-            try:
-                producer.produce(topic, key=key, value=encoded, headers=_headers(datum), on_delivery=delivered)
-            except BufferError:  # librdkafka holds so many until some are confirmed
-                producer.poll(1)
-                continue
-            producer.poll(0)
-            return
-
-    sent = 0
+    confirmed, sent = ConfirmedProducer(producer, patience=CONFIRM_S, noun="restored event"), 0
     for datum in records:
-        send(datum)
+        confirmed.send(topic, datum["aggregate_id"].encode(), value(datum), _headers(datum))
         sent += 1
-        if failed:
-            break
-    left = producer.flush(CONFIRM_S)
-    if left or failed:
-        reason = failed[0].str() if failed else f"no confirmation within {CONFIRM_S:.0f} s"
-        raise Unavailable(f"{topic} does not hold all {sent} events: {reason}")
+    confirmed.confirm()
     return sent
 
 

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from schemas.tables import ORDER_LINES
-from streams.processor import Bounds
+from streams.processor import SpillLimits
 from tests.support.enrichment import Gate, enriching
 from tests.support.enrichment_world import now
 
 LAMP, VASE = ("shop", "lamp"), ("shop", "vase")
-PATIENT = Bounds(held=100_000, seconds=600.0)
-AT_ONCE = Bounds(held=0, seconds=0.0)
+PATIENT = SpillLimits(lines=100_000, seconds=600.0)
+AT_ONCE = SpillLimits(lines=0, seconds=0.0)
 LINES = 6_000
 
 
@@ -81,15 +81,15 @@ def test_lines_written_down_by_a_killed_worker_are_decided_by_another(field):
     for number in range(200):
         field.put(field.line(VASE, f"o{number}", now() - timedelta(minutes=1)))
     field.flush()
-    doomed = field.start(bounds=AT_ONCE)
+    doomed = field.start(spill=AT_ONCE)
     field.eventually(lambda: field.committed() == 200)
     doomed.kill()
     field.price(VASE, now() - timedelta(seconds=10))
     field.beat(now())
     field.flush()
-    field.start(bounds=AT_ONCE)
+    field.start(spill=AT_ONCE)
     field.eventually(lambda: enriched(field) == 200)
-    field.eventually(lambda: set(field.waiting().values()) == {None})
+    field.eventually(lambda: set(field.undecided().values()) == {None})
 
 
 def test_lines_held_by_a_killed_worker_are_read_again_and_decided(field):
@@ -98,13 +98,13 @@ def test_lines_held_by_a_killed_worker_are_read_again_and_decided(field):
     for number in range(200):
         field.put(field.line(LAMP, f"o{number}", now() - timedelta(minutes=5)))
     field.flush()
-    doomed = field.start(bounds=PATIENT)
+    doomed = field.start(spill=PATIENT)
     field.eventually(lambda: list(field.statuses().values()).count("provisional") == 200)
     doomed.kill()
     assert field.committed() == 0
     field.beat(now())
     field.flush()
-    field.start(bounds=PATIENT)
+    field.start(spill=PATIENT)
     field.eventually(lambda: enriched(field) == 200)
     field.eventually(lambda: field.committed() == 200)
 
@@ -118,7 +118,7 @@ def test_a_worker_that_was_stalled_and_taken_over_brings_nothing_back(field):
     for row in rows:
         field.put(row)
     field.flush()
-    zombie = field.start(bounds=PATIENT)
+    zombie = field.start(spill=PATIENT)
     field.eventually(lambda: len(field.statuses()) == len(rows))
     field.price(VASE, now() - timedelta(seconds=10))
     field.beat(now())
@@ -127,7 +127,7 @@ def test_a_worker_that_was_stalled_and_taken_over_brings_nothing_back(field):
     field.eventually(lambda: field.sent() > sent, pause_s=0)
     os.kill(zombie.process.pid, signal.SIGSTOP)
     try:
-        field.start(bounds=PATIENT)
+        field.start(spill=PATIENT)
         for row in rows:
             field.put(row | {"quantity": 7}, "u")
         field.flush()

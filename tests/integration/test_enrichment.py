@@ -8,13 +8,13 @@ from messaging import clients
 from messaging.dead_letters import listing
 from schemas.decoders.values import microseconds
 from schemas.position import enrichment_version
-from streams.processor import Bounds
+from streams.processor import SpillLimits
 from tests.support.enrichment import enriching
 from tests.support.enrichment_world import now
 
 LAMP, VASE = ("shop", "lamp"), ("shop", "vase")
-PATIENT = Bounds(held=5_000, seconds=600.0)
-AT_ONCE = Bounds(held=0, seconds=0.0)
+PATIENT = SpillLimits(lines=5_000, seconds=600.0)
+AT_ONCE = SpillLimits(lines=0, seconds=0.0)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_live_line_is_sent_provisional_at_once_and_decided_by_the_next_heartbe
     field.beat(priced)
     field.put(field.line(LAMP, "o1", priced))
     field.flush()
-    field.start(bounds=PATIENT)
+    field.start(spill=PATIENT)
     field.eventually(field.has(o1="provisional"))
     field.beat(priced + timedelta(seconds=3))
     field.flush()
@@ -65,7 +65,7 @@ def test_a_price_change_on_its_way_corrects_the_line(field):
     field.price(LAMP, ago(days=1), "10.0000")
     field.put(field.line(LAMP, "o1", priced))
     field.flush()
-    field.start(bounds=PATIENT)
+    field.start(spill=PATIENT)
     field.eventually(field.has(o1="provisional"))
     field.price(LAMP, priced, "11.0000")
     field.beat(priced + timedelta(seconds=3))
@@ -80,7 +80,7 @@ def test_an_unknown_product_is_pending_until_it_reaches_the_catalog(field):
     field.beat(now())
     field.put(field.line(LAMP, "o1", priced))
     field.flush()
-    field.start(bounds=AT_ONCE)
+    field.start(spill=AT_ONCE)
     field.eventually(field.has(o1="pending"))
     field.eventually(lambda: field.committed() == 1)
     late = ago(seconds=10)
@@ -90,7 +90,7 @@ def test_an_unknown_product_is_pending_until_it_reaches_the_catalog(field):
     field.eventually(field.has(o1="enriched"))
     assert field.columns("o1")["catalog_version"] == microseconds(late)
     assert field.landed().all[-1].position.version == enrichment_version(microseconds(late), decided=True)
-    field.eventually(lambda: list(field.waiting().values()) == [None])
+    field.eventually(lambda: list(field.undecided().values()) == [None])
 
 
 def test_a_held_line_is_not_acked_before_it_is_decided(field):
@@ -100,11 +100,11 @@ def test_a_held_line_is_not_acked_before_it_is_decided(field):
     field.put(field.line(LAMP, "o2", ago(minutes=1)), partition=0)
     field.put(field.line(LAMP, "o3", ago(hours=1)), partition=0)
     field.flush()
-    worker = field.start(bounds=PATIENT)
+    worker = field.start(spill=PATIENT)
     field.eventually(field.has(o1="enriched", o2="provisional", o3="enriched"))
     assert worker.stop() == 0
     assert field.committed() == 1
-    field.start(bounds=PATIENT)
+    field.start(spill=PATIENT)
     field.beat(now())
     field.flush()
     field.eventually(field.has(o2="enriched"))
@@ -116,12 +116,12 @@ def test_a_delete_ends_the_line_that_waits(field):
     field.beat(now())
     field.put(row)
     field.flush()
-    field.start(bounds=AT_ONCE)
-    field.eventually(lambda: list(field.waiting().values()) not in ([], [None]))
+    field.start(spill=AT_ONCE)
+    field.eventually(lambda: list(field.undecided().values()) not in ([], [None]))
     field.put(row, "d")
     field.flush()
     field.eventually(field.has(o1=None))
-    field.eventually(lambda: list(field.waiting().values()) == [None])
+    field.eventually(lambda: list(field.undecided().values()) == [None])
     field.price(LAMP, ago(seconds=10))
     field.beat(now())
     field.put(field.line(LAMP, "marker", ago(minutes=5)))
@@ -136,7 +136,7 @@ def test_a_newer_change_of_the_line_is_what_waits(field):
     field.put(row)
     field.put(row | {"quantity": 7}, "u")
     field.flush()
-    field.start(bounds=AT_ONCE)
+    field.start(spill=AT_ONCE)
     field.eventually(lambda: field.committed() == 2)
     field.price(LAMP, ago(seconds=10))
     field.beat(now())
@@ -197,7 +197,7 @@ def test_a_heartbeat_looked_up_late_decides_nothing_too_early(field):
     field.beat(priced + timedelta(seconds=60), logged=priced - timedelta(seconds=1))
     field.put(field.line(LAMP, "o1", priced))
     field.flush()
-    field.start(bounds=PATIENT)
+    field.start(spill=PATIENT)
     field.eventually(field.has(o1="provisional"))
     field.price(LAMP, priced, "11.0000")
     field.beat(priced + timedelta(seconds=90))
@@ -212,7 +212,7 @@ def test_a_heartbeat_of_a_clock_that_is_ahead_decides_nothing_too_early(field):
     field.price(LAMP, ago(days=1))
     field.beat(now())
     field.flush()
-    worker = field.start(bounds=PATIENT)
+    worker = field.start(spill=PATIENT)
     field.eventually(lambda: worker.get("/readyz")[0] == 200)
     field.beat(now() + timedelta(hours=1))
     field.flush()

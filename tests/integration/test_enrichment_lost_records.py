@@ -7,13 +7,13 @@ from confluent_kafka.admin import NewTopic
 
 from messaging import clients
 from messaging.clients import TopicMissing
-from streams.processor import Bounds
+from streams.processor import SpillLimits
 from tests.support.enrichment import enriching
 from tests.support.enrichment_world import PARTITIONS, now
 from tests.support.eventually import eventually
 
 LAMP, VASE = ("shop", "lamp"), ("shop", "vase")
-AT_ONCE = Bounds(held=0, seconds=0.0)
+AT_ONCE = SpillLimits(lines=0, seconds=0.0)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_lines_whose_topic_was_made_anew_beside_a_running_worker(field):
 
 def test_a_pending_topic_that_was_made_anew(field):
     sell(field, "o1", product=VASE)
-    worker = field.start(bounds=AT_ONCE)
+    worker = field.start(spill=AT_ONCE)
     field.eventually(lambda: field.committed() == 1)
     worker.stop()
     make_anew(field, field.wiring.pending)
@@ -111,7 +111,7 @@ def test_a_pending_topic_that_was_made_anew(field):
 
 def test_waiting_lines_that_were_deleted(field):
     sell(field, "o1", product=VASE)
-    worker = field.start(bounds=AT_ONCE)
+    worker = field.start(spill=AT_ONCE)
     field.eventually(lambda: field.committed() == 1)
     worker.stop()
     clients.delete_records(field.wiring.bootstrap, (field.wiring.pending, 0), 1)

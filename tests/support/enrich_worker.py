@@ -8,17 +8,17 @@ from typing import Any
 
 from schemas.errors import HeadraceError
 from streams.app import run
-from streams.processor import Bounds
+from streams.processor import SpillLimits
 from streams.wiring import Wiring
 from streams.worker import EnrichmentLimits
 
 _TABLES = ("table", "catalog_table")
 
 
-def command(wiring: Wiring, group: str, *, bounds: Bounds | None = None, **pace: Any) -> list[str]:
+def command(wiring: Wiring, group: str, *, spill: SpillLimits | None = None, **limits: Any) -> list[str]:
     """The command line of a worker."""
     names = {name: getattr(wiring, name) for name in Wiring.__slots__ if name not in _TABLES}
-    what = {"wiring": names, "group": group, "pace": pace, "bounds": asdict(bounds or Bounds())}
+    what = {"wiring": names, "group": group, "pace": limits, "bounds": asdict(spill or SpillLimits())}
     return [sys.executable, "-m", "tests.support.enrich_worker", json.dumps(what)]
 
 
@@ -27,9 +27,9 @@ def main(text: str) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("headrace").setLevel(logging.INFO)
     what = json.loads(text)
-    pace = EnrichmentLimits(bounds=Bounds(**what["bounds"]), **what["pace"])
+    limits = EnrichmentLimits(spill=SpillLimits(**what["bounds"]), **what["pace"])
     try:
-        run(Wiring(**what["wiring"]), group=what["group"], mongo_uri=None, pace=pace)
+        run(Wiring(**what["wiring"]), group=what["group"], mongo_uri=None, limits=limits)
     except HeadraceError as error:
         print(f"enrich: {error}", file=sys.stderr)
         return 1

@@ -33,8 +33,8 @@ class Worker:
 
     def __init__(self, wiring: Wiring, group: str, **options: Any) -> None:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `close`
-        pace = {"session": 6.0} | options
-        self.process = subprocess.Popen(command(wiring, group, **pace), cwd=ROOT, stderr=self._log, stdout=self._log)
+        limits = {"session": 6.0} | options
+        self.process = subprocess.Popen(command(wiring, group, **limits), cwd=ROOT, stderr=self._log, stdout=self._log)
 
     def log(self) -> str:
         self._log.seek(0)

@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewTopic
 
-from messaging import clients
+from messaging import clients, ranges
 from messaging.dead_letters import Record, record
 from messaging.decoding import Decoding
 from messaging.registry import Registry
@@ -151,24 +151,9 @@ class World:
 
     def read(self, topic: str) -> Iterable[Record]:
         """Every record that a topic holds now, in the order of each partition."""
-        ends = clients.end_offsets(self._bootstrap, [topic])
-        missing = {number for (_, number), end in ends.items() if end}
-        reader = clients.consumer(self._bootstrap, "bench-reader", enable_partition_eof=True)
-        try:
-            clients.assign(reader, [TopicPartition(topic, number, OFFSET_BEGINNING) for number in missing])
-            while missing:
-                message = reader.poll(10)
-                assert message is not None, f"{topic} was not delivered to its end"
-                error = message.error()
-                if error is None:
-                    yield record(message)
-                    continue
-                assert error.code() == KafkaError._PARTITION_EOF, error
-                missing.discard(int(message.partition() or 0))
-        finally:
-            reader.close()
+        return map(record, ranges.everything(self._bootstrap, topic))
 
-    def waiting(self) -> dict[bytes, bytes | None]:
+    def undecided(self) -> dict[bytes, bytes | None]:
         """Return the pending topic after compaction: value by key, None for a tombstone."""
         found = {each.key or b"": each.value for each in self.read(self.wiring.pending)}
         found.pop(LINES_ID, None)

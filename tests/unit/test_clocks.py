@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schemas.decoders.mongo import Heartbeat
-from streams.clocks import Clock, believed, doubt
+from streams.clocks import Clock, clock_problem, trusted_time
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 S = timedelta(seconds=1)
@@ -28,5 +28,5 @@ def beat(at, logged):
     ],
 )
 def test_a_heartbeat_is_believed_as_far_as_each_clock_goes(at, logged, known, clock):
-    assert believed(beat(at, logged), NOW) == NOW + known * S
-    assert doubt(beat(at, logged), NOW) is clock
+    assert trusted_time(beat(at, logged), NOW) == NOW + known * S
+    assert clock_problem(beat(at, logged), NOW) is clock

@@ -1,4 +1,4 @@
-"""The engine against any interleaving of catalog and lines, any deaths, any bounds: the same rows in the end.
+"""The processor against any interleaving of catalog and lines, any deaths, any bounds: the same rows in the end.
 
 The topics are lists; everything between them is the real thing.
 """
@@ -21,7 +21,7 @@ from streams import pending_topic
 from streams.asof import CatalogEntry, as_of, with_entry
 from streams.catalog import Catalog
 from streams.enrich import decided
-from streams.processor import Bounds, Processor
+from streams.processor import Processor, SpillLimits
 from streams.wiring import Wiring
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,7 +47,7 @@ class Topics:
     def change(self, _topic, _key, _value, _headers, offset):
         return self.lines[offset]
 
-    def send(self, topic, partition, key, value, headers):
+    def send(self, topic, key, value, headers, partition):
         if topic == WIRING.enriched:
             self.queued.append((topic, value))
             return
@@ -77,8 +77,8 @@ class Topics:
 class Run:
     """A worker's life: started, given things to do, killed or stopped at any time."""
 
-    def __init__(self, topics, seen, bounds):
-        self.topics, self.bounds = topics, bounds
+    def __init__(self, topics, seen, spill):
+        self.topics, self.spill = topics, spill
         self.seen = seen
         self.start()
 
@@ -87,20 +87,20 @@ class Run:
         for step in self.seen:
             self.read(step)
         self.catalog.arrived.clear()
-        self.engine = Processor(
+        self.processor = Processor(
             wiring=WIRING, catalog=self.catalog, decoding=self.topics, serialize=lambda change: change,
-            outlet=self.topics, dead_letters=None, bounds=self.bounds, lines_id="t",
+            producer=self.topics, dead_letters=None, spill=self.spill, lines_id="t",
         )  # fmt: skip
-        self.engine.assign(1, [0])
+        self.processor.assign(1, [0])
         self.next = self.topics.acked
         self.topics.queued.clear()
 
     async def load(self):
         # As `load` does, from the list instead of the topic.
-        partition = self.engine.partitions[0]
-        self.engine._recall(partition, pending_topic.remaining(iter(self.topics.pending), "lines"))
+        partition = self.processor.partitions[0]
+        self.processor._restore(partition, pending_topic.remaining(iter(self.topics.pending), "lines"))
         await self.topics.confirmed()
-        self.engine._loaded.set()
+        self.processor._loaded.set()
 
     def read(self, step):
         if isinstance(step, datetime):
@@ -108,17 +108,17 @@ class Run:
         else:
             self.catalog.add(*step)
 
-    async def take(self, count):
+    async def process(self, count):
         records = [
             self.topics.record(offset) for offset in range(self.next, min(self.next + count, len(self.topics.lines)))
         ]
-        await self.engine.take(1, 0, records)
+        await self.processor.process(1, 0, records)
         self.next += len(records)
 
     def commit(self):
-        offsets = self.engine.committable()
+        offsets = self.processor.committable()
         self.topics.acked = max(self.topics.acked, offsets.get(0, 0))
-        self.engine.committed(offsets)
+        self.processor.committed(offsets)
 
 
 def line(offset, sku, priced, number, deleted):
@@ -165,27 +165,27 @@ def test_a_stalled_workers_late_write_does_not_compact_a_newer_line_away():
     topics = Topics(lines=[line(offset, "ghost", 5, number=1, deleted=False) for offset in range(2)])
 
     async def live():
-        zombie = Run(topics, [], Bounds())
+        zombie = Run(topics, [], SpillLimits())
         await zombie.load()
-        await zombie.take(1)
+        await zombie.process(1)
         survivor = Run(topics, [], AT_ONCE)
         await survivor.load()
-        await survivor.take(2)
-        zombie.engine.bounds = AT_ONCE
-        await zombie.engine.look_again()
+        await survivor.process(2)
+        zombie.processor.spill = AT_ONCE
+        await zombie.processor.resolve_pending()
         topics.compact()
         heir = Run(topics, [], AT_ONCE)
         await heir.load()
-        await heir.engine.look_again()
+        await heir.processor.resolve_pending()
         topics.compact()
         return heir
 
-    (waits,) = asyncio.run(live()).engine.partitions[0].waiting._by_key.values()
+    (waits,) = asyncio.run(live()).processor.partitions[0].undecided._by_key.values()
     assert waits.record.offset == 1
     assert [each.value for each in topics.pending if each.value is not None] == [b"x"]
 
 
-AT_ONCE = Bounds(held=0, seconds=0.0)
+AT_ONCE = SpillLimits(lines=0, seconds=0.0)
 SKUS = ("lamp", "vase")
 
 
@@ -217,21 +217,26 @@ steps = st.lists(st.sampled_from(STEPS), max_size=40)
     captured(changes([("lamp", 10, 1, 1)]), 0, 1),
     price_history([("lamp", 5)]),
     ["take 1", "catalog", "take 1"],
-    Bounds(),
+    SpillLimits(),
 )
 @settings(max_examples=400, deadline=None)
-@given(lines, entries, steps, st.sampled_from([Bounds(held=2, seconds=1e9), Bounds(seconds=1e9), Bounds(seconds=0.0)]))
-def test_the_same_topics_give_the_same_rows_whatever_happens_in_between(found, known, chosen, bounds):
+@given(
+    lines,
+    entries,
+    steps,
+    st.sampled_from([SpillLimits(lines=2, seconds=1e9), SpillLimits(seconds=1e9), SpillLimits(seconds=0.0)]),
+)
+def test_the_same_topics_give_the_same_rows_whatever_happens_in_between(found, known, chosen, spill):
     topics = Topics(lines=found)
 
     async def live():
         unread, seen = list(known), []
-        run = Run(topics, seen, bounds)
+        run = Run(topics, seen, spill)
         await run.load()
         for step in (*chosen, "finish"):
             match step.split():
                 case ["take", count]:
-                    await run.take(int(count))
+                    await run.process(int(count))
                 case ["catalog"] if unread:
                     seen.append(unread.pop(0))
                     run.read(seen[-1])
@@ -241,7 +246,7 @@ def test_the_same_topics_give_the_same_rows_whatever_happens_in_between(found, k
                     seen.append(at(-1) + timedelta(microseconds=oldest - microseconds(T0)))
                     run.read(seen[-1])
                 case ["look"]:
-                    await run.engine.look_again()
+                    await run.processor.resolve_pending()
                 case ["commit"]:
                     run.commit()
                 case ["compact"]:
@@ -251,21 +256,21 @@ def test_the_same_topics_give_the_same_rows_whatever_happens_in_between(found, k
                     run.start()
                     await run.load()
                 case ["finish"]:
-                    await run.take(len(found))
+                    await run.process(len(found))
                     for each in (*unread, at(1_000)):
                         run.read(each)
-                    await run.engine.look_again()
-                    await run.engine.look_again()
+                    await run.processor.resolve_pending()
+                    await run.processor.resolve_pending()
                     run.commit()
         return run
 
     began = time.monotonic()
     run = asyncio.run(live())
     assert {key: change.row for key, change in landed(topics.enriched).items()} == expected(found, known)
-    still = [line for line, _ in pending_topic.remaining(iter(topics.pending), "lines").waiting]
+    still = [line for line, _ in pending_topic.remaining(iter(topics.pending), "lines").undecided]
     ghosts = {repr(c.key).encode() for c in landed(topics.enriched).values() if c.row and c.row[-1] == "pending"}
     assert {each.key for each in still} <= ghosts, "a decided line still waits in the pending topic"
     if not ghosts:
         assert topics.acked == len(found)
-    assert len(run.engine.partitions[0].waiting) == len(ghosts)
+    assert len(run.processor.partitions[0].undecided) == len(ghosts)
     assert time.monotonic() - began < 60
