@@ -1,14 +1,14 @@
-"""`headrace run`: one worker in this process, wired from the settings."""
+"""Build one worker from the settings and run it in this process, for `headrace run`."""
 
 import logging
-import signal
 import sys
-from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
+from messaging.service import stop_on_signals
 from operations import connections
-from operations.settings import Settings
+from operations.settings import Settings, stack_dir
 from schemas import generations
 from schemas.tables import of_generation, reported
 
@@ -20,7 +20,7 @@ def run(worker: str, settings: Settings) -> None:
 
 
 def report(settings: Settings) -> None:
-    """The reporting sink."""
+    """Run the reporting sink."""
     from messaging import clients
     from messaging.dead_letters import DeadLetters
     from messaging.decoding import Decoding
@@ -41,12 +41,12 @@ def report(settings: Settings) -> None:
             batch=settings.sink.batch, linger=settings.sink.linger_ms / 1000, rate=settings.reporting.max_rate
         ),
     )
-    _stop_on_signals(sink.stop)
+    stop_on_signals(sink.stop)
     sink.run(settings.sink.http_port, settings.sink.http_host)
 
 
 def archive(settings: Settings) -> None:
-    """The archive worker."""
+    """Run the archive worker."""
     from messaging import clients
     from messaging.dead_letters import DeadLetters
     from messaging.decoding import Decoding
@@ -66,12 +66,12 @@ def archive(settings: Settings) -> None:
             dead_letters=DeadLetters(clients.producer(bootstrap), "archive"),
             rolling=Rolling(size=at.roll_bytes, age=at.roll_seconds, codec=at.codec),
         )
-        _stop_on_signals(worker.stop)
+        stop_on_signals(worker.stop)
         worker.run(at.http_port, at.http_host)
 
 
 def enrich(settings: Settings) -> None:
-    """The Faust app."""
+    """Run the enrichment worker."""
     from streams import app
     from streams.wiring import Wiring
     from streams.worker import EnrichmentLimits
@@ -84,39 +84,42 @@ def enrich(settings: Settings) -> None:
         mongo_database=settings.catalog.database,
         http_host=settings.enrich.http_host,
         http_port=settings.enrich.http_port,
-        state_dir=settings.enrich.state_dir,
+        state_dir=settings.enrich.state_dir or _state_dir_of_the_stack(),
         limits=EnrichmentLimits(rate=settings.reporting.max_rate),
     )
 
 
+def _state_dir_of_the_stack() -> Path | None:
+    """Return a folder below that of the stack, or None where there is no stack, as in a container."""
+    folder = stack_dir()
+    return folder / "enrich" if folder.is_dir() else None
+
+
 def watch(settings: Settings) -> None:
-    """What looks after the line: freshness for readers, the source's history, and how many dead letters are open."""
+    """Run the worker that measures freshness, checks the source's history, and counts open dead letters."""
     from connectors.connect import Connect
     from connectors.pipeline import Pipeline
     from operations.dlq.metrics import telling
     from operations.watch.connectors import Connectors
     from operations.watch.worker import WatchWorker
 
-    line = Pipeline()
+    pipeline = Pipeline()
     worker = WatchWorker(
         connect=lambda: connections.probe(settings, settings.reporting.generation),
-        connectors=Connectors(Connect(settings.connect.url), [line.connector(source) for source in line.sources]),
+        connectors=Connectors(
+            Connect(settings.connect.url), [pipeline.connector(source) for source in pipeline.sources]
+        ),
         generation=connections.fed_generation(settings),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),
         every=settings.watch.seconds,
     )
-    _stop_on_signals(worker.stop)
+    stop_on_signals(worker.stop)
     with telling(settings.kafka.bootstrap):
         worker.run(settings.watch.http_port, settings.watch.http_host)
 
 
-def _stop_on_signals(stop: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop())
-
-
 def log_as_lines() -> None:
-    """One line an event on stderr, our own and the libraries' alike: readable on a terminal, JSON elsewhere."""
+    """Log each event of this product and of its libraries as one line on stderr: text on a terminal, else JSON."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

@@ -1,5 +1,7 @@
 """Errors as types, so that a worker decides by class, never by text, whether to retry, dead-letter or stop."""
 
+from typing import ClassVar
+
 
 class HeadraceError(Exception):
     """An error that an operator has to know about. The message says where, what was expected and what to do.
@@ -8,10 +10,14 @@ class HeadraceError(Exception):
     """
 
     entry: str | None = None
+    exit_code: ClassVar[int] = 1
+    """The exit code of a process that ends with this error."""
 
 
 class Unavailable(HeadraceError):
     """A server did not answer in time. A retry may help, and the record stays unacknowledged until then."""
+
+    exit_code = 2
 
 
 class BadRecord(HeadraceError):

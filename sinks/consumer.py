@@ -1,4 +1,4 @@
-"""Fetching batches for a worker that keeps its offsets elsewhere: what the sinks share of Kafka's consumer."""
+"""Fetch batches for the sinks, which keep their offsets in their own stores rather than in Kafka."""
 
 from collections.abc import Container, Sequence
 
@@ -8,49 +8,57 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from messaging import clients
 from messaging.offsets import OffsetGone
 from schemas.errors import Unavailable
-from sinks.reporting.port import Fatal
+from sinks.errors import Fatal
 
-# How soon Kafka gives a dead worker's partitions away, as enrichment does. A worker that was only slow is fenced.
+# After this time Kafka reassigns a dead worker's partitions, as for enrichment. A worker that was only slow is fenced.
 SESSION_MS = 10_000
 _LOG = structlog.get_logger("sink")
 
 
 class Fetcher:
-    """A consumer of `group`. `patience` is how many seconds brokers that don't answer are waited for."""
+    """A consumer of `group`. `patience` is the time in seconds to wait for brokers that do not answer."""
 
     def __init__(self, bootstrap: str, group: str, patience: float) -> None:
         self.consumer = clients.consumer(
             bootstrap, group, on_error=self._note, enable_partition_eof=True, session_timeout_ms=SESSION_MS
         )
         self._patience = patience
-        self._trouble: KafkaError | None = None
+        self._error: KafkaError | None = None
 
     def fetch(self, wait: float, *, most: int, linger: float) -> list[Message]:
-        """At most `most` messages: the first within `wait` seconds, more within `linger`. Raises Unavailable."""
+        """Return at most `most` messages: the first within `wait` seconds, more within `linger` seconds.
+
+        Raises:
+            Unavailable: Kafka does not answer.
+        """
         try:
             messages = self.consumer.consume(1, wait)
             if messages:
                 messages += self.consumer.consume(most - 1, linger)
         except KafkaException as error:
             raise Unavailable(f"reading from Kafka failed: {clients.error_text(error)}") from error
-        if self._trouble is not None:
-            self._wait_for_kafka(self._trouble)
+        if self._error is not None:
+            self._wait_for_kafka(self._error)
         return messages
 
     def records(
-        self, messages: Sequence[Message], held: Container[tuple[str, int]]
+        self, messages: Sequence[Message], assigned: Container[tuple[str, int]]
     ) -> tuple[list[Message], dict[tuple[str, int], int]]:
-        """The records among `messages` of partitions that are held, and the offset behind the last of each partition.
+        """Return the records of assigned partitions, and the offset after the last message of each partition.
 
-        An end of partition is ahead of the last record where the log ends in what compaction took. Raises OffsetGone
-        and Fatal for what reading can't go on from.
+        That offset is beyond the last record's if the log ends in records that compaction removed. `assigned` holds the
+        assigned partitions.
+
+        Raises:
+            OffsetGone: The topic no longer holds the records that are next.
+            Fatal: Another error after which reading can't continue.
         """
         found: list[Message] = []
         ends: dict[tuple[str, int], int] = {}
         for message in messages:
             at, offset = (str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0)
             failure = message.error()
-            if failure is None and at in held:
+            if failure is None and at in assigned:
                 found.append(message)
                 ends[at] = offset + 1
             elif failure is not None and failure.code() == KafkaError._PARTITION_EOF:
@@ -60,12 +68,12 @@ class Fetcher:
         return found, ends
 
     def _note(self, error: KafkaError) -> None:
-        self._trouble = error
+        self._error = error
 
-    def _wait_for_kafka(self, trouble: KafkaError) -> None:
-        """librdkafka connects again by itself; this only bounds for how long."""
-        self._trouble = None
-        _LOG.warning("kafka", error=trouble.str())
+    def _wait_for_kafka(self, noted: KafkaError) -> None:
+        """Wait until a broker answers, for `patience` seconds at most. librdkafka reconnects without help."""
+        self._error = None
+        _LOG.warning("kafka", error=noted.str())
         try:
             self.consumer.list_topics(timeout=self._patience)
         except KafkaException as error:

@@ -1,14 +1,15 @@
-"""`run`: one enrichment worker in this process, from plain arguments."""
+"""Run one enrichment worker in this process, from plain arguments."""
 
 import asyncio
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from messaging import clients
-from messaging.health import HealthServer
+from messaging.scratch import scratch_folder
+from messaging.service import serving
 from schemas.errors import HeadraceError
 from streams.heartbeat import HeartbeatWriter
 from streams.log_filter import limit_aiokafka_logs
@@ -29,26 +30,43 @@ def run(  # noqa: PLR0913  # plain arguments: operations alone knows settings
     state_dir: Path | None = None,
     limits: EnrichmentLimits | None = None,
 ) -> None:
-    """Enriches until SIGTERM or SIGINT, which finish the batch in hand. Call it in the process's main thread.
+    """Enrich until SIGTERM or SIGINT, which finish the current batch. Call it in the process's main thread.
 
-    `group` is the consumer group, and Faust's app id. `mongo_uri` None: another process writes the heartbeats.
-    Faust keeps nothing in `state_dir` that could not be lost. Raises HeadraceError when the worker cannot go on:
-    nothing unfinished is acked then.
+    `group` is the consumer group, and Faust's app id. With `mongo_uri` None, another process writes the heartbeats.
+    Faust's files are in a folder below `state_dir`, or below the system's temporary folder where that is None. Nothing
+    in it is needed after the process ends: it is deleted, and so are folders that killed workers left there.
+
+    Raises:
+        HeadraceError: The worker can't go on. Nothing unfinished is acked.
     """
     limits = limits or EnrichmentLimits()
     limit_aiokafka_logs()
     _check_topics(wiring)
-    with tempfile.TemporaryDirectory(prefix="headrace-enrich-") as folder:
+    with _folder(state_dir) as folder:
         heartbeat = HeartbeatWriter(mongo_uri, mongo_database) if mongo_uri else None
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)  # Faust's services use the loop that is set when they are created
         try:
-            worker = EnrichmentWorker(wiring, faust_app(wiring, group, limits, state_dir or Path(folder)), limits, loop)
-            with _served(worker, http_host, http_port), _running(heartbeat):
+            worker = EnrichmentWorker(wiring, faust_app(wiring, group, limits, folder), limits, loop)
+            with serving(worker.alive, worker.ready, http_port, http_host) as port, _running(heartbeat):
+                _LOG.info("health and metrics on port %d", port)
                 loop.run_until_complete(worker.run())
         finally:
             asyncio.set_event_loop(None)
             loop.close()
+
+
+@contextmanager
+def _folder(parent: Path | None) -> Iterator[Path]:
+    parent = parent or Path(tempfile.gettempdir())
+    with ExitStack() as closing:
+        try:
+            folder = closing.enter_context(scratch_folder(parent, "headrace-enrich-"))
+        except OSError as error:
+            raise HeadraceError(
+                f"cannot write below {parent}: {error.strerror}; set HEADRACE_ENRICH__STATE_DIR to a writable folder"
+            ) from None
+        yield folder
 
 
 def _check_topics(wiring: Wiring) -> None:
@@ -61,16 +79,6 @@ def _check_topics(wiring: Wiring) -> None:
             f"expected as many partitions in each of these topics, got {counts}; "
             "see docs/runbook.md#wrong-partition-count"
         )
-
-
-@contextmanager
-def _served(worker: EnrichmentWorker, host: str, port: int) -> Iterator[None]:
-    serving = HealthServer(port, alive=worker.alive, ready=worker.ready, host=host)
-    _LOG.info("health and metrics on port %d", serving.port)
-    try:
-        yield
-    finally:
-        serving.close()
 
 
 @contextmanager

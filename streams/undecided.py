@@ -19,7 +19,7 @@ from streams.enrich import Wait
 class UndecidedLine:
     """One undecided line. `received_at` is in seconds of a monotonic clock.
 
-    `pending_key` is the key of its record in the pending topic, which needs a tombstone once the line is finished. It is
+    `pending_key` is the key of its record in the pending topic, which needs a tombstone once the line is finished, or
     None while the line is unacked. `done` means decided, or no longer the newest of its key.
     """
 

@@ -278,10 +278,11 @@ class EnrichmentWorker:
                 if self._app.started:
                     await self._app.stop()
         except TimeoutError:
-            reason = self._failed.exception() if self._failed.done() else "stopping took too long"
+            failure = self._failed.exception() if self._failed.done() else None
+            reason = failure or "stopping took too long"
             _LOG.error("enrichment ends at once, what is unfinished stays unacked: %s", reason)
             # Faust's consumer thread would keep the interpreter from ending.
-            os._exit(1)
+            os._exit(failure.exit_code if isinstance(failure, HeadraceError) else HeadraceError.exit_code)
         finally:
             await asyncio.to_thread(self._reader.stop)
 

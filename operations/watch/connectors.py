@@ -1,8 +1,8 @@
-"""The connectors as Kafka Connect reports them: their states for Prometheus, and restarts of those that failed.
+"""Export the connectors' states as Kafka Connect reports them, and restart failed connectors.
 
-Connect leaves a failed task as it is. Most causes go away by themselves or are removed by somebody (a server that was
-down, a password, a missing right), so a failed connector is restarted: later each time, a limited number of times, and
-not at all where it would only meet the same again.
+Connect does not restart a failed task. Most causes are temporary or get fixed (a server that was down, a password, a
+missing right), so a failed connector is restarted: with growing delays, a limited number of times, and not at all if
+the same error would follow.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from connectors.state import FAILED, RUNNING
 from operations.watch import metrics
 from schemas.errors import HeadraceError
 
-FIRST_S, LONGEST_S = 5.0, 300.0  # between seeing a failure and the restart: doubled each time
-MOST = 10  # restarts, which together take some 25 minutes
-STEADY_S = 600.0  # of running, and the failures before are forgotten
-# What a restart meets again, or what it would hide: a record that is too large, log that Postgres no longer has, and a
-# publication that `connectors apply` alone makes again without a gap.
+FIRST_S, LONGEST_S = 5.0, 300.0  # from the detection of a failure to the restart; doubled each time
+MOST = 10  # restarts, which take about 25 minutes in all
+STEADY_S = 600.0  # of running, after which earlier failures no longer count
+# Errors that a restart would repeat or hide: a record that is too large, log that Postgres no longer has, and a
+# publication that only `connectors apply` creates again without a gap.
 HOPELESS = (
     "RecordTooLargeException",
     "no longer available on the server",
@@ -33,8 +33,11 @@ _LOG = structlog.get_logger("watch")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restarts:
-    """The restarts of one connector since it last ran steadily. `due`: when the next one is, `since`: since when it has
-    been running; both in seconds of a monotonic clock, None where there is none."""
+    """The restarts of one connector since it last ran for STEADY_S.
+
+    `done` is their number. `due` is the time of the next restart, `since` the time at which the connector began to run;
+    both in seconds of a monotonic clock, or None.
+    """
 
     done: int = 0
     due: float | None = None
@@ -42,7 +45,7 @@ class Restarts:
 
 
 def follow(before: Restarts, status: ConnectorStatus, now: float) -> tuple[Restarts, bool]:
-    """What is known after a look at the connector, and whether to restart it now."""
+    """Return the new restart state for a status that was read at `now`, and whether to restart the connector now."""
     if status.overall == RUNNING:
         since = now if before.since is None else before.since
         return (Restarts(since=since) if now - since >= STEADY_S else replace(before, due=None, since=since)), False
@@ -55,12 +58,12 @@ def follow(before: Restarts, status: ConnectorStatus, now: float) -> tuple[Resta
 
 
 def is_hopeless(failure: str | None) -> bool:
-    """Whether a restart can't mend this failure."""
+    """Return whether a restart can't fix this failure."""
     return any(phrase in (failure or "") for phrase in HOPELESS)
 
 
 class Connectors:
-    """Looks at the connectors of a line, and restarts what has failed."""
+    """Reads the states of a pipeline's connectors, and restarts failed ones."""
 
     def __init__(self, connect: Connect, names: Sequence[str]) -> None:
         self._connect = connect
@@ -69,7 +72,7 @@ class Connectors:
         self._trouble = ""
 
     def check(self) -> None:
-        """Ask for the states and export them. While Connect does not answer, no connector counts as running."""
+        """Read the states and export them. While Connect does not answer, no connector counts as running."""
         before = self._seen
         try:
             self._seen = {name: self._connect.status(name) for name in self._restarts}
@@ -91,8 +94,10 @@ class Connectors:
                 )
 
     def restart_failed(self, now: float) -> None:
-        """Restart those connectors of the last look whose time has come. One that Connect did not take is not counted,
-        and is tried again after the same time."""
+        """Restart the connectors that failed in the last `check` and are due.
+
+        A restart that Connect refused is not counted, and is tried again after the same time.
+        """
         for name, status in self._seen.items():
             before = self._restarts[name]
             after, due = follow(before, status, now)

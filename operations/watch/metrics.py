@@ -1,4 +1,4 @@
-"""What `headrace run watch` tells Prometheus."""
+"""Metrics of `headrace run watch`."""
 
 import math
 import time
@@ -40,18 +40,18 @@ RESTARTS = Counter(
 
 
 def complete(table: str, through: float) -> None:
-    """A table is complete up to `through` (s since 1970); its lag is that of the moment of scraping."""
+    """Export that a table is complete up to `through` (s since 1970). The lag is computed when it is scraped."""
     FRESHNESS.labels(table).set_function(lambda: time.time() - through)
 
 
 def slot(retained: int | None, limit: int) -> None:
-    """How many bytes of log the slot retains, None where it keeps none, and how many it may; -1 for any number."""
+    """Export the bytes of log that the slot retains (None: no slot) and may retain (-1: no limit)."""
     RETAINED.set(math.nan if retained is None else retained)
     LIMIT.set(math.inf if limit < 0 else limit)
 
 
 def connector(name: str, status: ConnectorStatus | None) -> None:
-    """A connector's state, and its tasks'; None while it is not known."""
+    """Export the state of a connector and of its tasks. None means that it is not known."""
     RUNNING.labels(name).set(status is not None and status.running)
     STATE.remove_by_labels({"connector": name})
     if status is not None:

@@ -1,15 +1,14 @@
-"""`headrace run watch`: looks after the line, turn by turn.
+"""Watch the pipeline in turns, for `headrace run watch`: connectors, the source's history, and freshness.
 
-1. The connectors' states are exported, whatever else answers (operations/watch/connectors.py).
-2. Is the source's history still the one that capture has read? If not, capture is stopped, and everything here rests
-   until the next epoch is raised (operations/epoch). Only where it is does a failed connector start again.
-3. A look along the line, and each table's barrier as far as it brings it. A table whose barrier is passed is complete
-   up to the moment at which that began; its next one begins with the next turn. Tables don't wait for each other.
+1. Export the connectors' states, whichever other servers answer (operations/watch/connectors.py).
+2. Compare the source's history with the one that capture has read. If they diverge, capture is stopped, and the steps
+   below wait until the next epoch is raised (operations/epoch). Only while they agree is a failed connector restarted.
+3. Read the pipeline's offsets, and advance each table's barrier. A table that passes its barrier is complete up to the
+   time at which that barrier began; its next barrier begins with the next turn. Tables don't wait for each other.
 
-Whatever a turn could not ask is asked again in the next; nothing is stamped meanwhile.
+A query that failed is repeated in the next turn. No freshness is stamped meanwhile.
 """
 
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ import structlog
 from pymongo.errors import PyMongoError
 
 from messaging.clients import TopicMissing
-from messaging.health import HealthServer
+from messaging.service import Service
 from operations import barrier, connections
 from operations.barrier import Barrier, PipelineProbe, SourcePosition, Stands
 from operations.epoch.guard import check_or_stop
@@ -30,8 +29,7 @@ from operations.watch.connectors import Connectors
 from schemas.errors import Unavailable
 from schemas.tables import Source, reported
 
-STALLED_S = 300.0  # without a finished turn, good or bad: no longer alive
-SILENT_S = 30.0  # without a good turn: not ready
+SILENT_S = 30.0  # without a successful turn until the worker is not ready
 CATALOG_S = 2.0  # that MongoDB has to answer: the tables of Postgres don't wait for it
 _LOG = structlog.get_logger("watch")
 _SLOT = (
@@ -40,11 +38,11 @@ _SLOT = (
 )
 
 
-class WatchWorker:
-    """Looks every `every` seconds, until its generation is dropped. `connect` opens the line's connections, again
-    whenever one of them was lost.
+class WatchWorker(Service):
+    """Runs a turn every `every` seconds, until its generation is dropped.
 
-    A generation that was begun before the source's present epoch is not stamped any more: it shows another history.
+    `connect` opens the connections of the pipeline's probe; it is called again after one of them was lost. A generation
+    that was begun before the source's present epoch is not stamped any more: it shows another history.
     """
 
     def __init__(
@@ -56,42 +54,22 @@ class WatchWorker:
         replication: str,
         every: float,
     ) -> None:
+        super().__init__("watch")
+        self.pause = every
         self._connect, self._connectors, self._generation = connect, connectors, generation
-        self._replication, self._every = replication, every
-        self._hops: PipelineProbe | None = None
+        self._replication = replication
+        self._probe: PipelineProbe | None = None
         self._barriers: dict[str, Barrier] = {}
-        self._stopping = threading.Event()
-        self._turned = time.monotonic()
         self._good: float | None = None
-        self._trouble = "nothing has been looked at yet"
+        self._trouble = "no turn has been finished yet"
         self._open()
 
-    def run(self, http_port: int, http_host: str) -> None:
-        """Turns until `stop` is called; serves health and metrics on `http_port` (0: a free one)."""
-        serving = HealthServer(http_port, alive=self.alive, ready=self.ready, host=http_host)
-        _LOG.info("serving", port=serving.port)
-        try:
-            while not self._stopping.is_set():
-                self._try()
-                self._stopping.wait(self._every)
-        finally:
-            serving.close()
-            self.close()
-
-    def stop(self) -> None:
-        """Ends `run` after the turn in hand. Safe in a signal handler."""
-        self._stopping.set()
-
-    def alive(self) -> str | None:
-        """None while turns end, well or not, else what is wrong."""
-        idle = time.monotonic() - self._turned
-        return None if idle < STALLED_S else f"no turn has been finished for {idle:.0f} s"
-
-    def ready(self) -> str | None:
-        """None while turns end well, else what is wrong: a restarted source at once, the rest after a while."""
+    def check_ready(self) -> str | None:
+        """Return None while turns succeed, otherwise the error: a restarted source at once, others after 30 s."""
         return None if self._good is not None and time.monotonic() - self._good < SILENT_S else self._trouble
 
-    def _try(self) -> None:
+    def run_turn(self) -> None:
+        """Check the connectors and run one turn. Errors of servers are logged, and the next turn tries again."""
         self._connectors.check()
         try:
             self.turn()
@@ -107,20 +85,24 @@ class WatchWorker:
                 raise
             self.close()
             self._trouble = " ".join(str(error).split())
-            _LOG.warning("looking again", error=self._trouble)
+            _LOG.warning("the turn failed and is retried", error=self._trouble)
         else:
             metrics.RESTARTED.set(0)
             self._good = time.monotonic()
-        self._turned = time.monotonic()
 
     def turn(self) -> None:
-        """One turn. Raises SourceRestarted; Unavailable, or a driver's error, when a server does not answer; and
-        HeadraceError when the generation was dropped."""
-        probe = self._hops or self._open()
+        """Run one turn.
+
+        Raises:
+            SourceRestarted: The source's history diverges from the one that capture has read.
+            Unavailable: A server did not answer. A database driver's own error means the same.
+            HeadraceError: The generation was dropped.
+        """
+        probe = self._probe or self._open()
         refuse_dropped(probe.report.query, self._generation.number)
         for retained, limit in probe.oltp.execute(_SLOT, [probe.pipeline.slot]):
             metrics.slot(retained, limit)
-        stand = barrier.postgres(probe)  # the same that the barriers use: no other may be ahead of Connect's offset
+        stand = barrier.postgres(probe)  # the barriers use it, too: no other may be ahead of Connect's offset
         epoch = check_or_stop(probe, stand, self._replication)
         self._connectors.restart_failed(time.monotonic())
         if epoch is not None and epoch.number == self._generation.epoch:
@@ -128,14 +110,14 @@ class WatchWorker:
         else:
             self._barriers.clear()
             if is_replaced(probe.report.query, self._generation.number):
-                metrics.FRESHNESS.clear()  # it is not stamped any more, and nobody reads it
+                metrics.FRESHNESS.clear()  # it is not stamped any more, and has no readers
 
     def _open(self) -> PipelineProbe:
-        """Open the connections, and export what is stamped already: its lag grows also while nothing can be asked."""
-        self._hops = self._connect()
-        for table, through in stamped(self._hops.report, self._generation.number, Stamp.COMPLETE).items():
+        """Open the connections, and export the stamps in reporting: their lag grows also while no server answers."""
+        self._probe = self._connect()
+        for table, through in stamped(self._probe.report, self._generation.number, Stamp.COMPLETE).items():
             metrics.complete(table, through.timestamp())
-        return self._hops
+        return self._probe
 
     def _advance(self, probe: PipelineProbe, stands: Stands) -> None:
         seen = barrier.look(probe, stands)
@@ -153,15 +135,15 @@ class WatchWorker:
                 self._barriers[table.name] = reached
 
     def close(self) -> None:
-        """Gives up the connections, and the barriers that were begun over them: another server may answer next."""
-        if self._hops is not None:
-            self._hops.close()
-        self._hops = None
+        """Close the connections and drop the barriers that were begun over them: another server may answer next."""
+        if self._probe is not None:
+            self._probe.close()
+        self._probe = None
         self._barriers.clear()
 
 
 def _stands(probe: PipelineProbe, postgres: SourcePosition) -> Stands:
-    """Where the sources stand; MongoDB only where it answers in time: its tables then wait, and no others."""
+    """Return the position of each source; MongoDB's only if it answers in time, as only its own tables need it."""
     stands = {Source.POSTGRES: postgres}
     try:
         with pymongo.timeout(CATALOG_S):

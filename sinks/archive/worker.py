@@ -14,7 +14,6 @@ entry must begin where the archive ends.
 """
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from messaging import clients
 from messaging.dead_letters import DeadLetters, record
 from messaging.decoding import Decoding
-from messaging.health import HealthServer
 from messaging.offsets import OffsetGone
+from messaging.service import Service
 from schemas.change import Change
 from schemas.errors import BadRecord
 from schemas.failpoints import FailPoint, reached
@@ -40,7 +39,6 @@ from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Progress, partition
 from sinks.archive.store import ArchiveUnavailable
 from sinks.consumer import Fetcher
-from sinks.reporting.worker import STALLED
 
 REST_S, REST_LONGEST_S = 1.0, 30.0
 MOST_FILES = 256  # open at once: each holds a block
@@ -70,7 +68,7 @@ class _Held:
     end: int
 
 
-class ArchiveWorker:
+class ArchiveWorker(Service):
     """Archives the event tables of `tables`. Workers of one `group` share the partitions.
 
     `turn` is one turn of the loop. It raises what ends the worker: OffsetGone, Fatal, ManifestDamaged, and Unavailable
@@ -89,6 +87,7 @@ class ArchiveWorker:
         tables: Iterable[Table] = TABLES,
         rolling: Rolling = Rolling(),
     ) -> None:
+        super().__init__("archive")
         events = [table for table in tables if table.mode is Mode.EVENT]
         self._bootstrap = bootstrap
         self._log, self._rolling = log, rolling
@@ -102,29 +101,15 @@ class ArchiveWorker:
         self._waste: set[str] = set()
         self._rest, self._resumes = REST_S, 0.0
         self._trouble: str | None = None
-        self._stopping = threading.Event()
-        self._turned = time.monotonic()
         topics = [topic for table in events for topic in table.captured_topics]
         clients.topic_ids(bootstrap, topics)  # names a topic that does not exist; a subscription waits for it
         self._fetcher = Fetcher(bootstrap, group, rolling.patience)
         self._consumer = self._fetcher.consumer
         self._consumer.subscribe(topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
-    def run(self, http_port: int | None = None, http_host: str = "127.0.0.1") -> None:
-        """Turns until `stop` is called, then publishes what is open; serves health and metrics on `http_port`."""
-        with contextlib.ExitStack() as closing:
-            closing.callback(self.close)
-            if http_port is not None:
-                serving = HealthServer(http_port, alive=self.alive, ready=self.ready, host=http_host)
-                closing.callback(serving.close)
-                _LOG.info("serving", port=serving.port)
-            while not self._stopping.is_set():
-                self.turn()
-            self._publish_or_rest()
-
-    def stop(self) -> None:
-        """Ends `run` after the turn in hand. Safe in a signal handler."""
-        self._stopping.set()
+    def finish(self) -> None:
+        """Publish the open files."""
+        self._publish_or_rest()
 
     def close(self) -> None:
         """Leaves the group; what is not published is read again by whoever comes next."""
@@ -132,14 +117,9 @@ class ArchiveWorker:
         self._consumer.close()
         self._batch.discard()
 
-    def alive(self) -> str | None:
-        """None while turns are being finished, else what is wrong."""
-        idle = time.monotonic() - self._turned
-        return None if idle < STALLED else f"no turn has been finished for {idle:.0f} s"
-
-    def ready(self) -> str | None:
-        """None while partitions are held and the archive can be written, else what is wrong."""
-        return self.alive() or self._trouble or (None if self._held else "no partition is assigned yet")
+    def check_ready(self) -> str | None:
+        """Return None while partitions are assigned and the archive can be written, otherwise what is wrong."""
+        return self._trouble or (None if self._held else "no partition is assigned yet")
 
     def spooled_offsets(self) -> dict[tuple[str, int], int]:
         """The first offset that is neither archived nor in an open file, of each partition that is held."""
@@ -151,7 +131,6 @@ class ArchiveWorker:
             messages = self._fetcher.fetch(self._patient(wait), most=self._rolling.batch, linger=0.1)
             if self._trouble is None:  # a callback within `fetch` may have dropped the spool: these are then read again
                 self._take_or_rest(messages)
-        self._turned = time.monotonic()
 
     def publish(self) -> None:
         """Steps 2 to 4 for what is open now. Raises ArchiveUnavailable, Superseded."""

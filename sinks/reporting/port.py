@@ -24,6 +24,7 @@ from schemas.change import Change, Key
 from schemas.errors import HeadraceError, Unavailable
 from schemas.position import Position
 from schemas.tables import Table
+from sinks.errors import Fatal as Fatal  # noqa: PLC0414  # part of the port
 
 
 class Partition(NamedTuple):
@@ -135,10 +136,6 @@ class Poison(HeadraceError):
 
 class Transient(Unavailable):
     """A deadlock, a timeout, a lost connection: worth another try from the start of the batch."""
-
-
-class Fatal(HeadraceError):
-    """Login, permission or schema: only an operator can help."""
 
 
 def fenced(partitions: Sequence[Partition]) -> Fenced:

@@ -145,7 +145,7 @@ def test_a_worker_that_was_stalled_and_taken_over_brings_nothing_back(field):
 def test_a_registry_that_is_down_at_the_start_is_named_in_one_line(field):
     field.wiring = replace(field.wiring, registry_url="http://127.0.0.1:9/x")
     worker = field.start(patience=2.0)
-    assert worker.process.wait(300) == 1
+    assert worker.process.wait(300) == 2
     assert "schema registry at http://127.0.0.1:9/x does not answer" in worker.log().splitlines()[-1]
 
 
@@ -157,7 +157,7 @@ def test_a_registry_that_goes_down_makes_no_dead_letters_of_good_lines(field):
         worker = field.start(patience=2.0)
         field.eventually(lambda: worker.get("/readyz")[0] == 200)
     load(field, 10)
-    assert worker.process.wait(300) == 1
+    assert worker.process.wait(300) == 2
     assert f"schema registry at {gate.url} does not answer" in worker.log().splitlines()[-1]
     assert field.committed() == 0
     assert list(field.read(wiring.dead_letters)) == []

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from schemas.errors import HeadraceError
@@ -15,24 +16,33 @@ from streams.worker import EnrichmentLimits
 _TABLES = ("table", "catalog_table")
 
 
-def command(wiring: Wiring, group: str, *, spill: SpillLimits | None = None, **limits: Any) -> list[str]:
-    """The command line of a worker."""
-    names = {name: getattr(wiring, name) for name in Wiring.__slots__ if name not in _TABLES}
-    what = {"wiring": names, "group": group, "pace": limits, "bounds": asdict(spill or SpillLimits())}
-    return [sys.executable, "-m", "tests.support.enrich_worker", json.dumps(what)]
+def command(
+    wiring: Wiring, group: str, *, spill: SpillLimits | None = None, state_dir: Path | None = None, **limits: Any
+) -> list[str]:
+    """Return the command line of a worker. `limits` are fields of EnrichmentLimits."""
+    options = {
+        "wiring": {name: getattr(wiring, name) for name in Wiring.__slots__ if name not in _TABLES},
+        "group": group,
+        "limits": limits,
+        "spill": asdict(spill or SpillLimits()),
+        "state_dir": state_dir and str(state_dir),
+    }
+    return [sys.executable, "-m", "tests.support.enrich_worker", json.dumps(options)]
 
 
 def main(text: str) -> int:
-    """Runs the worker that `command` describes."""
+    """Run the worker that `command` describes, and return the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("headrace").setLevel(logging.INFO)
-    what = json.loads(text)
-    limits = EnrichmentLimits(spill=SpillLimits(**what["bounds"]), **what["pace"])
+    options = json.loads(text)
+    limits = EnrichmentLimits(spill=SpillLimits(**options["spill"]), **options["limits"])
+    state_dir = options["state_dir"] and Path(options["state_dir"])
+    wiring = Wiring(**options["wiring"])
     try:
-        run(Wiring(**what["wiring"]), group=what["group"], mongo_uri=None, limits=limits)
+        run(wiring, group=options["group"], mongo_uri=None, state_dir=state_dir, limits=limits)
     except HeadraceError as error:
         print(f"enrich: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     return 0
 
 
