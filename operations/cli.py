@@ -10,8 +10,8 @@ import sys
 import typer
 
 from operations.commands import archive, connectors, dlq, epoch, load, replay, retention, stack, verify, workers
-from operations.console import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNDECIDED, print_error
-from schemas.errors import HeadraceError, Unavailable
+from operations.console import EXIT_INTERRUPTED, EXIT_UNDECIDED, print_error
+from schemas.errors import HeadraceError
 
 app = typer.Typer(
     help="Streams orders, payments and events from Postgres into reporting, and proves that the report is right.",
@@ -35,12 +35,9 @@ def main() -> None:
     """Run the command. An error that is expected becomes one line on stderr, not a traceback."""
     try:
         app()
-    except Unavailable as error:
-        print_error(str(error))
-        sys.exit(EXIT_UNDECIDED)
     except HeadraceError as error:
         print_error(str(error))
-        sys.exit(EXIT_FAILED)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:

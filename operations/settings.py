@@ -148,7 +148,8 @@ class EnrichSettings(Section):
     http_port: int = 0
     """Port on which they are served. 0 means any free port, which the log names."""
     state_dir: Path | None = None
-    """Folder for Faust's own files. Unset, a temporary folder is used. No state is kept in it."""
+    """Parent of the folder that each worker creates for Faust's files and deletes at its end. Unset, it is the stack's
+    folder, or that of temporary files where there is no stack. No state is kept in it."""
 
 
 class SinkSettings(Section):

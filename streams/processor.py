@@ -185,7 +185,7 @@ class Processor:
             self._send_dead_letter(record, error)
             return
         if change is None:
-            # Retention's tombstone: a rebuild that reads the line before it is compacted would keep it for ever.
+            # Retention's tombstone: a rebuild that reads the order line before it is compacted would keep it for ever.
             self.producer.send(self.wiring.enriched, record.key, None, record.headers, record.partition)
             return
         enriched = self._enrich(change, self.catalog)
