@@ -99,7 +99,7 @@ def watch(settings: Settings) -> None:
     """Run the worker that measures freshness, checks the source's history, and counts open dead letters."""
     from connectors.connect import Connect
     from connectors.pipeline import Pipeline
-    from operations.dlq.metrics import telling
+    from operations.dlq.metrics import update_open_gauge
     from operations.watch.connectors import Connectors
     from operations.watch.worker import WatchWorker
 
@@ -114,7 +114,7 @@ def watch(settings: Settings) -> None:
         every=settings.watch.seconds,
     )
     stop_on_signals(worker.stop)
-    with telling(settings.kafka.bootstrap):
+    with update_open_gauge(settings.kafka.bootstrap):
         worker.run(settings.watch.http_port, settings.watch.http_host)
 
 

@@ -1,4 +1,4 @@
-"""`headrace archive cat`: what is archived, as JSON lines."""
+"""Run `headrace archive cat`: print archived records as JSON lines."""
 
 import os
 import sys
@@ -15,20 +15,22 @@ from sinks.archive.log import Log
 from sinks.archive.reader import ArchiveSelection, records
 
 
-def lines(log: Log, table: Table, selection: ArchiveSelection) -> Iterator[str]:
-    """The selected records, one JSON object a line: decimals as text, instants in UTC with microseconds, JSON as the
-    text that is stored. Raises what `records` does."""
+def json_lines(log: Log, table: Table, selection: ArchiveSelection) -> Iterator[str]:
+    """Yield the selected records, one JSON object a line. Raises as `sinks.archive.reader.records` does.
+
+    Decimals are text, instants are in UTC with microseconds, and JSON columns are the stored text.
+    """
     for datum in records(log, table, selection):
         yield orjson.dumps(datum, default=_exact, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
 
 
-def write(some: Iterable[str], limit: int | None = None) -> None:
-    """Writes lines to stdout, at most `limit`. A reader that has had enough of them is no error."""
+def print_lines(some: Iterable[str], limit: int | None = None) -> None:
+    """Print at most `limit` lines, all if None, to stdout. A closed pipe is no error."""
     try:
         for line in islice(some, limit):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # what is still buffered would break again when Python ends
+    except BrokenPipeError:  # else Python would fail to flush the buffer at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""`headrace archive compact`: small files become one, and what no reader needs any more is deleted."""
+"""Run `headrace archive compact`: merge small files, and delete files that no reader needs."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -6,29 +6,40 @@ from pathlib import Path
 
 from schemas.tables import TABLES
 from sinks.archive.batch import spooling
-from sinks.archive.compaction import Merged, merge, sweep
+from sinks.archive.compaction import Merged, delete_unreferenced, merge_small_files
 from sinks.archive.files import Codec
 from sinks.archive.log import Log
 
 
 def compact(  # noqa: PLR0913  # the command's options
-    log: Log, say: Callable[[str], None], *, spool: Path | None, codec: Codec, target: int, grace: timedelta
+    log: Log, print_line: Callable[[str], None], *, spool: Path | None, codec: Codec, target: int, grace: timedelta
 ) -> bool:
-    """Merges files below `target` bytes, deletes files that were removed more than `grace` ago, and says both; False
-    where a file was found damaged, which stays as it is. Raises ArchiveUnavailable, ManifestDamaged."""
-    whole, merged, deleted, size = True, 0, 0, 0
+    """Merge files smaller than `target` bytes, and delete files that were removed more than `grace` ago.
+
+    `print_line` is called with a line for each merge and deletion.
+
+    Returns:
+        False where a damaged file was found. It stays as it is.
+
+    Raises:
+        ArchiveUnavailable: the archive can't be read or written.
+        ManifestDamaged: the manifest can't be read.
+    """
+    intact, merged, deleted, size = True, 0, 0, 0
     with spooling(log.store, spool) as folder:
-        for each in merge(log, folder, TABLES, target=target, codec=codec):
-            say(_merged(each))
-            whole, merged = whole and not each.damaged, merged + (0 if each.refusal else each.files)
-    for gone in sweep(log, TABLES, now=datetime.now(UTC), grace=grace):
+        for each in merge_small_files(log, folder, TABLES, target=target, codec=codec):
+            print_line(_merge_line(each))
+            intact, merged = intact and not each.damaged, merged + (0 if each.refusal else each.files)
+    for gone in delete_unreferenced(log, TABLES, now=datetime.now(UTC), grace=grace):
         deleted, size = deleted + 1, size + gone.size
-        say(f"deleted {gone.name}, {gone.size:,} bytes, {'left by a crash' if gone.orphan else 'removed earlier'}")
-    say(f"{merged:,} files merged; {deleted:,} files deleted, {size:,} bytes")
-    return whole
+        print_line(
+            f"deleted {gone.name}, {gone.size:,} bytes, {'left by a crash' if gone.orphan else 'removed earlier'}"
+        )
+    print_line(f"{merged:,} files merged; {deleted:,} files deleted, {size:,} bytes")
+    return intact
 
 
-def _merged(each: Merged) -> str:
+def _merge_line(each: Merged) -> str:
     if each.refusal:
         return f"left    {each.folder}: {each.refusal}"
     rows, size = sum(file.rows for file in each.added), sum(file.size for file in each.added)

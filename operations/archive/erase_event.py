@@ -1,9 +1,8 @@
-"""`headrace archive erase --event`: one event that reporting and the archive have, and the outbox does not, is removed
-for good.
+"""Run `headrace archive erase --event`: erase one event that the outbox does not have.
 
-Its record stays in the event topic, which has no delete records. So the event is entered where erasures are: the
-archive never archives it again, and no sink inserts it again, in this generation of reporting or a later one. The
-archive is first, for the reason that is given in operations/archive/erase.py.
+Its record stays in the event topic, which has no delete records. So the event is recorded as an erasure: it is never
+archived again, and no sink inserts it again, in this generation of reporting or a later one. The archive goes first, as
+in operations/archive/erase.py.
 """
 
 from collections.abc import Callable
@@ -21,16 +20,23 @@ from schemas.tables import Mode
 from sinks.archive.batch import spooling
 from sinks.archive.erasure import Eraser, Ids
 from sinks.archive.log import Superseded
-from sinks.archive.subject import Subject, personal
+from sinks.archive.subject import Subject, personal_tables
 
 
 def erase_event(  # noqa: PLR0913
     settings: Settings, out: Console, tenant: str, event: str, *, by: str | None, confirm: Callable[[str], object]
 ) -> None:
-    """Erase an event of a tenant by its id, whatever its day. `confirm` is asked first, and raises where it must not
-    be. Raises HeadraceError where the outbox has the event, and Unavailable; then running it again finishes."""
+    """Erase an event of a tenant by its id, of any day.
+
+    `confirm` is called with a question first; it raises to stop the command. After Unavailable, run it again to finish.
+
+    Raises:
+        HeadraceError: the outbox has the event.
+        Protected: the tenant is under a legal hold.
+        Unavailable: a server does not answer.
+    """
     log = connections.archive(settings, by or "headrace archive erase")
-    events = [table for table in personal() if table.mode is Mode.EVENT]
+    events = [table for table in personal_tables() if table.mode is Mode.EVENT]
     with ExitStack() as closing:
         oltp = OltpRetention(closing.enter_context(connections.oltp(settings, "retention")))
         reporting = connections.retention_stores(settings)
@@ -42,31 +48,33 @@ def erase_event(  # noqa: PLR0913
         if any(oltp.has_event(table, tenant, event) for table in events):
             raise HeadraceError(f"event {event} of {tenant} is not erased: the outbox has it")
         confirm(f"Erase event {event} of {tenant}? No event of this id can come back.")
-        eraser = Eraser(log, subject_of(tenant, event), spool, codec=settings.archive.codec, tables=events)
-        rows = leave_archive(eraser, {table.name: {event} for table in events})
+        eraser = Eraser(log, event_subject(tenant, event), spool, codec=settings.archive.codec, tables=events)
+        rows = erase_from_archive(eraser, {table.name: {event} for table in events})
         out.print(f"archive: erased {rows:,} rows")
         for each in reporting:
             gone = sum(each.erase_events(table, tenant, [event]) for table in events)
             out.print(f"reporting, generation {each.generation}: erased {gone:,} events")
 
 
-def subject_of(tenant: str, event: str) -> Subject:
-    """What the tombstone calls the event. No record names it as a person: no text of Postgres holds U+0000."""
+def event_subject(tenant: str, event: str) -> Subject:
+    """Return the subject of the event's erasure record. It is no person's id: no text in Postgres holds U+0000."""
     return Subject(tenant, f"\0{event}")
 
 
-def leave_archive(eraser: Eraser, ids: Ids) -> int:
-    """Erase these ids from the archive until a look finds none; how many rows that were. The worker may add a file
-    between a look and its entry."""
+def erase_from_archive(eraser: Eraser, ids: Ids) -> int:
+    """Erase ids from the archive until none is found, and return the number of rows.
+
+    The archive worker may add a file before the erasure's entry.
+    """
     rows = 0
     for _ in range(TRIES):
         try:
             found = eraser.find(set(), ids)
-            if not found.files and eraser.erased() == ids:
-                eraser.sweep()
+            if not found.files and eraser.erased_ids() == ids:
+                eraser.delete_removed()
                 return rows
             eraser.erase(found.files, ids)
         except Superseded:
             continue
         rows += found.rows
-    raise HeadraceError(f"the archive changes too fast: not erased after {TRIES} tries; run it again")
+    raise HeadraceError(f"other writers change the archive too often: not erased after {TRIES} tries; run it again")

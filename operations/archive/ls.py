@@ -1,4 +1,4 @@
-"""`headrace archive ls`: what the archive holds, folder by folder, as its manifest says."""
+"""Run `headrace archive ls`: list the archive's folders with their totals, from the manifest."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,8 +14,11 @@ from sinks.archive.reader import ArchiveSelection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What some files hold together; `rows` counts a repeat in each file that it stands in, `size` is in bytes."""
+class FolderSummary:
+    """The totals of some files. `rows` counts a repeated record once for each file; `size` is in bytes.
+
+    `first` and `last` are the earliest and latest instant; None without files.
+    """
 
     files: int
     rows: int
@@ -24,10 +27,10 @@ class Held:
     last: datetime | None
 
 
-def held(files: Iterable[ArchivedFile]) -> Held:
-    """What files hold together."""
+def summarize(files: Iterable[ArchivedFile]) -> FolderSummary:
+    """Return the totals of some files."""
     all_ = list(files)
-    return Held(
+    return FolderSummary(
         files=len(all_),
         rows=sum(file.rows for file in all_),
         size=sum(file.size for file in all_),
@@ -36,10 +39,10 @@ def held(files: Iterable[ArchivedFile]) -> Held:
     )
 
 
-def folders(
+def selected_folders(
     manifest: Manifest, tables: Iterable[str], selection: ArchiveSelection
 ) -> dict[ArchiveFolder, list[ArchivedFile]]:
-    """The files of the folders that may hold what is selected."""
+    """Return the files of the folders that may hold selected records."""
     return {
         folder: files
         for table in tables
@@ -51,11 +54,13 @@ def folders(
 def print_listing(
     manifest: Manifest, tables: Iterable[str], selection: ArchiveSelection, out: Console, *, json: bool
 ) -> None:
-    """Prints the folders and their total."""
-    found = folders(manifest, tables, selection)
-    total = held(file for files in found.values() for file in files)
+    """Print the folders and their total."""
+    found = selected_folders(manifest, tables, selection)
+    total = summarize(file for files in found.values() for file in files)
     if json:
-        each = [{"table": at.table, "day": at.day, "bucket": at.bucket, **asdict(held(f))} for at, f in found.items()]
+        each = [
+            {"table": at.table, "day": at.day, "bucket": at.bucket, **asdict(summarize(f))} for at, f in found.items()
+        ]
         out.print_json(orjson.dumps({"folders": each, "total": asdict(total)}).decode())
         return
     grid = Grid(box=None, pad_edge=False)
@@ -64,11 +69,11 @@ def print_listing(
     for title in ("rows", "bytes", "first", "last"):
         grid.add_column(title, justify="right")
     for at, files in found.items():
-        grid.add_row(at.table, str(at.day), f"{at.bucket:02}", *_cells(held(files)))
+        grid.add_row(at.table, str(at.day), f"{at.bucket:02}", *_cells(summarize(files)))
     grid.add_row("total", "", "", *_cells(total))
     out.print(grid)
 
 
-def _cells(some: Held) -> list[str]:
+def _cells(some: FolderSummary) -> list[str]:
     times = ["" if at is None else f"{at:%Y-%m-%d %H:%M:%S}" for at in (some.first, some.last)]
     return [f"{some.files:,}", f"{some.rows:,}", f"{some.size:,}", *times]

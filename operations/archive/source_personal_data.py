@@ -1,4 +1,4 @@
-"""What Postgres holds of a person, as role `retention` sees it; by the same declarations as in the archive."""
+"""Find a person's rows in the source as the role retention, by the same declarations as in the archive."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,18 +7,18 @@ import psycopg
 
 from schemas.tables import TABLES, Mode, Source, Table
 from sinks.archive.erasure import Ids
-from sinks.archive.subject import Subject, personal
+from sinks.archive.subject import Subject, personal_tables
 
 
 class SourcePersonalData:
-    """The source's personal tables. `connection` is role `retention`'s, in autocommit."""
+    """Queries the source's tables with personal data. `connection` is of the role retention, in autocommit."""
 
     def __init__(self, connection: psycopg.Connection[Any], subject: Subject, tables: Iterable[Table] = TABLES) -> None:
         self._connection, self._subject = connection, subject
-        self._tables = [table for table in personal(tables) if table.source is not Source.MONGODB]
+        self._tables = [table for table in personal_tables(tables) if table.source is not Source.MONGODB]
 
     def groups(self) -> set[str]:
-        """The groups that it shows to be the person's."""
+        """Return the groups (orders) that the source shows to be the person's."""
         found: set[str] = set()
         for table in self._tables:
             if table.subjects and table.subject_group:
@@ -27,7 +27,7 @@ class SourcePersonalData:
         return found
 
     def events(self, groups: set[str]) -> Ids:
-        """The ids of the person's events."""
+        """Return the ids of the person's events by table."""
         events = [table for table in self._tables if table.mode is Mode.EVENT]
         return {
             table.name: {id_ for (id_,) in self._query(f"SELECT {table.key[-1]}::text", table, groups)}
@@ -35,7 +35,7 @@ class SourcePersonalData:
         }
 
     def rows(self, groups: set[str]) -> dict[str, int]:
-        """How many rows each of the other tables holds of the person, where it holds any."""
+        """Return the number of the person's rows in each other table that holds any."""
         rows = [table for table in self._tables if table.mode is Mode.STATE]
         counts = {table.name: self._query("SELECT count(*)", table, groups)[0][0] for table in rows}
         return {name: count for name, count in counts.items() if count}

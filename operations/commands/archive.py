@@ -70,7 +70,7 @@ def cat(  # noqa: PLR0913, PLR0917  # its options
     if event_type is not None and table.name != EVENTS.name:
         raise typer.BadParameter("only events have a type", param_hint="--type")
     log = connections.archive(configuration.of("archive"), "cat")
-    reading.write(reading.lines(log, table, _selection(tenant, since, until, event_type)), limit)
+    reading.print_lines(reading.json_lines(log, table, _selection(tenant, since, until, event_type)), limit)
 
 
 @app.command()
@@ -141,7 +141,7 @@ def erase(
     if event is not None:
         erase_event.erase_event(settings, out, tenant, str(event), by=by, confirm=confirm)
     elif subject is not None:
-        erasure.erase(settings, out, Subject(tenant, subject), by=by, confirm=confirm)
+        erasure.erase_subject(settings, out, Subject(tenant, subject), by=by, confirm=confirm)
 
 
 @app.command()
@@ -155,7 +155,7 @@ def restore(
     """Send archived events to a topic, in the format of captured ones."""
     from operations.archive import restore as restoring
 
-    restoring.restore(configuration.of("archive restore"), out, _selection(tenant, since, until, event_type), to)
+    restoring.restore_events(configuration.of("archive restore"), out, _selection(tenant, since, until, event_type), to)
 
 
 @app.command()
@@ -164,16 +164,16 @@ def rebuild() -> None:
     1 when a file is damaged."""
     from operations.archive import rebuild as rebuilding
 
-    if not rebuilding.rebuild(configuration.of("archive"), out):
+    if not rebuilding.rebuild_manifest(configuration.of("archive"), out):
         raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
 def skip(yes: Yes = False) -> None:
     """Move the archive worker to the topics' first offsets, after they lost records that it had not read."""
-    from operations.archive import gaps
+    from operations.archive import skip as skipping
 
-    gaps.skip(configuration.of("archive skip"), out, _confirm(yes))
+    skipping.skip_gaps(configuration.of("archive skip"), out, _confirm(yes))
 
 
 @app.command()
@@ -182,9 +182,9 @@ def backfill(
 ) -> None:
     """Archive the events of a day that are in Postgres' outbox but not in the archive. Exit 1 when a damaged file
     remains."""
-    from operations.archive import gaps
+    from operations.archive import backfill as backfilling
 
-    if not gaps.backfill(configuration.of("archive backfill"), out, day.date()):
+    if not backfilling.backfill_day(configuration.of("archive backfill"), out, day.date()):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -32,22 +32,22 @@ By = Annotated[str | None, typer.Option(metavar="WHO", help="The person who deci
 @app.command()
 def ls(topic: Topic = None, every: All = False, json: Json = False) -> None:
     """List the open dead letters, grouped by topic and error."""
-    from operations.dlq import shown
+    from operations.dlq import output
     from operations.dlq.letters import groups
 
-    shown.show_groups(groups(_found(_selection(topic=topic, settled=every))), out, json=json)
+    output.print_groups(groups(_found(_selection(topic=topic, settled=every))), out, json=json)
 
 
 @app.command()
 def show(target: Target, json: Json = False) -> None:
     """Print the records of a group, or one record, decoded as far as possible, with the runbook's advice."""
     from messaging.registry import Registry
-    from operations.dlq import shown
+    from operations.dlq import output
 
     found = _found(_selection(target=target, settled=True))
     if not found:
         raise typer.BadParameter(f"no dead letter is of group or origin {target!r}", param_hint="GROUP|ORIGIN")
-    shown.show_letters(found, Registry(configuration.of("dlq show").registry.url, patience=2.0), out, json=json)
+    output.print_letters(found, Registry(configuration.of("dlq show").registry.url, patience=2.0), out, json=json)
 
 
 @app.command()
@@ -63,19 +63,19 @@ def redrive(  # noqa: PLR0913, PLR0917  # its options
     json: Json = False,
 ) -> None:
     """Send open dead letters again and print the outcome of each. Newer rows are kept. Exit 1 when one is left open."""
+    from operations.dlq import output, targets
     from operations.dlq import redrive as sending
-    from operations.dlq import shown, targets
 
     settings = configuration.of("dlq redrive")
     found = _found(_selection(target, error, key, topic, since, until, every))
     outcomes: list[tuple[Letter, sending.RedriveOutcome]] = []
     try:
         if found:
-            with targets.ways(settings) as open_ways:
-                for sent in sending.redrive(found, open_ways, _journal(), by=by or invoking_user()):
+            with targets.open_targets(settings) as opened:
+                for sent in sending.redrive(found, opened, _journal(), by=by or invoking_user()):
                     outcomes.append(sent)
     finally:
-        shown.show_outcomes(outcomes, out, json=json)
+        output.print_outcomes(outcomes, out, json=json)
     if not all(outcome.verdict.closes for _, outcome in outcomes):
         raise typer.Exit(EXIT_FAILED)
 
@@ -93,7 +93,7 @@ def discard(  # noqa: PLR0913, PLR0917  # its options
     json: Json = False,
 ) -> None:
     """Close open dead letters without sending them. Until retention deletes them, `redrive --all` still sends them."""
-    from operations.dlq import shown
+    from operations.dlq import output
     from operations.dlq.decisions import Verdict
     from operations.dlq.redrive import RedriveOutcome, decision
 
@@ -106,7 +106,7 @@ def discard(  # noqa: PLR0913, PLR0917  # its options
     found = _found(selection)
     for letter in found:
         journal.write(decision(letter, outcome, by=by or invoking_user()))
-    shown.show_outcomes([(letter, outcome) for letter in found], out, json=json)
+    output.print_outcomes([(letter, outcome) for letter in found], out, json=json)
 
 
 def _selection(  # noqa: PLR0913, PLR0917  # the options

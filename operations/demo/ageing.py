@@ -6,7 +6,7 @@ import orjson
 from rich.console import Console
 
 from operations import connections, migrate
-from operations.archive.cat import lines
+from operations.archive.cat import json_lines
 from operations.demo.steps import Check, matches, print_step, wait_until, wait_until_visible
 from operations.retention import policy
 from operations.retention import run as retention
@@ -41,11 +41,11 @@ def archive_and_delete(settings: Settings, first_day: date, out: Console, check:
         f"an order of {at:%Y-%m-%d} was written; events are kept for {rules.events}, orders for {rules.orders}",
     )
     log, that_day = connections.archive(settings, "demo"), ArchiveSelection(since=at.date(), until=at.date())
-    wait_until(check, lambda: any(lines(log, EVENTS, that_day)), "the event is not in the archive")
-    items = retention.collect(settings, rules)
+    wait_until(check, lambda: any(json_lines(log, EVENTS, that_day)), "the event is not in the archive")
+    items = retention.apply_policy(settings, rules)
     for item in items:
         outcome = "deleted" if item.outcome is RetentionOutcome.GONE else item.outcome
         print_step(out, "", f"{outcome:9}{item.store:14}{item.what:30}{item.count:>7,}")
-    (event,) = map(orjson.loads, lines(log, EVENTS, that_day))
+    (event,) = map(orjson.loads, json_lines(log, EVENTS, that_day))
     print_step(out, "", f"read back from the archive: {event['event_type']} {event['payload'][:60]}…")
     return not reader.query(visible) and all(item.outcome is not RetentionOutcome.KEPT for item in items)

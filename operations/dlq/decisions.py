@@ -1,6 +1,6 @@
-"""What was decided on dead letters: an append-only topic, so that it is known who decided what, when and why.
+"""Decisions on dead letters, in an append-only topic that records who decided what, when and why.
 
-The dead letters themselves stay where they are: they can be looked at, and sent again, at any time.
+The dead letters stay in their own topic: they can be read and redriven at any time.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ Identity = tuple[str, int, int, int]
 
 
 class Verdict(StrEnum):
-    """What became of a dead letter."""
+    """The outcome of a dead letter."""
 
     LANDED = "landed"
     OUTDATED = "outdated"
@@ -31,15 +31,18 @@ class Verdict(StrEnum):
 
     @property
     def closes(self) -> bool:
-        """Whether nothing is left to do. An undecided line has landed, and its product is still unknown."""
+        """True where nothing is left to do. An undecided order line has landed, but its product is still unknown."""
         return self not in (Verdict.UNDECIDED, Verdict.DEAD_AGAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One decision on the record that stands, or stood, at topic, partition and offset. Its `timestamp` (milliseconds
-    since 1970) tells it from another record in a topic that was made anew. Of dead letters that lie behind offset
-    `through` it says nothing, unless the record was discarded."""
+    """One decision on the captured record at topic, partition and offset.
+
+    The record's `timestamp` (milliseconds since 1970) distinguishes it from a record at the same offset of a topic that
+    was deleted and created again. The decision covers the record's dead letters up to offset `through`, and all later
+    ones where the record was discarded.
+    """
 
     topic: str
     partition: int
@@ -53,40 +56,45 @@ class Decision:
 
     @property
     def identity(self) -> Identity:
-        """Which record it is about."""
+        """The identity of the record that was decided on."""
         return self.topic, self.partition, self.offset, self.timestamp
 
 
 def identity(record: Record) -> Identity:
-    """What tells a record from all others."""
+    """Return the identity of a record: topic, partition, offset and timestamp."""
     return record.topic, record.partition, record.offset, record.timestamp
 
 
 class Journal:
-    """The topic of decisions."""
+    """The topic of decisions: reads it, and appends to it."""
 
     def __init__(self, bootstrap: str, *, topic: str = DECISIONS) -> None:
         self._bootstrap, self._topic = bootstrap, topic
 
     def read(self) -> Iterator[Decision]:
-        """Every readable decision, oldest first. Raises HeadraceError where the topic does not exist, Unavailable."""
+        """Yield every readable decision, oldest first.
+
+        Raises:
+            HeadraceError: the topic does not exist.
+            Unavailable: Kafka does not answer.
+        """
         for message in ranges.everything(self._bootstrap, self._topic):
-            if (decision := parsed(message.value() or b"")) is not None:
+            if (decision := parse_decision(message.value() or b"")) is not None:
                 yield decision
 
     def write(self, decision: Decision) -> None:
-        """Returns when the decision is stored by all replicas. Raises Unavailable when it is not."""
+        """Append a decision, and return when all replicas have stored it. Raises Unavailable when they have not."""
         key = f"{decision.topic}[{decision.partition}]@{decision.offset}".encode()
         self._producer.deliver(self._topic, key, orjson.dumps(decision))
 
     @cached_property
     def _producer(self) -> ConfirmedProducer:
-        """The producer, made by the first `write`: a reader needs none."""
+        """The producer, created by the first `write`; reading needs none."""
         return ConfirmedProducer(clients.producer(self._bootstrap, linger_ms=0))
 
 
-def parsed(value: bytes | str) -> Decision | None:
-    """A decision as `Journal.write` has stored it; None where it is none, which leaves its letter open."""
+def parse_decision(value: bytes | str) -> Decision | None:
+    """Parse a stored decision; return None for a value that is not one, which leaves the dead letter open."""
     try:
         fields = orjson.loads(value)
         verdict, at = Verdict(fields.pop("verdict")), datetime.fromisoformat(fields.pop("at"))

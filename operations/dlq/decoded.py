@@ -1,4 +1,4 @@
-"""A record's bytes as far as they can be read: Avro through the registry, JSON, text, else hexadecimal; bounded."""
+"""Decode a record's bytes for display: Avro through the registry, else JSON, text or hexadecimal, of bounded length."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ MOST = 4_000  # characters of a value that are shown
 
 
 def value(raw: bytes | None, registry: Registry) -> Any:
-    """A value for a reader: the datum where it is Avro that the registry knows, else as `plain` reads it."""
+    """Decode a value as Avro where the registry knows its schema, else as `plain` does. None stays None."""
     if raw is None:
         return None
     try:
@@ -21,7 +21,7 @@ def value(raw: bytes | None, registry: Registry) -> Any:
 
 
 def plain(raw: bytes | None) -> Any:
-    """JSON where it is that, else text, where all of it can be printed, else hexadecimal."""
+    """Decode bytes as JSON, else as text where all of it is printable, else as hexadecimal. None stays None."""
     if raw is None:
         return None
     try:
@@ -36,12 +36,12 @@ def plain(raw: bytes | None) -> Any:
 
 
 def bounded(text: str) -> str:
-    """At most MOST characters, and how many there are more."""
+    """Cut a text to MOST characters and append how many were cut off."""
     return text if len(text) <= MOST else f"{text[:MOST]}… ({len(text) - MOST:,} more)"
 
 
 def as_json(value: Any) -> bytes:
-    """A decoded value as JSON; decimals and the like as text."""
+    """Encode a decoded value as indented JSON; types that JSON lacks become text."""
     return orjson.dumps(value, default=_text, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)
 
 
@@ -50,5 +50,5 @@ def _text(value: Any) -> str:
 
 
 def compact(value: Any) -> str:
-    """A decoded value in one line."""
+    """Encode a decoded value as JSON on one line."""
     return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,4 +1,4 @@
-"""Follows the dead letters' topic and the journal of decisions from where it last read, record by record."""
+"""Follow the dead-letter topic and the journal of decisions incrementally, record by record."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,15 +7,15 @@ from confluent_kafka import Message
 
 from messaging import clients, ranges
 from messaging.dead_letters import Refusal, refusal
-from operations.dlq.decisions import Decision, parsed
+from operations.dlq.decisions import Decision, parse_decision
 from operations.dlq.open_letters import OpenLetters
 from schemas.topics import DEAD_LETTERS, DECISIONS
 
 _LOG = structlog.get_logger("headrace")
 
 
-class Follower:
-    """`letters` as of the last `follow`. For one thread."""
+class LetterFollower:
+    """Keeps the open dead letters up to date. `letters` is the state as of the last `follow`. Not thread-safe."""
 
     def __init__(self, bootstrap: str, *, dead: str = DEAD_LETTERS, decisions: str = DECISIONS) -> None:
         self._bootstrap, self._dead, self._decisions = bootstrap, dead, decisions
@@ -24,10 +24,13 @@ class Follower:
         self.letters = OpenLetters()
 
     def follow(self) -> None:
-        """Reads what was added since the last time; all of it where a topic was replaced.
+        """Read the records added since the last call, or all of them where a topic was replaced.
 
-        Raises HeadraceError where a topic is missing, Unavailable. After either, the same stretch is read again, which
-        changes nothing that was added already.
+        After an error the next call reads the same records again, which is idempotent.
+
+        Raises:
+            HeadraceError: a topic is missing.
+            Unavailable: Kafka does not answer.
         """
         topics = [self._dead, self._decisions]
         ids = clients.topic_ids(self._bootstrap, topics)
@@ -37,22 +40,22 @@ class Follower:
         starts, ends = clients.start_offsets(self._bootstrap, topics), clients.end_offsets(self._bootstrap, topics)
         self.letters.refused(map(self._refusal, self._added(self._dead, starts, ends)))
         self.letters.decided(self._readable(self._added(self._decisions, starts, ends)))
-        self.letters.forget(min(start for (topic, _), start in starts.items() if topic == self._dead))
+        self.letters.drop_before(min(start for (topic, _), start in starts.items() if topic == self._dead))
         self._read = ends
 
     def close(self) -> None:
-        """Forgets all letters."""
+        """Delete the state."""
         self.letters.close()
 
     def _refusal(self, message: Message) -> Refusal:
         found = refusal(message)
         if found.topic == self._dead:
-            _LOG.warning("a dead letter does not say where its record was; it counts as open", offset=found.letter)
+            _LOG.warning("a dead letter does not name its record's origin; it counts as open", offset=found.letter)
         return found
 
     def _readable(self, messages: Iterable[Message]) -> Iterator[tuple[int, Decision]]:
         for message in messages:
-            decision, at = parsed(message.value() or b""), int(message.offset() or 0)
+            decision, at = parse_decision(message.value() or b""), int(message.offset() or 0)
             if decision is None:
                 _LOG.warning("a decision can't be read; its dead letter stays open", topic=self._decisions, offset=at)
             else:

@@ -1,4 +1,4 @@
-"""Dead letters as an operator sees them: one a record, grouped by what went wrong, selected. Opens nothing."""
+"""Group and select dead letters for the operator: one letter for each record, grouped by topic and error. No I/O."""
 
 import hashlib
 import re
@@ -12,17 +12,16 @@ import orjson
 from messaging.dead_letters import DeadLetter, Record
 from operations.dlq.decisions import Decision, Identity, Verdict, identity
 
-# What differs between two refusals of one kind: texts in single quotes, bytes, numbers. Names stand in double quotes.
+# The parts that differ between errors of one kind: texts in single quotes, bytes, numbers. Names are in double quotes.
 _VARIABLE = re.compile(r"(?<!\w)b?'(?:[^'\\]|\\.)*'|\d+(?:\.\d+)*")
 _REASON_LENGTH = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One record that was refused: by whom and when (`refusals`, oldest first, at least one), and what was decided
-    last.
+    """One rejected record: its refusals (at least one, oldest first), and the last decision on it, None without one.
 
-    Capture's event topics have two readers, so one record may be refused by both.
+    Two workers read capture's event topics, so both may refuse the same record.
     """
 
     refusals: Sequence[DeadLetter]
@@ -30,27 +29,27 @@ class Letter:
 
     @property
     def record(self) -> Record:
-        """The record as it came."""
+        """The record as it was captured."""
         return self.refusals[-1].record
 
     @property
     def origin(self) -> str:
-        """Where the record stood: `topic[partition]@offset`."""
+        """The record's place: `topic[partition]@offset`."""
         return f"{self.record.topic}[{self.record.partition}]@{self.record.offset}"
 
     @property
     def error(self) -> str:
-        """The newest error's type."""
+        """The type of the newest error."""
         return self.refusals[-1].error
 
     @property
     def message(self) -> str:
-        """The newest error's text."""
+        """The text of the newest error."""
         return self.refusals[-1].message
 
     @property
     def unsettled(self) -> Sequence[DeadLetter]:
-        """The refusals that no decision covers. A rebuild may refuse again what was redriven; discarded is for good."""
+        """The refusals that no decision covers. A rebuild may refuse a redriven record again; a discard is final."""
         if self.decision is None or not self.decision.verdict.closes:
             return self.refusals
         if self.decision.verdict is Verdict.DISCARDED:
@@ -59,19 +58,19 @@ class Letter:
 
     @property
     def open(self) -> bool:
-        """Whether something is left to be done."""
+        """True where a refusal is not covered by a decision."""
         return bool(self.unsettled)
 
     @property
     def group(self) -> str:
-        """The name of its group: eight hexadecimal digits that follow from topic, error and reason."""
+        """The name of its group: eight hexadecimal digits, computed from topic, error type and reason."""
         kind = "\x1f".join((self.record.topic, self.error, reason(self.message)))
         return hashlib.sha256(kind.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Letters of one topic that were refused for one reason. Times are those of the refusals, UTC."""
+    """Letters of one topic with the same error type and reason. Times are those of the refusals, in UTC."""
 
     name: str
     topic: str
@@ -88,7 +87,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LetterSelection:
-    """Which letters. None is all of them; `since` and `until` (excluded) are when a letter was last refused."""
+    """A selection of letters; None selects all.
+
+    `since` (included) and `until` (excluded) bound the time of the last refusal. Closed letters are selected only with
+    `settled`.
+    """
 
     target: str | None = None
     error: str | None = None
@@ -99,7 +102,7 @@ class LetterSelection:
     settled: bool = False
 
     def matches(self, letter: Letter) -> bool:
-        """Whether it is selected."""
+        """Tell whether a letter is selected."""
         return (
             (letter.open or self.settled)
             and self.target in (None, letter.group, letter.origin)
@@ -112,16 +115,16 @@ class LetterSelection:
 
 
 def letters(stored: Iterable[DeadLetter], decisions: Iterable[Decision]) -> list[Letter]:
-    """One letter for each record that was refused, in the order in which they were refused first."""
+    """Return one letter for each refused record, in the order of their first refusals."""
     refusals: dict[Identity, list[DeadLetter]] = {}
     for each in stored:
         refusals.setdefault(identity(each.record), []).append(each)
     last = {decision.identity: decision for decision in decisions}
-    return [Letter(refusals=of_one, decision=last.get(who)) for who, of_one in refusals.items()]
+    return [Letter(refusals=same_record, decision=last.get(id_)) for id_, same_record in refusals.items()]
 
 
 def groups(found: Iterable[Letter]) -> list[Group]:
-    """Letters by topic, error and reason, the largest group first."""
+    """Group letters by topic, error type and reason, the largest group first."""
 
     def name(letter: Letter) -> str:
         return letter.group
@@ -149,17 +152,17 @@ def _group(name: str, found: Sequence[Letter]) -> Group:
 
 
 def reason(message: str) -> str:
-    """What messages of one kind have in common."""
+    """Return the part of an error's text that is the same for all errors of its kind."""
     return _VARIABLE.sub("…", message.partition("; DETAIL")[0].partition("\n")[0])[:_REASON_LENGTH]
 
 
 def seen_at(refusal: DeadLetter) -> datetime:
-    """When a record was refused (UTC)."""
+    """Return when a record was refused (UTC)."""
     return datetime.fromtimestamp(refusal.seen / 1000, UTC)
 
 
 def has_key(key: bytes | None, wanted: str) -> bool:
-    """Whether a record's key is `wanted`, or holds it as `name=value`."""
+    """Tell whether a record's key equals `wanted`, or is a JSON object that holds it as `name=value`."""
     text = (key or b"").decode(errors="replace")
     if text == wanted:
         return True

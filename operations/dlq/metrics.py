@@ -1,4 +1,4 @@
-"""How many dead letters are open, for Prometheus, for `headrace status`, and for alerts (deploy/prometheus)."""
+"""Count open dead letters, for Prometheus, for `headrace status` and for the alerts in deploy/prometheus."""
 
 import threading
 from collections import Counter
@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import structlog
 from prometheus_client import Gauge
 
-from operations.dlq.follower import Follower
+from operations.dlq.follower import LetterFollower
 from schemas.errors import HeadraceError
 
 EVERY_S = 30.0
@@ -20,49 +20,59 @@ OPEN = Gauge(
 )
 
 
-def open_by_error(bootstrap: str) -> Counter[tuple[str, str]]:
-    """By topic and error, how many are open. Raises HeadraceError where a topic is missing, Unavailable."""
-    with closing(Follower(bootstrap)) as follower:
+def count_open(bootstrap: str) -> Counter[tuple[str, str]]:
+    """Return the number of open dead letters by (topic, error type).
+
+    Raises:
+        HeadraceError: a topic is missing.
+        Unavailable: Kafka does not answer.
+    """
+    with closing(LetterFollower(bootstrap)) as follower:
         follower.follow()
         return follower.letters.count()
 
 
 class OpenDeadLetters:
-    """Keeps `headrace_dead_letters_open` right; reads only what was added to the topics. For one thread."""
+    """Keeps the gauge `headrace_dead_letters_open` current, reading only new records. Not thread-safe."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._follower: Follower | None = None
-        self._told: set[tuple[str, str]] = set()
+        self._follower: LetterFollower | None = None
+        self._labelled: set[tuple[str, str]] = set()
 
     def refresh(self) -> None:
-        """Looks again; from the beginning after anything but a HeadraceError. Raises as `open_by_error` does."""
+        """Update the gauge. After any error but a HeadraceError, the next call reads from the beginning.
+
+        Raises as `count_open` does.
+        """
         try:
-            self._follower = self._follower or Follower(self._bootstrap)
+            self._follower = self._follower or LetterFollower(self._bootstrap)
             self._follower.follow()
             found = self._follower.letters.count()
         except HeadraceError:
             raise
         except Exception:
-            self.close()  # of a full disk, SQLite may have kept a half
+            self.close()  # on a full disk SQLite may have stored a part of the rows
             raise
-        for labels in self._told - found.keys():
+        for labels in self._labelled - found.keys():
             OPEN.remove(*labels)
         for labels, count in found.items():
             OPEN.labels(*labels).set(count)
-        self._told = set(found)
+        self._labelled = set(found)
 
     def close(self) -> None:
-        """Forgets all letters."""
+        """Delete the state."""
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.close()
 
 
 @contextmanager
-def telling(bootstrap: str) -> Iterator[None]:
-    """Keeps the gauge right while the block runs, from a thread of its own. One process does so, `headrace run watch`:
-    it reads the whole topic when it begins."""
+def update_open_gauge(bootstrap: str) -> Iterator[None]:
+    """Update the gauge from a thread while the block runs. Only `headrace run watch` does so.
+
+    The thread reads the whole topic when it starts.
+    """
     ended = threading.Event()
 
     def follow() -> None:
@@ -70,9 +80,9 @@ def telling(bootstrap: str) -> Iterator[None]:
             while not ended.is_set():
                 try:
                     known.refresh()
-                except HeadraceError as error:  # the gauge stays as it was
+                except HeadraceError as error:  # the gauge keeps its value
                     _LOG.warning("open dead letters can't be counted", error=str(error))
-                except Exception:  # a full temporary folder, for one: the thread goes on
+                except Exception:  # for example a full temporary folder: the thread continues
                     _LOG.exception("open dead letters can't be counted")
                 ended.wait(EVERY_S)
 

@@ -1,7 +1,7 @@
-"""Which dead letters are open, by the identity of their records. Opens nothing but a private temporary file.
+"""Track open dead letters by the identity of their records, in a private temporary SQLite database.
 
-A stream that turns into dead letters makes millions of them: the rows lie in SQLite, which keeps a few megabytes of
-pages in memory and the rest in a file that ends with the process. Keys and values of the records are never kept.
+A faulty stream can produce millions of dead letters. SQLite keeps a few megabytes of pages in memory and the rest in a
+file that is deleted with the process. Keys and values of the records are not stored.
 """
 
 import sqlite3
@@ -35,8 +35,10 @@ ON CONFLICT DO UPDATE SET settled = excluded.settled, decided = excluded.decided
 
 
 class OpenLetters:
-    """Refusals and decisions are added in the order of their topics; of both, the last one of a record counts. Adding a
-    stretch again, from its beginning, changes nothing. For one thread."""
+    """Holds refusals and decisions, added in the order of their topics; the last one of each record counts.
+
+    Adding a range again, from its beginning, is idempotent. Not thread-safe.
+    """
 
     def __init__(self) -> None:
         self._rows = sqlite3.connect("", isolation_level=None)
@@ -45,41 +47,42 @@ class OpenLetters:
         self._rows.execute(_TABLE)
 
     def refused(self, refusals: Iterable[Refusal]) -> None:
-        """Adds refusals. A record that is refused again after it was redriven is open again."""
+        """Add refusals. A record that is refused again after a redrive is open again."""
         self._add(_REFUSED, (_refused(each) for each in refusals))
 
     def decided(self, decisions: Iterable[tuple[int, Decision]]) -> None:
-        """Adds decisions, each with its offset in the journal."""
+        """Add decisions, each with its offset in the journal."""
         self._add(_DECIDED, ((*each.identity, _settles(each), at) for at, each in decisions))
 
-    def forget(self, before: int) -> None:
-        """Forgets letters that the topic no longer holds: it begins at the offset `before`."""
+    def drop_before(self, before: int) -> None:
+        """Drop letters below offset `before`, which the topic no longer holds."""
         self._rows.execute("DELETE FROM letter WHERE last < ?", [before])
 
     def count(self) -> Counter[tuple[str, str]]:
-        """By topic and error, how many records are open."""
+        """Return the number of open records by (topic, error type)."""
         found = self._rows.execute(
             "SELECT topic, error, count(*) FROM letter WHERE last > settled GROUP BY topic, error"
         )
         return Counter({(topic, error): count for topic, error, count in found})
 
-    def first_needed(self, still_there: Mapping[tuple[str, int], int]) -> int | None:
-        """The offset of the first letter that is open, or whose record its topic still holds; None where there is none.
+    def first_needed(self, first_offsets: Mapping[tuple[str, int], int]) -> int | None:
+        """Return the offset of the first letter that is open or whose record is still in its topic; None without one.
 
-        `still_there` is where the partitions begin whose records are deleted only if a dead letter proves them.
+        `first_offsets` has the first offset of each (topic, partition) whose records may be deleted only where a dead
+        letter proves them.
         """
         needed = [self._one("SELECT min(first) FROM letter WHERE last > settled")]
-        for (topic, partition), start in still_there.items():
+        for (topic, partition), start in first_offsets.items():
             of_one = 'SELECT min(first) FROM letter WHERE topic = ? AND partition = ? AND "offset" >= ?'
             needed.append(self._one(of_one, topic, partition, start))
         return min((each for each in needed if each is not None), default=None)
 
     def first_decided(self) -> int | None:
-        """The offset, in the journal, of the first decision on a letter that is still there; None without one."""
+        """Return the journal's offset of the first decision on a letter that is still stored; None without one."""
         return self._one("SELECT min(decided) FROM letter WHERE last IS NOT NULL")
 
     def close(self) -> None:
-        """Deletes the temporary file."""
+        """Delete the temporary file."""
         self._rows.close()
 
     def _add(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
@@ -87,7 +90,7 @@ class OpenLetters:
         try:
             self._rows.executemany(statement, rows)
         finally:
-            self._rows.execute("COMMIT")  # of a stretch that broke off as much as came: it is added again
+            self._rows.execute("COMMIT")  # after an error the part that arrived: the range is added again
 
     def _one(self, query: str, *arguments: object) -> int | None:
         found: int | None = self._rows.execute(query, arguments).fetchone()[0]

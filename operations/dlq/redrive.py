@@ -1,15 +1,15 @@
-"""Sending dead letters again, each the way its record was on when it was refused, and asking what became of it.
+"""Redrive dead letters: send each record through the path on which it was refused, and record the outcome.
 
-Nothing goes back into a captured topic: at a new offset an old change would look new (docs/decisions/0013). A letter's
-change keeps the position of the captured record, and the guard decides.
+A record never goes back into a captured topic: at a new offset an old change would look new (docs/decisions/0013). The
+redriven change keeps the position of the captured record, so the position guard decides whether it lands.
 
-1. the record is decoded as a worker decodes it
-2. what `report` has refused lands in every generation of reporting; what `enrich` has refused is enriched first;
-   what `archive` has refused is archived; a catalog entry, which never changes, goes into its topic once more
-3. where the row stands now says what became of it
-4. that is written down, confirmed
+1. Decode the record as a worker does.
+2. Send it: to every generation of reporting where `report` refused it, through enrichment first where `enrich` did, to
+   the archive where `archive` did. A catalog entry is immutable, so it is published to its topic again.
+3. Read the row's position: it determines the outcome.
+4. Write the outcome to the journal of decisions, confirmed.
 
-Killed anywhere, it is run again: a change that has landed is a no-op, and stands where it did.
+A redrive is idempotent and may be interrupted anywhere: a change that has already landed changes nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,12 +28,12 @@ from schemas.tables import Mode, Table
 from sinks.reporting.port import Batch, Poison, Reporting
 from streams.enrich import Enriched
 
-ARCHIVE = "archive"  # the worker whose refusals are the archive's
+ARCHIVE = "archive"  # the worker name in dead letters of the archive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedriveOutcome:
-    """What became of a record, and a sentence on it."""
+    """The outcome of redriving a record, with an explanation."""
 
     verdict: Verdict
     detail: str = ""
@@ -41,7 +41,7 @@ class RedriveOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A generation of reporting, its tables and their topics. It holds nothing that was captured before `epoch`."""
+    """A generation of reporting with its tables. It holds no rows captured before `epoch`."""
 
     number: int
     epoch: int
@@ -49,37 +49,43 @@ class Destination:
     reporting: Reporting
 
     def reads(self, topic: str) -> bool:
-        """Whether what is in a topic ends in this generation."""
+        """Tell whether records of a topic land in this generation."""
         return any(topic in table.captured_topics + table.landed_topics for table in self.tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedriveTargets:
-    """Where records can go; `decoding` knows the topics of all destinations. The functions connect when they are first
-    called: `enrich` is the enrichment with the catalog as it is now, `archive` archives an event, `enter` puts a
-    catalog entry into its topic again."""
+    """The targets of a redrive. `decoding` knows the topics of all destinations.
+
+    `enrich` enriches a change with the present catalog, `archive` archives an event, and `republish_catalog_entry`
+    sends a catalog entry to its topic again. These functions connect when they are first called.
+    """
 
     decoding: Decoding
     destinations: Sequence[Destination]
     enrich: Callable[[Change], Enriched]
     archive: Callable[[Change], RedriveOutcome]
-    enter: Callable[[Record], RedriveOutcome]
+    republish_catalog_entry: Callable[[Record], RedriveOutcome]
 
 
 def redrive(
-    letters: Iterable[Letter], ways: RedriveTargets, journal: Journal, *, by: str
+    letters: Iterable[Letter], targets: RedriveTargets, journal: Journal, *, by: str
 ) -> Iterator[tuple[Letter, RedriveOutcome]]:
-    """Each letter, and what became of it, which is in the journal by then. Raises Unavailable, Fatal; what has been
-    yielded stays done."""
+    """Redrive letters, and yield each with its outcome once that is in the journal.
+
+    Raises:
+        Unavailable: a server does not answer. Letters that were yielded are done.
+        Fatal: reporting refuses the login or lacks a permission.
+    """
     for letter in letters:
-        outcome = send(letter, ways)
+        outcome = redrive_letter(letter, targets)
         reached(FailPoint.REDRIVEN)
         journal.write(decision(letter, outcome, by=by))
         yield letter, outcome
 
 
 def decision(letter: Letter, outcome: RedriveOutcome, *, by: str) -> Decision:
-    """What is written down about a letter."""
+    """Return the decision that the journal records for a letter."""
     record = letter.record
     return Decision(
         topic=record.topic,
@@ -94,50 +100,50 @@ def decision(letter: Letter, outcome: RedriveOutcome, *, by: str) -> Decision:
     )
 
 
-def send(letter: Letter, ways: RedriveTargets) -> RedriveOutcome:
-    """Sends a letter all the ways on which it was refused."""
+def redrive_letter(letter: Letter, targets: RedriveTargets) -> RedriveOutcome:
+    """Redrive one letter to every target that refused it."""
     workers = {refusal.worker for refusal in letter.unsettled or letter.refusals}
-    sent = [_archive(letter.record, ways)] if ARCHIVE in workers else []
+    sent = [_archive(letter.record, targets)] if ARCHIVE in workers else []
     if workers != {ARCHIVE}:
-        sent.append(_land(letter.record, ways))
-    return overall(sent)
+        sent.append(_land(letter.record, targets))
+    return least_final(sent)
 
 
-def overall(outcomes: Sequence[RedriveOutcome]) -> RedriveOutcome:
-    """One outcome of several: what still needs somebody before what landed, before what nobody needs."""
+def least_final(outcomes: Sequence[RedriveOutcome]) -> RedriveOutcome:
+    """Return the outcome that needs the most attention, in the order of _ORDER."""
     return min(outcomes, key=lambda each: _ORDER.index(each.verdict))
 
 
 _ORDER = (Verdict.DEAD_AGAIN, Verdict.UNDECIDED, Verdict.LANDED, Verdict.OUTDATED, Verdict.AGED_OUT)
 
 
-def _archive(record: Record, ways: RedriveTargets) -> RedriveOutcome:
+def _archive(record: Record, targets: RedriveTargets) -> RedriveOutcome:
     try:
-        change = _change(record, ways)
+        change = _change(record, targets)
     except BadRecord as error:
         return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
-    return ways.archive(change) if change else _NOTHING
+    return targets.archive(change) if change else _TOMBSTONE
 
 
-def _land(record: Record, ways: RedriveTargets) -> RedriveOutcome:
-    concerned = [each for each in ways.destinations if each.reads(record.topic)]
-    if not concerned:
-        detail = "nobody reads its topic: no table declares it, or its generation was dropped; discard it"
+def _land(record: Record, targets: RedriveTargets) -> RedriveOutcome:
+    readers = [each for each in targets.destinations if each.reads(record.topic)]
+    if not readers:
+        detail = "no table declares its topic, or its generation was dropped; discard it"
         return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=detail)
-    captured = next((table for table in concerned[0].tables if record.topic in table.captured_topics), None)
+    captured = next((table for table in readers[0].tables if record.topic in table.captured_topics), None)
     try:
         if captured is not None and not captured.reported:
-            return ways.enter(record)
-        change = _change(record, ways)
+            return targets.republish_catalog_entry(record)
+        change = _change(record, targets)
     except BadRecord as error:
         return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
     if change is None:
-        return _NOTHING
+        return _TOMBSTONE
     waits = False
     if captured is not None and captured.enrichment:
-        change, wait = ways.enrich(change)
+        change, wait = targets.enrich(change)
         waits = wait is not None
-    return overall([_land_in(each, change, waits=waits) for each in concerned])
+    return least_final([_land_in(each, change, waits=waits) for each in readers])
 
 
 def _land_in(destination: Destination, change: Change, *, waits: bool) -> RedriveOutcome:
@@ -148,26 +154,29 @@ def _land_in(destination: Destination, change: Change, *, waits: bool) -> Redriv
         destination.reporting.land(Batch(changes=[change], checkpoints={}))
     except Poison as error:
         return RedriveOutcome(verdict=Verdict.DEAD_AGAIN, detail=str(error))
-    return stands(change, destination.reporting.position_of(change.table, change.key), waits=waits)
+    return outcome_at(change, destination.reporting.position_of(change.table, change.key), waits=waits)
 
 
-def stands(change: Change, standing: Position | None, *, waits: bool = False) -> RedriveOutcome:
-    """What became of a change whose row now stands at `standing`; `waits` says that its product is not decided."""
-    if standing is None:
+def outcome_at(change: Change, position: Position | None, *, waits: bool = False) -> RedriveOutcome:
+    """Return the outcome of a change whose row is now at `position`, None without a row.
+
+    `waits` tells that the product of an order line is still unknown.
+    """
+    if position is None:
         return RedriveOutcome(verdict=Verdict.AGED_OUT, detail="it has aged out, or belongs to an erased person")
     at = change.position
     if change.table.mode is Mode.EVENT:
         return RedriveOutcome(verdict=Verdict.LANDED)
-    if (standing.epoch, standing.offset) != (at.epoch, at.offset):
-        where = f"epoch {standing.epoch}, offset {standing.offset}"
-        return RedriveOutcome(verdict=Verdict.OUTDATED, detail=f"the row stands at {where}")
-    if waits and standing.version == at.version:
+    if (position.epoch, position.offset) != (at.epoch, at.offset):
+        where = f"epoch {position.epoch}, offset {position.offset}"
+        return RedriveOutcome(verdict=Verdict.OUTDATED, detail=f"the row is at {where}")
+    if waits and position.version == at.version:
         return RedriveOutcome(verdict=Verdict.UNDECIDED, detail="it landed; redrive it again when its product is known")
     return RedriveOutcome(verdict=Verdict.LANDED)
 
 
-_NOTHING = RedriveOutcome(verdict=Verdict.OUTDATED, detail="a tombstone says nothing about a row")
+_TOMBSTONE = RedriveOutcome(verdict=Verdict.OUTDATED, detail="a tombstone (null value) holds no row")
 
 
-def _change(record: Record, ways: RedriveTargets) -> Change | None:
-    return ways.decoding.change(record.topic, record.key, record.value, record.headers, record.offset)
+def _change(record: Record, targets: RedriveTargets) -> Change | None:
+    return targets.decoding.change(record.topic, record.key, record.value, record.headers, record.offset)

@@ -1,4 +1,4 @@
-"""The ways that redriven records go, opened on the settings' servers when they are first taken."""
+"""Open the targets of a redrive on the servers in the settings, each when it is first used."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from schemas.change import Change
 from schemas.decoders import mongo
 from schemas.errors import Unavailable
 from schemas.tables import PRICE_HISTORY, of_generation
-from sinks.archive.backfill import add
+from sinks.archive.backfill import archive_event
 from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.log import Log, Superseded
 from sinks.reporting.retrying import RetryingReporting
@@ -27,14 +27,19 @@ from streams.catalog_reader import CatalogReader, entry_reader
 from streams.enrich import Enrich, Enriched, enricher
 from streams.wiring import Wiring
 
-PATIENCE_S = 60.0  # for a reporting database that does not answer
-CATALOG_S = 120.0  # for the catalog to be read to its end
-TRIES = 20  # of an archive's entry: each one that is refused had another writer's come first
+PATIENCE_S = 60.0  # seconds to wait for a reporting database that does not answer
+CATALOG_S = 120.0  # seconds without a record before reading the catalog fails
+TRIES = 20  # to commit an entry: each refusal means that another writer's entry came first
 
 
 @contextmanager
-def ways(settings: Settings) -> Iterator[RedriveTargets]:
-    """All ways, for one thread. Raises what opening them does: HeadraceError for a refused login, Unavailable."""
+def open_targets(settings: Settings) -> Iterator[RedriveTargets]:
+    """Open all targets, for one thread; they are closed at the end of the block.
+
+    Raises:
+        HeadraceError: reporting refuses the login.
+        Unavailable: a server does not answer.
+    """
     with ExitStack() as closing:
         registry = Registry(settings.registry.url)
         closing.callback(registry.close)
@@ -46,29 +51,35 @@ def ways(settings: Settings) -> Iterator[RedriveTargets]:
         @cache
         def enrichment() -> tuple[Enrich, Catalog]:
             wiring = Wiring(bootstrap=settings.kafka.bootstrap, registry_url=settings.registry.url)
-            return enricher(wiring.table), closing.enter_context(catalog(wiring))
+            return enricher(wiring.table), closing.enter_context(read_catalog(wiring))
 
         def enrich(change: Change) -> Enriched:
             enrich, known = enrichment()
             return enrich(change, known)
 
         @cache
-        def archiving() -> tuple[Log, ArchiveBatch]:
+        def open_archive() -> tuple[Log, ArchiveBatch]:
             log = connections.archive(settings, "dlq redrive")
             spool = closing.enter_context(spooling(log.store, settings.archive.spool))
             return log, ArchiveBatch(spool, settings.archive.codec)
 
         def archive(change: Change) -> RedriveOutcome:
-            return archive_event(*archiving(), change)
+            return redrive_to_archive(*open_archive(), change)
 
-        def enter(record: Record) -> RedriveOutcome:
-            return enter_again(settings.kafka.bootstrap, decoding, record)
+        def republish(record: Record) -> RedriveOutcome:
+            return republish_catalog_entry(settings.kafka.bootstrap, decoding, record)
 
-        yield RedriveTargets(decoding=decoding, destinations=found, enrich=enrich, archive=archive, enter=enter)
+        yield RedriveTargets(
+            decoding=decoding,
+            destinations=found,
+            enrich=enrich,
+            archive=archive,
+            republish_catalog_entry=republish,
+        )
 
 
 def destinations(settings: Settings) -> list[Destination]:
-    """Every generation of reporting that workers feed; the logins are tried now."""
+    """Return every generation of reporting that workers feed, after trying the logins."""
     return [
         Destination(
             number=each.number,
@@ -81,51 +92,56 @@ def destinations(settings: Settings) -> list[Destination]:
 
 
 @contextmanager
-def catalog(wiring: Wiring) -> Iterator[Catalog]:
-    """The catalog, read to its end and followed from there. Raises Unavailable when that takes too long."""
-    known = Catalog()
+def read_catalog(wiring: Wiring) -> Iterator[Catalog]:
+    """Read the catalog to its end, and follow it while the block runs.
+
+    Raises Unavailable where no record arrives for CATALOG_S seconds before the end is reached.
+    """
+    loaded = Catalog()
 
     def letters() -> DeadLetters:
         return DeadLetters(clients.producer(wiring.bootstrap), "enrich", topic=wiring.dead_letters)
 
-    reader = CatalogReader(known, wiring, Registry(wiring.registry_url), letters)
+    reader = CatalogReader(loaded, wiring, Registry(wiring.registry_url), letters)
     reader.start()
     try:
         while not reader.loaded.wait(0.05):
             if reader.failure is not None:
                 raise reader.failure
             if time.monotonic() - reader.progress_at > CATALOG_S:
-                raise Unavailable(f"{wiring.catalog} has brought nothing for {CATALOG_S:.0f} s")
-        yield known
+                raise Unavailable(f"no record of {wiring.catalog} arrived for {CATALOG_S:.0f} s")
+        yield loaded
     finally:
         reader.stop()
 
 
-def archive_event(log: Log, batch: ArchiveBatch, change: Change) -> RedriveOutcome:
-    """Archives an event, unless the archive has it."""
+def redrive_to_archive(log: Log, batch: ArchiveBatch, change: Change) -> RedriveOutcome:
+    """Archive an event, unless the archive holds it or has erased it."""
     names = [column.name for column in change.table.columns]
     row = dict(zip(names, change.row or (), strict=True))
     for _ in range(TRIES):
         try:
-            held = add(log, change.table, row, batch)
+            archived = archive_event(log, change.table, row, batch)
         except Superseded:
             continue
-        if held:
+        if archived:
             return RedriveOutcome(verdict=Verdict.LANDED, detail="it is in the archive")
         return RedriveOutcome(verdict=Verdict.AGED_OUT, detail="the archive has erased it")
-    raise Unavailable(f"the archive changes too often: {TRIES} entries in a row were refused; run it again")
+    raise Unavailable(
+        f"other writers change the archive too often: {TRIES} entries were refused in a row; run it again"
+    )
 
 
-def enter_again(bootstrap: str, decoding: Decoding, record: Record) -> RedriveOutcome:
-    """Sends a catalog entry to its topic once more, confirmed: it is the same at any offset, as entries never change.
+def republish_catalog_entry(bootstrap: str, decoding: Decoding, record: Record) -> RedriveOutcome:
+    """Send a catalog entry to its topic again, confirmed. Entries never change, so its offset doesn't matter.
 
-    Raises BadRecord for a record that holds none.
+    Raises BadRecord for a record that holds no entry.
     """
     if mongo.document_id(record.key) == mongo.HEARTBEAT_ID:
-        return RedriveOutcome(verdict=Verdict.OUTDATED, detail="the catalog's heart has beaten since")
+        return RedriveOutcome(verdict=Verdict.OUTDATED, detail="a newer catalog heartbeat exists")
     change = decoding.change(record.topic, record.key, record.value, record.headers, record.offset)
     if change is not None:
         entry_reader(PRICE_HISTORY)(change)
     producer = ConfirmedProducer(clients.producer(bootstrap))
     producer.deliver(record.topic, record.key, record.value, record.headers, record.partition)
-    return RedriveOutcome(verdict=Verdict.LANDED, detail="it is in its topic once more; enrichment reads it there")
+    return RedriveOutcome(verdict=Verdict.LANDED, detail="it was sent to its topic again, where enrichment reads it")

@@ -1,10 +1,10 @@
-"""Dead letters and the decisions on them: what is settled and old enough is deleted, in the order of the topics.
+"""Delete settled dead letters and decisions that have passed their retention period.
 
-Both topics are deleted from their beginning, up to the first record that is needed:
+Both topics are deleted from their beginning up to the first record that is still needed:
 
-- a letter that is open, or younger than the policy's [dead_letters], or whose event is still in its topic: there the
-  letter is the proof that the event may be deleted
-- a decision that is younger than [decisions], or whose letter is still there
+- a letter that is open, is younger than the policy's [dead_letters], or whose event is still in its topic: the letter
+  is then the proof that the event may be deleted
+- a decision that is younger than [decisions], or whose letter is still stored
 
 While a tenant is under a legal hold, nothing is deleted: a record that could not be read doesn't name its tenant.
 """
@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from messaging import clients
-from operations.dlq.follower import Follower
+from operations.dlq.follower import LetterFollower
 from operations.retention.item import RetentionItem, RetentionOutcome
 from operations.retention.stores import Stores
 from schemas.tables import TABLES, Mode
@@ -23,21 +23,21 @@ from schemas.topics import DEAD_LETTERS, DECISIONS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettledLetters:
-    """Records of a topic's one partition that are no longer needed: from offset `start` to before `end`."""
+    """Records that are no longer needed, of a topic with one partition: offsets from `start` to before `end`."""
 
     topic: str
     start: int
     end: int
 
 
-def settled_items(stores: Stores) -> Iterator[RetentionItem]:
-    """What is settled and too old of both topics; deleted by the time it is told, unless the run is dry."""
+def dead_letter_items(stores: Stores) -> Iterator[RetentionItem]:
+    """Yield the expired records of both topics, each after they are deleted; with `stores.dry` nothing is deleted."""
     if stores.held:
         return
     events = [topic for table in TABLES if table.mode is Mode.EVENT for topic in table.captured_topics]
     letters, decisions = stores.before("dead_letters"), stores.before("decisions")
     milliseconds = [int(each.timestamp() * 1000) for each in (letters, decisions)]
-    for found in settled(stores.bootstrap, events, *milliseconds):
+    for found in find_settled(stores.bootstrap, events, *milliseconds):
         if not stores.dry:
             clients.delete_records(stores.bootstrap, (found.topic, 0), found.end)
         before = letters if found.topic == DEAD_LETTERS else decisions
@@ -50,7 +50,7 @@ def settled_items(stores: Stores) -> Iterator[RetentionItem]:
         )
 
 
-def settled(  # noqa: PLR0913  # tests have topics of their own
+def find_settled(  # noqa: PLR0913  # tests have topics of their own
     bootstrap: str,
     proven: Iterable[str],
     letters_ms: int,
@@ -59,14 +59,25 @@ def settled(  # noqa: PLR0913  # tests have topics of their own
     dead: str = DEAD_LETTERS,
     decisions: str = DECISIONS,
 ) -> list[SettledLetters]:
-    """What can be deleted of the dead letters and of the decisions that were written before these times (milliseconds
-    since 1970). `proven` are the topics whose records are deleted only if a dead letter proves them. Raises
-    HeadraceError where a topic is missing, Unavailable."""
-    still_there = clients.start_offsets(bootstrap, proven)  # first: a later letter may only make more of them needed
-    with closing(Follower(bootstrap, dead=dead, decisions=decisions)) as follower:
+    """Return the records that can be deleted from the dead-letter topic and from the journal of decisions.
+
+    Args:
+        bootstrap: Kafka's bootstrap servers.
+        proven: the topics whose records may be deleted only where a dead letter proves them.
+        letters_ms: keep dead letters written at or after this time, in milliseconds since 1970.
+        decisions_ms: the same for decisions.
+        dead: the dead-letter topic.
+        decisions: the topic of decisions.
+
+    Raises:
+        HeadraceError: a topic is missing.
+        Unavailable: Kafka does not answer.
+    """
+    first_offsets = clients.start_offsets(bootstrap, proven)  # first: an older first offset only keeps more letters
+    with closing(LetterFollower(bootstrap, dead=dead, decisions=decisions)) as follower:
         follower.follow()
-        end = _end(bootstrap, dead, letters_ms, follower.letters.first_needed(still_there))
-        follower.letters.forget(end)
+        end = _end(bootstrap, dead, letters_ms, follower.letters.first_needed(first_offsets))
+        follower.letters.drop_before(end)
         found = [
             SettledLetters(topic=dead, start=_start(bootstrap, dead), end=end),
             SettledLetters(

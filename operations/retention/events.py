@@ -1,4 +1,4 @@
-"""Events leave Postgres' outbox, reporting and Kafka once they are too old and the archive is proven to hold them."""
+"""Delete expired events from Postgres' outbox, reporting and Kafka, once the archive is proven to hold them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, timedelta
@@ -6,10 +6,10 @@ from datetime import date, timedelta
 from messaging import clients
 from operations.retention.errors import Busy
 from operations.retention.item import RetentionItem, RetentionOutcome
-from operations.retention.proof import Days, ProvenEvent, datum_text, event_text, identified
+from operations.retention.proof import Days, ProvenEvent, datum_text, event_text, proven_event_of
 from operations.retention.source import Leaf
 from operations.retention.stores import Stores
-from operations.retention.topics import EventTopics, Stretch
+from operations.retention.topics import AgedRange, EventTopics
 from schemas.checksums import Sum
 from schemas.errors import Unproven
 from schemas.failpoints import FailPoint, reached
@@ -19,12 +19,12 @@ from sinks.archive.manifest import Kind, Retired
 from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.retention import RetentionStore
 
-SHOWN = 5  # missing events that are named
+SHOWN = 5  # missing events that a message names
 _DAY = timedelta(days=1)
 
 
 class EventRetention:
-    """Retention of one table of events. `items` yields what it finds, and in earnest deletes it before it says so."""
+    """Retention of one table of events."""
 
     def __init__(self, stores: Stores, table: Table) -> None:
         self._stores = stores
@@ -35,7 +35,10 @@ class EventRetention:
         self._why = f"older than {self._before:%Y-%m-%d}, archived"
 
     def items(self) -> Iterator[RetentionItem]:
-        """All three stores in turn; what stands in the way in one does not stop the others."""
+        """Yield the expired events of the three stores, each after its deletion; with `stores.dry` nothing is deleted.
+
+        An obstacle in one store does not stop the others.
+        """
         for leaf in self._stores.oltp.leaves(self._table):
             if leaf.end <= self._before:
                 yield self._outbox(leaf)
@@ -52,18 +55,18 @@ class EventRetention:
             return (
                 event
                 for tenant in sums
-                for event in map(identified(self._table), oltp.events(self._table, leaf, tenant))
+                for event in map(proven_event_of(self._table), oltp.events(self._table, leaf, tenant))
             )
 
         def retire() -> None:
             oltp.retire_events(leaf, held, sums)
             reached(FailPoint.EVENTS_RETIRED)
 
-        return self._one("outbox", leaf.name, days, sums, events, retire, datum_text)
+        return self._prove_and_retire("outbox", leaf.name, days, sums, events, retire, datum_text)
 
     def _reporting(self, reporting: RetentionStore) -> Iterator[RetentionItem]:
         before, held = self._before.date(), self._stores.held
-        if not self._stores.dry:  # first: what a sink lands from now on is younger than what is counted
+        if not self._stores.dry:  # first: sinks then land only events that are younger than the counted ones
             reporting.set_cutoff(Cutoff(part=self._part, before=before, held=held))
             reached(FailPoint.CUTOFF_SET)
         by_day: dict[date, dict[str, Sum]] = {}
@@ -82,7 +85,7 @@ class EventRetention:
             reporting.retire_events(self._table, day, sums)
             reached(FailPoint.REPORT_EVENTS_RETIRED)
 
-        return self._one(
+        return self._prove_and_retire(
             f"reporting_g{reporting.generation}",
             f"{self._table.name} of {day}",
             Days(day, day + _DAY),
@@ -91,7 +94,7 @@ class EventRetention:
             retire,
         )
 
-    def _one(  # noqa: PLR0913, PLR0917
+    def _prove_and_retire(  # noqa: PLR0913, PLR0917
         self,
         store: str,
         what: str,
@@ -101,8 +104,11 @@ class EventRetention:
         retire: Callable[[], None],
         summed_by: Callable[[Table], Callable[[Datum], str]] = event_text,
     ) -> RetentionItem:
-        """Proves and deletes. Sums that are equal prove it; where they differ every event is looked up, as the archive
-        may hold more than the store does."""
+        """Prove that the archive holds some events, then delete them.
+
+        Equal sums are the proof. Where sums differ, every event is looked up, as the archive may hold more events than
+        the store does.
+        """
         count = sum(each.count for each in sums.values())
         try:
             archived = self._proof.sums(self._table, days, sums, summed_by(self._table))
@@ -133,30 +139,32 @@ class EventRetention:
         topics = EventTopics(stores.bootstrap, self._table, stores.decoding, self._proof)
         ids = clients.topic_ids(stores.bootstrap, self._table.captured_topics)
         archived, landed = stores.log.manifest().archived(ids), stores.landed()
-        done = {at: min(end, landed.get(at, 0)) for at, end in archived.items()}  # a sink that is behind needs them
+        done = {
+            at: min(end, landed.get(at, 0)) for at, end in archived.items()
+        }  # a sink that lags still needs later records
         try:
-            for stretch in topics.stretches(int(self._before.timestamp() * 1000), done):
-                yield from self._stretch(topics, stretch)
+            for aged in topics.aged_ranges(int(self._before.timestamp() * 1000), done):
+                yield from self._aged_range(topics, aged)
         except FileDamaged as error:
             yield self._kept("kafka", ", ".join(self._table.captured_topics), 0, str(error))
 
-    def _stretch(self, topics: EventTopics, stretch: Stretch) -> Iterator[RetentionItem]:
-        what = f"{stretch.topic}/{stretch.partition} up to {stretch.proven}"
-        count, unproven = stretch.proven - stretch.start, stretch.old - stretch.proven
+    def _aged_range(self, topics: EventTopics, aged: AgedRange) -> Iterator[RetentionItem]:
+        what = f"{aged.topic}/{aged.partition} up to {aged.proven}"
+        count, unproven = aged.proven - aged.start, aged.old - aged.proven
         why = f"captured before {self._before:%Y-%m-%d}, archived"
         if count and not self._stores.dry:
-            topics.delete(stretch)
+            topics.delete(aged)
             reached(FailPoint.RECORDS_DELETED)
         if count:
             outcome = RetentionOutcome.GOES if self._stores.dry else RetentionOutcome.GONE
             yield RetentionItem(store="kafka", what=what, count=count, why=why, outcome=outcome)
         if unproven:
-            behind = f"{stretch.topic}/{stretch.partition} from {stretch.proven} on"
-            yield self._kept("kafka", behind, unproven, _name(stretch.missing))
+            behind = f"{aged.topic}/{aged.partition} from {aged.proven} on"
+            yield self._kept("kafka", behind, unproven, _name(aged.missing))
 
 
 def _name(missing: list[ProvenEvent] | list[str]) -> str:
-    """What the archive lacks, the first few by name."""
+    """Return a message about events that the archive lacks, naming the first few."""
     said = [str(each) for each in missing[:SHOWN]]
     more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     return f"not in the archive: {', '.join(said)}{more}. See docs/runbook.md#not-in-the-archive"

@@ -1,4 +1,4 @@
-"""What the archive itself lets go of, for good, where the policy says so. `archive compact` deletes the files."""
+"""Remove expired records from the archive itself, where the policy says so. `archive compact` deletes the files."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -13,12 +13,14 @@ from sinks.archive.files import Datum, FileDamaged, read
 from sinks.archive.layout import ArchiveFolder, bucket
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind
-from sinks.archive.reader import checked
+from sinks.archive.reader import verified
 
 
-def expired(stores: Stores) -> Iterator[RetentionItem]:
-    """Folders that are older than the policy's [archive]; nothing where it has none. What belongs to a tenant under a
-    legal hold is written anew into files of its own."""
+def expire_archive(stores: Stores) -> Iterator[RetentionItem]:
+    """Yield the folders older than the policy's [archive], each after its removal; none where the policy has no limit.
+
+    Records of tenants under a legal hold are copied to new files first. With `stores.dry` nothing is removed.
+    """
     years = stores.policy.archive.years
     if years is None:
         return
@@ -40,10 +42,10 @@ def _expire(
     batch, outcome, detail = ArchiveBatch(stores.spool, stores.codec), RetentionOutcome.GOES, ""
     gone = sum(file.rows for file in files)
     try:
-        for datum in _held(stores, files, held):
+        for datum in _records_on_hold(stores, files, held):
             gone -= batch.file(table, datum["tenant_id"], folder.day).copy(datum)
         if gone and not stores.dry:
-            _let_go(stores.log, files, batch)
+            _remove(stores.log, files, batch)
             outcome = RetentionOutcome.GONE
     except (FileDamaged, Superseded) as error:
         outcome, detail = RetentionOutcome.KEPT, str(error)
@@ -54,13 +56,13 @@ def _expire(
         yield RetentionItem(store="archive", what=str(folder), count=gone, why=why, outcome=outcome, detail=detail)
 
 
-def _held(stores: Stores, files: Sequence[ArchivedFile], held: set[str]) -> Iterator[Datum]:
+def _records_on_hold(stores: Stores, files: Sequence[ArchivedFile], held: set[str]) -> Iterator[Datum]:
     if held:
-        for file in checked(stores.log.store, files):
+        for file in verified(stores.log.store, files):
             yield from (datum for datum in read(stores.log.store, file) if datum["tenant_id"] in held)
 
 
-def _let_go(log: Log, files: Sequence[ArchivedFile], batch: ArchiveBatch) -> None:
+def _remove(log: Log, files: Sequence[ArchivedFile], batch: ArchiveBatch) -> None:
     names = tuple(file.name for file in files)
     added = batch.publish(log.store, replaces=names, offsets=log.manifest().offsets)
     log.commit(log.draft(Kind.EXPIRE, added=added, removed=names))

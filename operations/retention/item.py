@@ -1,11 +1,11 @@
-"""One line of a retention plan, or of what became of it."""
+"""The items that retention reports: a part of a store that is expired, and its outcome."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class RetentionOutcome(StrEnum):
-    """What becomes of an item. KEPT: it is old enough, but something stands in the way, which `detail` names."""
+    """The outcome of an item. KEPT: it is expired, but could not be deleted for the reason in `detail`."""
 
     GOES = "would go"
     GONE = "gone"
@@ -15,7 +15,10 @@ class RetentionOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionItem:
-    """`count` things of a store that are too old, and why. `detail` says more: what is missing, what was left."""
+    """A part of a store (`what`) with `count` expired rows, records or partitions, and the reason (`why`).
+
+    `detail` explains an outcome of KEPT; else it is empty.
+    """
 
     store: str
     what: str

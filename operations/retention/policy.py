@@ -1,4 +1,4 @@
-"""The retention policy: how long each store keeps what. Opens nothing but the file that it is read from."""
+"""The retention policy: the retention period of each kind of data. Reads only the policy's file."""
 
 import tomllib
 from calendar import monthrange
@@ -12,7 +12,7 @@ from schemas.errors import HeadraceError
 
 
 class Age(BaseModel):
-    """How old something may become, in days or in years."""
+    """A retention period, in days or in years."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,7 +29,7 @@ class Age(BaseModel):
         return f"{self.days} days" if self.days is not None else f"{self.years} years"
 
     def before(self, today: date) -> date:
-        """The day before which things are too old: that day itself is kept. 29 February counts as the 28th."""
+        """Return the first day that is kept: all earlier days are expired. 29 February counts as the 28th."""
         if self.days is not None:
             return today - timedelta(days=self.days)
         year = today.year - (self.years or 0)
@@ -37,7 +37,7 @@ class Age(BaseModel):
 
 
 class Expiry(BaseModel):
-    """When the archive lets go of what it holds; never, where it is empty."""
+    """The archive's own retention period; without `years` it keeps records for ever."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +45,7 @@ class Expiry(BaseModel):
 
 
 class Hold(BaseModel):
-    """Legal holds."""
+    """The tenants under a legal hold by the policy."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,8 +53,10 @@ class Hold(BaseModel):
 
 
 class Policy(BaseModel):
-    """The whole policy. What tables belong to `events` and `orders`, and to a part of your own, schemas/tables.py says
-    (`Table.retention`)."""
+    """The whole policy, by part. A table in schemas/tables.py names its part with `Table.retention`.
+
+    A file may have further parts, for your own tables.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, Age]
@@ -68,16 +70,18 @@ class Policy(BaseModel):
     hold: Hold = Hold()
 
     def age(self, part: str) -> Age:
-        """The age of a part of the policy. Raises HeadraceError for one that it doesn't name."""
+        """Return the retention period of a part. Raises HeadraceError for a part that the policy lacks."""
         found = (self.__pydantic_extra__ or {}).get(part) or getattr(self, part, None)
         if not isinstance(found, Age):
-            raise HeadraceError(f"the retention policy has no part [{part}], which schemas/tables.py speaks of")
+            raise HeadraceError(f"the retention policy has no part [{part}], which schemas/tables.py names")
         return found
 
 
 def load(path: Path | None) -> Policy:
-    """The policy of a TOML file, by default the one that ships with Headrace. Raises HeadraceError that names what is
-    wrong, and where."""
+    """Load the policy from a TOML file; None loads the one that ships with Headrace.
+
+    Raises HeadraceError that names the wrong part and what was expected.
+    """
     source = path or files("operations.retention").joinpath("policy.toml")
     try:
         return Policy.model_validate(tomllib.loads(source.read_text(encoding="utf-8")))

@@ -1,14 +1,15 @@
-"""Orders, with their lines and payments, leave a whole month at a time. Dropping a partition emits nothing, so
-retention carries the deletion along itself.
+"""Delete expired orders with their lines and payments, a whole month at a time.
 
-1. archive the month's rows, where the archive doesn't hold them as they are; note the month as begun
-2. read the files back: count and sum of hashes of their rows are those of Postgres
-3. sinks refuse rows of that month from now on
-4. Postgres compares once more, under a lock, and lets all tables' rows go in one transaction
-5. when that has landed, reporting's rows go, marks of deleted ones included
-6. each key gets its tombstone in the topics; note the month as done
+Dropping a partition emits no change records, so retention propagates the deletion itself:
 
-A crash leaves the month begun: the next run repeats whatever may not have been done. Every step may be repeated.
+1. Archive the month's rows, unless the archive holds exactly these, and record the month as begun.
+2. Read the files back and compare count and sum of hashes of their rows with Postgres.
+3. Raise the sinks' cutoff: from now on they refuse rows of that month.
+4. Postgres compares again, under a lock, and deletes the rows of all tables in one transaction.
+5. When capture up to here has landed, delete reporting's rows, including rows that are marked as deleted.
+6. Write each key's tombstone to the topics, and record the month as done.
+
+After a crash the next run repeats the steps of a month that is not recorded as done. Every step is idempotent.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,16 +34,18 @@ from sinks.archive.batch import ArchiveBatch
 from sinks.archive.files import FileDamaged, read
 from sinks.archive.log import Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Retired
-from sinks.archive.reader import checked, key_of
+from sinks.archive.reader import key_of, verified
 from sinks.reporting.cutoff import Cutoff
 
 CONFIRM_S = 60.0
-QUEUED = 10_000  # tombstones that wait for their confirmation
+QUEUED = 10_000  # the greatest number of unconfirmed tombstones
 
 
 class RowRetention:
-    """Retention of the tables of one part of the policy. Each refers to those before it (schemas/tables.py declares
-    first what is referred to), so they leave in the reverse order."""
+    """Retention of the state tables of one part of the policy.
+
+    A table refers only to tables before it in schemas/tables.py, so rows are deleted in the reverse order.
+    """
 
     def __init__(self, stores: Stores, part: str, tables: Sequence[Table]) -> None:
         self._stores = stores
@@ -51,21 +54,24 @@ class RowRetention:
         self._held = sorted(stores.held)
 
     def items(self) -> Iterator[RetentionItem]:
-        """Month by month, the oldest first. The first one that something stands in the way of ends it: sinks refuse
-        rows by one date, which must not pass what is still there."""
+        """Yield the expired months, the oldest first, each after its deletion; with `stores.dry` nothing is deleted.
+
+        The first month that can't be deleted ends the iteration: sinks refuse rows by one cutoff date, which must not
+        pass rows that still exist.
+        """
         if not self._stores.dry:
-            self._hold()
+            self._update_holds()
         before = self._stores.before(self._part).date()
         begun = {date.fromisoformat(each.what) for each in self._unfinished()}
-        referred_to = self._tables[-1:]  # where it has no rows of a month, the others have none
+        referred_to = self._tables[-1:]  # if it has no rows of a month, the other tables have none
         for month in sorted(begun | set(self._stores.oltp.months(referred_to, before, self._held))):
             item = self._month(month)
             yield item
             if item.outcome is RetentionOutcome.KEPT:
                 return
 
-    def _hold(self) -> None:
-        """Has the sinks respect the holds of today, also where no month goes today."""
+    def _update_holds(self) -> None:
+        """Pass the present legal holds to the sinks, even where no month is expired."""
         for reporting in self._stores.reporting:
             cutoff = reporting.cutoffs().get(self._part)
             if cutoff is not None and cutoff.held != self._stores.held:
@@ -95,13 +101,13 @@ class RowRetention:
             self._archive(month, sums)  # 1
             proven = self._prove(month, sums)  # 2
             reached(FailPoint.PROVEN)
-            self._refuse(month)  # 3
+            self._raise_cutoff(month)  # 3
             self._stores.oltp.retire_rows(month, self._tables, self._held, proven)  # 4
             reached(FailPoint.ROWS_RETIRED)
         self._stores.barrier()  # 5
-        self._leave_reporting(month)
+        self._delete_from_reporting(month)
         reached(FailPoint.REPORT_ROWS_RETIRED)
-        self._tombstone(month)  # 6
+        self._write_tombstones(month)  # 6
         reached(FailPoint.TOMBSTONED)
         self._note_done(month, sums)
         reached(FailPoint.RETIREMENT_NOTED)
@@ -109,7 +115,7 @@ class RowRetention:
     # ---- 1 and 2 ------------------------------------------------------------------------------------------------
 
     def _archive(self, month: date, sums: Mapping[str, Sum]) -> None:
-        """One entry puts every table's rows of the month into the archive, in the place of what it held of them."""
+        """Archive the month's rows of all tables with one entry, replacing earlier files of that month."""
         batch = ArchiveBatch(self._stores.spool, self._stores.codec)
         old: list[str] = []
         try:
@@ -125,13 +131,13 @@ class RowRetention:
         reached(FailPoint.ROWS_ARCHIVED)
 
     def _spool(self, batch: ArchiveBatch, table: Table, month: date) -> list[str]:
-        """Writes a table's rows of the month; returns the files that these and the rows of others replace."""
+        """Write a table's rows of the month to the batch, and return the names of the files that they replace."""
         names = [column.name for column in table.columns]
         leaving = self._stores.oltp.row_tenants(table, month, self._held)
         files = self._files(table, month)
-        for file in checked(self._stores.log.store, files):
+        for file in verified(self._stores.log.store, files):
             for datum in read(self._stores.log.store, file):
-                if datum["tenant_id"] not in leaving:  # a hold was lifted: these went before
+                if datum["tenant_id"] not in leaving:  # deleted before a hold was lifted
                     batch.file(table, datum["tenant_id"], month).copy(datum)
         for row in self._stores.oltp.rows(table, month, self._held):
             datum = dict(zip(names, row, strict=True))
@@ -150,7 +156,7 @@ class RowRetention:
         return dict(sums)
 
     def _archived(self, table: Table, month: date) -> Sum:
-        """What the archive holds of the tenants whose rows Postgres has now."""
+        """Return the sum of the archived rows of tenants whose rows Postgres has now."""
         tenants = self._stores.oltp.row_tenants(table, month, self._held)
         days = Days(month, month_of(month, 1))
         found = self._stores.proof.sums(table, days, tenants, datum_text(table))
@@ -158,21 +164,21 @@ class RowRetention:
 
     # ---- 3 to 6 -------------------------------------------------------------------------------------------------
 
-    def _refuse(self, month: date) -> None:
+    def _raise_cutoff(self, month: date) -> None:
         for reporting in self._stores.reporting:
             cutoff = Cutoff(part=self._part, before=month_of(month, 1), held=self._stores.held)
             reporting.set_cutoff(cutoff)
         reached(FailPoint.CUTOFF_SET)
 
-    def _leave_reporting(self, month: date) -> None:
+    def _delete_from_reporting(self, month: date) -> None:
         for reporting in self._stores.reporting:
             for table in self._tables:
                 reporting.retire_rows(table, month, self._stores.held)
-                if table.ages_by not in table.key:  # a delete that came through capture does not say its month
+                if table.ages_by not in table.key:  # a captured delete does not have its month
                     reporting.purge_deleted(table, self._keys(table, month))
                 reporting.purge_deleted_before(table, month_of(month, 1))
 
-    def _tombstone(self, month: date) -> None:
+    def _write_tombstones(self, month: date) -> None:
         queue = clients.producer(self._stores.bootstrap, queue_buffering_max_messages=QUEUED)
         hint = f" ({month:%Y-%m}); the next run sends them again"
         producer = ConfirmedProducer(queue, patience=CONFIRM_S, noun="tombstone", hint=hint)
@@ -184,14 +190,14 @@ class RowRetention:
         producer.confirm()
 
     def _topics(self, table: Table) -> list[str]:
-        """Where records of the table's keys are: as captured, and as enriched for each generation. One that is being
-        built has its topics in a moment, and then enriches nothing but the tombstone."""
+        """Return the topics with records of the table's keys: the captured ones, and the enriched ones of each
+        generation. A generation that is still being created enriches only the tombstone later."""
         own = [topic.name for number in self._stores.generations for topic in own_topics(number, [table])]
         present = clients.present(self._stores.bootstrap, own)
         return [*table.captured_topics, *(name for name in own if name in present)]
 
     def _keys(self, table: Table, month: date) -> Iterator[Key]:
-        """The keys of what is archived of the month, but for tenants who are held now."""
+        """Yield the keys of the month's archived rows, without tenants that are under a legal hold now."""
         for file in self._files(table, month):
             for datum in read(self._stores.log.store, file):
                 if datum["tenant_id"] not in self._stores.held:

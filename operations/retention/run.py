@@ -1,6 +1,6 @@
-"""`headrace retention`: what is too old, store by store, and its deletion once the archive is proven to hold it.
+"""Run `headrace retention`: list expired data in each store, and delete it once the archive is proven to hold it.
 
-A plan walks the same way as an apply does, the proofs included, and deletes nothing.
+A plan takes the same steps as an apply, including the proofs, but deletes nothing.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ from messaging.registry import Registry
 from operations import connections, generations
 from operations.barrier import wait_for_barrier
 from operations.migrate import months_ahead
-from operations.retention.dead_letters import settled_items
+from operations.retention.dead_letters import dead_letter_items
 from operations.retention.errors import Protected
 from operations.retention.events import EventRetention
-from operations.retention.expiry import expired
+from operations.retention.expiry import expire_archive
 from operations.retention.item import RetentionItem, RetentionOutcome
 from operations.retention.policy import Policy, load
 from operations.retention.rows import RowRetention
@@ -35,14 +35,18 @@ BARRIER_S = 120.0
 
 
 def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], json: bool) -> bool:
-    """Print what would go, or let it go; returns whether nothing stood in the way.
+    """Print what is expired, and with `apply` delete it; return whether nothing had to be kept.
 
-    Raises HeadraceError for a wrong policy, Unavailable for a server that doesn't answer and for a second run at once.
-    What has been done until then is done; running it again goes on.
+    `held` are tenants under a legal hold, besides those in the policy and in the source. After an error, deletions up
+    to then are done, and the next run continues.
+
+    Raises:
+        HeadraceError: the policy is wrong.
+        Unavailable: a server does not answer, or another retention run is active.
     """
     items: list[RetentionItem] = []
     with _opened(settings, load(settings.retention.policy), held, dry=not apply) as stores:
-        for item in walk(stores):
+        for item in retention_items(stores):
             items.append(item)
             if not json:
                 _show(out, item)
@@ -53,22 +57,22 @@ def run(settings: Settings, out: Console, *, apply: bool, held: frozenset[str], 
     return all(item.outcome is not RetentionOutcome.KEPT for item in items)
 
 
-def collect(settings: Settings, rules: Policy) -> list[RetentionItem]:
-    """Let go what is too old by these rules, and return what became of it. Raises as `run` does."""
-    with _opened(settings, rules, frozenset(), dry=False) as stores:
-        return list(walk(stores))
+def apply_policy(settings: Settings, policy: Policy) -> list[RetentionItem]:
+    """Delete what is expired by a policy, and return the items. Raises as `run` does."""
+    with _opened(settings, policy, frozenset(), dry=False) as stores:
+        return list(retention_items(stores))
 
 
-def walk(stores: Stores) -> Iterator[RetentionItem]:
-    """Everything that is too old, store by store; in earnest, deleted by the time it is told."""
+def retention_items(stores: Stores) -> Iterator[RetentionItem]:
+    """Yield what is expired, store by store, each item after its deletion; with `stores.dry` nothing is deleted."""
     if not stores.dry:
         yield from _make_partitions(stores)
     for part, tables in groupby(sorted(TABLES, key=_part), key=_part):
         if part:
             yield from _items(stores, part, list(tables))
     yield from _sessions(stores)
-    yield from settled_items(stores)
-    yield from expired(stores)
+    yield from dead_letter_items(stores)
+    yield from expire_archive(stores)
 
 
 def _part(table: Table) -> str:
@@ -76,7 +80,7 @@ def _part(table: Table) -> str:
 
 
 def _items(stores: Stores, part: str, tables: list[Table]) -> Iterator[RetentionItem]:
-    try:  # first: sinks must not be told of a cutoff that Postgres would not follow
+    try:  # first: a cutoff of the sinks must never be ahead of the source's minimum age
         for table in tables:
             stores.oltp.require_old(table, stores.before(part))
     except Protected as error:
@@ -91,7 +95,7 @@ def _items(stores: Stores, part: str, tables: list[Table]) -> Iterator[Retention
 
 
 def _protected(stores: Stores, part: str, what: str, error: Protected) -> RetentionItem:
-    """A part of the policy that is below the source's minimum age, or has none there; the other parts go on."""
+    """Return the item of a part that is below the source's minimum age, or has none there."""
     why = f"older than {stores.before(part):%Y-%m-%d}"
     return RetentionItem(store=part, what=what, count=0, why=why, outcome=RetentionOutcome.KEPT, detail=str(error))
 

@@ -1,4 +1,4 @@
-"""What retention works on, opened by operations/retention/run.py."""
+"""The stores that retention works on. operations/retention/run.py opens them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from sinks.reporting.retention import RetentionStore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The hot stores, the archive, and the moment and policy by which things are too old. `held` are tenants of whom
-    nothing is deleted; with `dry` nothing is deleted at all. `barrier` returns when everything committed has landed in
-    the live generation; `landed` tells the first offset of each (topic, partition) that one of `generations`, those
-    that are fed, has not landed.
+    """The stores, the archive, and the policy and time that define what is expired.
+
+    `held` are the tenants under a legal hold, whose rows are kept; with `dry` nothing is deleted at all. `generations`
+    are the generations of reporting that workers feed. `barrier` returns when everything committed so far has landed in
+    the live generation. `landed` returns, by (topic, partition), the first offset that at least one of `generations`
+    has not landed.
     """
 
     oltp: OltpRetention
@@ -39,10 +41,10 @@ class Stores:
 
     @property
     def proof(self) -> ArchiveProof:
-        """The archive as it is now."""
+        """A proof of the archive's present content."""
         return ArchiveProof(self.log)
 
     def before(self, part: str) -> datetime:
-        """The midnight (UTC) before which a part of the policy is too old."""
+        """Return the midnight (UTC) before which data of a part of the policy is expired."""
         day = self.policy.age(part).before(self.now.date())
         return datetime(day.year, day.month, day.day, tzinfo=UTC)

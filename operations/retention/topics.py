@@ -1,4 +1,4 @@
-"""Event topics never expire by time: here their records are deleted, up to what the archive is proven to hold."""
+"""Delete records of event topics up to what the archive is proven to hold. Kafka never expires them by time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +14,16 @@ from schemas.errors import BadRecord
 from schemas.tables import Table
 from schemas.topics import DEAD_LETTERS
 
-AT_ONCE = 200_000  # records that are proven together: each stretch reads its days' files
+AT_ONCE = 200_000  # records that are proven together: each range reads the files of its days
 _At = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
-    """Records of one partition that are old enough, from `start` to before `proven`; what stands there unproven is in
-    `missing`, else all up to `old` are proven."""
+class AgedRange:
+    """Expired records of one partition, from `start` to before `old`.
+
+    Records before `proven` are proven. `missing` describes records that are not; it is empty where `proven` is `old`.
+    """
 
     topic: str
     partition: int
@@ -32,7 +34,7 @@ class Stretch:
 
 
 class EventTopics:
-    """The topics of one table of events. What can't be understood is proven by its dead letter in `dead_topic`."""
+    """The topics of one table of events. An undecodable record is proven by its dead letter in `dead_topic`."""
 
     def __init__(
         self, bootstrap: str, table: Table, decoding: Decoding, proof: ArchiveProof, *, dead_topic: str = DEAD_LETTERS
@@ -42,20 +44,23 @@ class EventTopics:
         self._decoding, self._proof = decoding, proof
         self._dead: set[tuple[str, int, int]] | None = None
 
-    def stretches(self, before_ms: int, done: Mapping[_At, int]) -> list[Stretch]:
-        """What each partition holds of records that were captured before an instant (milliseconds since 1970), as far
-        as everybody is done with it (`done`: the first offset that somebody still reads), proven record by record."""
+    def aged_ranges(self, before_ms: int, done: Mapping[_At, int]) -> list[AgedRange]:
+        """Return the expired records of each partition, proven record by record.
+
+        `before_ms` is the time of capture before which records are expired, in milliseconds since 1970. `done` has the
+        first offset that a consumer still needs, by (topic, partition).
+        """
         topics = self._table.captured_topics
         starts = clients.start_offsets(self._bootstrap, topics)
         young = clients.offsets_at(self._bootstrap, topics, before_ms)
         limits = {at: min(young[at], done.get(at, 0)) for at in starts}
         return [self._prove(at, start, limits[at]) for at, start in sorted(starts.items()) if start < limits[at]]
 
-    def delete(self, stretch: Stretch) -> None:
-        """Deletes the proven records of a stretch. Raises Unavailable."""
-        clients.delete_records(self._bootstrap, (stretch.topic, stretch.partition), stretch.proven)
+    def delete(self, aged: AgedRange) -> None:
+        """Delete the proven records of a range. Raises Unavailable."""
+        clients.delete_records(self._bootstrap, (aged.topic, aged.partition), aged.proven)
 
-    def _prove(self, at: _At, start: int, old: int) -> Stretch:
+    def _prove(self, at: _At, start: int, old: int) -> AgedRange:
         proven = start
         while proven < old:
             end = min(old, proven + AT_ONCE)
@@ -63,12 +68,12 @@ class EventTopics:
             if missing:
                 first = min(missing)
                 said = [missing[offset] for offset in sorted(missing)]
-                return Stretch(topic=at[0], partition=at[1], start=start, old=old, proven=first, missing=said)
+                return AgedRange(topic=at[0], partition=at[1], start=start, old=old, proven=first, missing=said)
             proven = end
-        return Stretch(topic=at[0], partition=at[1], start=start, old=old, proven=old, missing=[])
+        return AgedRange(topic=at[0], partition=at[1], start=start, old=old, proven=old, missing=[])
 
     def _missing(self, at: _At, start: int, end: int) -> dict[int, str]:
-        """By offset, what the archive lacks of a stretch of records."""
+        """Return the records that the archive lacks, as a description by offset."""
         events: dict[ProvenEvent, int] = {}
         lacking: dict[int, str] = {}
         for message in ranges.records(self._bootstrap, {at: (start, end)}):

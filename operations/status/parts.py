@@ -11,7 +11,7 @@ from connectors.state import FAILED
 from messaging import clients
 from operations import barrier, connections
 from operations.console import invocation
-from operations.dlq.metrics import open_by_error
+from operations.dlq.metrics import count_open
 from operations.epoch import guard
 from operations.epoch.history import SourceRestarted
 from operations.settings import Settings
@@ -154,5 +154,5 @@ def archive(settings: Settings) -> Part:
 
 def dead_letters(settings: Settings) -> Part:
     """Return the number of open dead letters."""
-    dead = open_by_error(settings.kafka.bootstrap).total()
+    dead = count_open(settings.kafka.bootstrap).total()
     return Part(found=dead, rows=[("", f"{dead:,} open", f"`{invocation('dlq ls')}` lists them" if dead else "")])

@@ -1,4 +1,4 @@
-"""Open files that are published together: what the worker, compaction, erasure and retention put into the archive."""
+"""Write several archive files and publish them together. Used by the worker, compaction, erasure and retention."""
 
 import fcntl
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from schemas.tables import Table
-from sinks.archive.files import Codec, Commit, FileWriter, unwritable
+from sinks.archive.files import Codec, Commit, FileWriter, spool_unavailable
 from sinks.archive.layout import ArchiveFolder, bucket
 from sinks.archive.manifest import ArchivedFile
 from sinks.archive.store import TEMPORARY, ArchiveUnavailable, LocalStore, Store
@@ -19,8 +19,10 @@ _SPOOLS = "headrace-spool-"
 
 
 class ArchiveBatch:
-    """One open file a folder, spooled in the folder `spool`. After ArchiveUnavailable it is of no use:
-    discard it."""
+    """A set of open files, one for each archive folder, written to the local folder `spool`.
+
+    After ArchiveUnavailable a batch can't be used any more: discard it.
+    """
 
     def __init__(self, spool: Path, codec: Codec = "zstandard") -> None:
         self._spool = spool
@@ -30,21 +32,21 @@ class ArchiveBatch:
 
     @property
     def rows(self) -> int:
-        """Records in all open files."""
+        """The number of records in all open files."""
         return sum(file.rows for file in self._open.values())
 
     @property
     def size(self) -> int:
-        """Compressed bytes of all open files."""
+        """The compressed size of all open files, in bytes."""
         return sum(file.size for file in self._open.values())
 
     @property
     def files(self) -> int:
-        """How many files are open."""
+        """The number of open files."""
         return len(self._open)
 
     def file(self, table: Table, tenant: str, day: date) -> FileWriter:
-        """The open file for a tenant's records of a day. Raises ArchiveUnavailable for the spool."""
+        """Return the open file for a tenant's records of a day. Raises ArchiveUnavailable for the spool."""
         found = self._of_tenant.get((table.name, tenant, day))
         if found is None:
             folder = ArchiveFolder(table.name, bucket(tenant), day)
@@ -55,8 +57,10 @@ class ArchiveBatch:
     def publish(
         self, store: Store, *, replaces: tuple[str, ...] = (), offsets: Mapping[str, tuple[str, int]] | None = None
     ) -> tuple[ArchivedFile, ...]:
-        """Gives every file its name; no reader knows of them before an entry adds them. Raises ArchiveUnavailable,
-        then nothing of it counts: discard, and begin anew."""
+        """Store every file under its name. No reader sees the files before a manifest entry adds them.
+
+        Raises ArchiveUnavailable. The batch has no effect then: discard it and start again.
+        """
         commit = Commit(id=str(uuid4()), files=len(self._open), replaces=replaces, offsets=dict(offsets or {}))
         done: list[ArchivedFile] = []
         try:
@@ -64,18 +68,18 @@ class ArchiveBatch:
                 done.append(file.publish(store, commit))
         except (OSError, ArchiveUnavailable) as error:
             self._withdraw(store, done)
-            raise error if isinstance(error, ArchiveUnavailable) else unwritable(self._spool, error) from error
+            raise error if isinstance(error, ArchiveUnavailable) else spool_unavailable(self._spool, error) from error
         return tuple(done)
 
     def discard(self) -> None:
-        """Closes and deletes the spooled files."""
+        """Close and delete the spooled files."""
         for file in self._open.values():
             file.discard()
         self._open.clear()
         self._of_tenant.clear()
 
     def _withdraw(self, store: Store, done: list[ArchivedFile]) -> None:
-        """What nobody will add is waste; where it can't be deleted now, `archive compact` finds it."""
+        """Delete files that no entry will add. `archive compact` deletes those that can't be deleted now."""
         for file in done:
             try:
                 store.delete(file.name)
@@ -85,19 +89,21 @@ class ArchiveBatch:
 
 @contextmanager
 def spooling(store: Store, folder: Path | None = None) -> Iterator[Path]:
-    """A folder of this process's own for open files: below `folder`, else beside the archive where that is local, else
-    where temporary files go. What processes that were killed have left there is deleted. Raises
-    ArchiveUnavailable."""
+    """Create a private folder for open files, and delete it at the end of the block.
+
+    It is below `folder`; where that is None, in a local archive's own folder, or else with the temporary files. Folders
+    that killed processes left there are deleted. Raises ArchiveUnavailable.
+    """
     parent = folder or _beside(store)
     with ExitStack() as closing:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            _sweep(parent)
+            _delete_abandoned(parent)
             own = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix=_SPOOLS, dir=parent)))
             lock = closing.enter_context((own / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
-            raise unwritable(parent, error) from error
+            raise spool_unavailable(parent, error) from error
         yield own
 
 
@@ -105,8 +111,8 @@ def _beside(store: Store) -> Path:
     return Path(store.url) / TEMPORARY if isinstance(store, LocalStore) else Path(tempfile.gettempdir())
 
 
-def _sweep(parent: Path) -> None:
-    """A lock that can be had belongs to nobody who lives."""
+def _delete_abandoned(parent: Path) -> None:
+    """Delete folders whose process has ended: their lock is free."""
     for left in parent.glob(f"{_SPOOLS}*"):
         try:
             with (left / "lock").open() as lock:

@@ -1,12 +1,13 @@
-"""Compaction: the small files of a folder become one, and what no reader needs any more is deleted.
+"""Compact the archive: merge the small files of a folder, and delete files that no reader needs.
 
-1. The small files are compared with their SHA-256, and their records written into one file, each once and none that was
-   erased.
-2. The new file gets its name; no reader knows of it.
-3. One entry adds it and removes those that it replaces. Where somebody else was faster nothing has happened.
-4. Removed files are deleted once the grace is over: a reader that began before the entry has finished by then.
-5. A file that no entry knows was left by a crash. Before it is deleted, an entry keeps its writer, should it
-   live, from adding it.
+1. Compare the small files with their SHA-256, and write their records into one file: each record once, without those
+   that were erased.
+2. Store the new file under its name. No reader knows of it yet.
+3. Append one entry that adds it and removes the files that it replaces. If another writer's entry conflicts, nothing
+   has changed.
+4. Delete removed files after the grace period: readers that started before the entry have finished by then.
+5. Delete orphans: files that a crash left without an entry. An entry first prevents a writer that is still running
+   from adding them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,23 +19,26 @@ from schemas.change import Key
 from schemas.failpoints import FailPoint, reached
 from schemas.tables import Table
 from sinks.archive.batch import ArchiveBatch
-from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, describe, read
+from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, read, read_head
 from sinks.archive.layout import ArchiveFolder, made_at
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Manifest
-from sinks.archive.reader import checked, erased_of, key_of, meanwhile
+from sinks.archive.reader import erased_in, explain_read_error, key_of, verified
 from sinks.archive.store import ArchiveUnavailable, LocalStore
 
 TARGET = 128 << 20  # bytes
 GRACE = timedelta(hours=1)
-ORPHANED = timedelta(days=1)  # an entry follows the files that it adds within minutes; a worker may sleep meanwhile
+ORPHANED = timedelta(days=1)  # an entry follows its files within minutes, but its worker may have been suspended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged:
-    """What became of some files of a folder: `added` is one file, or none where all of it was erased. `dropped` are the
-    repeats and erased records. Where there is a `refusal` nothing was changed; `damaged` says whether a file was the
-    reason."""
+    """The result of merging some files of a folder.
+
+    `files` is the number of merged files. `added` is one file, or none where all records were erased. `dropped` counts
+    repeated and erased records. With a `refusal` nothing was changed; `damaged` tells whether a damaged file was the
+    reason.
+    """
 
     folder: ArchiveFolder
     files: int
@@ -46,15 +50,15 @@ class Merged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted:
-    """A file that was deleted; `orphan` where no entry had ever added it."""
+    """A deleted file and its size in bytes; `orphan` where no entry had ever added it."""
 
     name: str
     size: int
     orphan: bool
 
 
-def groups(files: Iterable[ArchivedFile], target: int) -> list[list[ArchivedFile]]:
-    """Which files of a folder become one: those below `target` bytes, in their order, until they are as large."""
+def groups_to_merge(files: Iterable[ArchivedFile], target: int) -> list[list[ArchivedFile]]:
+    """Group the files of a folder that are smaller than `target` bytes, in order; a group ends when it reaches that."""
     found: list[list[ArchivedFile]] = [[]]
     for file in files:
         if file.size < target:
@@ -64,37 +68,43 @@ def groups(files: Iterable[ArchivedFile], target: int) -> list[list[ArchivedFile
     return [group for group in found if len(group) > 1]
 
 
-def merge(
+def merge_small_files(
     log: Log, spool: Path, tables: Iterable[Table], *, target: int = TARGET, codec: Codec = "zstandard"
 ) -> Iterator[Merged]:
-    """Steps 1 to 3 for each folder that has more than one small file. Holds the identities of one group of files.
+    """Run steps 1 to 3 for each folder that has more than one small file.
 
-    Raises ArchiveUnavailable, ManifestDamaged; what was merged before stays so.
+    Keeps the record identities of one group of files in memory at a time.
+
+    Raises:
+        ArchiveUnavailable: the archive can't be read or written. Files merged earlier stay merged.
+        ManifestDamaged: the manifest can't be read.
     """
     for table in tables:
         for folder, files in log.manifest().folders(table.name).items():
-            for group in groups(files, target):
+            for group in groups_to_merge(files, target):
                 try:
                     yield _merge(log, spool, table, group, codec)
                 except (FileDamaged, Superseded) as error:
-                    why = meanwhile(log, group, error) if isinstance(error, FileDamaged) else error
+                    why = explain_read_error(log, group, error) if isinstance(error, FileDamaged) else error
                     damaged = isinstance(why, FileDamaged)
                     yield Merged(folder=folder, files=len(group), refusal=str(why), damaged=damaged)
 
 
-def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta = GRACE) -> Iterator[Deleted]:
-    """Steps 4 and 5: deletes what the manifest no longer holds. Raises ArchiveUnavailable, ManifestDamaged."""
-    lying: dict[str, int] = {}
-    for table in tables:  # before the manifest is read: what an entry adds meanwhile is no orphan then
-        lying |= log.store.sizes(table.name)
+def delete_unreferenced(
+    log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta = GRACE
+) -> Iterator[Deleted]:
+    """Run steps 4 and 5. Raises ArchiveUnavailable, ManifestDamaged."""
+    stored: dict[str, int] = {}
+    for table in tables:  # before the manifest is read: a file that an entry adds meanwhile is then no orphan
+        stored |= log.store.sizes(table.name)
     manifest = log.manifest()
-    removed = [name for name in lying if _is_over(manifest, name, now - grace)]
-    old = [name for name in lying if _is_orphan(manifest, name, now - ORPHANED)]
-    orphans = _swept(log, [name for name in old if _is_waste(log, name, lying)])
+    removed = [name for name in stored if _grace_has_passed(manifest, name, now - grace)]
+    old = [name for name in stored if _is_orphan(manifest, name, now - ORPHANED)]
+    orphans = _bar_orphans(log, [name for name in old if _is_superfluous(log, name, stored)])
     for name in [*removed, *orphans]:
         log.store.delete(name)
         reached(FailPoint.FILE_DELETED)
-        yield Deleted(name=name, size=lying[name], orphan=name in orphans)
+        yield Deleted(name=name, size=stored[name], orphan=name in orphans)
     if isinstance(log.store, LocalStore):
         for name, size in log.store.delete_temporary(now - ORPHANED).items():
             yield Deleted(name=name, size=size, orphan=True)
@@ -102,7 +112,7 @@ def sweep(log: Log, tables: Iterable[Table], *, now: datetime, grace: timedelta 
 
 def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], codec: Codec) -> Merged:
     manifest = log.manifest()
-    erasures, erased, offsets = len(manifest.erasures), erased_of(manifest, table), dict(manifest.offsets)
+    erasures, erased, offsets = len(manifest.erasures), erased_in(manifest, table), dict(manifest.offsets)
     batch, names = ArchiveBatch(spool, codec), tuple(file.name for file in group)
     added: tuple[ArchivedFile, ...] = ()
     try:
@@ -110,7 +120,7 @@ def _merge(log: Log, spool: Path, table: Table, group: Sequence[ArchivedFile], c
         added = batch.publish(log.store, replaces=names, offsets=offsets)
         log.commit(log.draft(Kind.COMPACT, added=added, removed=names, erasures=erasures))
     except Superseded:
-        _withdraw(log, added)
+        _delete_unused(log, added)
         raise
     finally:
         batch.discard()
@@ -124,7 +134,7 @@ def _fill(
     key, tenant, day = key_of(table), table.key[0], str(table.ages_by)
     file: FileWriter | None = None
     left_out: set[Key] = set()
-    for each in checked(log.store, group):
+    for each in verified(log.store, group):
         for datum in read(log.store, each):
             if erased(datum):
                 left_out.add(key(datum))
@@ -135,8 +145,8 @@ def _fill(
         file.erased = len(left_out) + sum(each.erased for each in group)
 
 
-def _withdraw(log: Log, added: Iterable[ArchivedFile]) -> None:
-    """What no entry will add any more is waste; where it can't be deleted now it is swept as an orphan."""
+def _delete_unused(log: Log, added: Iterable[ArchivedFile]) -> None:
+    """Delete files that no entry will add. Those that can't be deleted now are deleted later as orphans."""
     for file in added:
         if file.name not in log.manifest().files:
             try:
@@ -145,36 +155,36 @@ def _withdraw(log: Log, added: Iterable[ArchivedFile]) -> None:
                 return
 
 
-def _is_over(manifest: Manifest, name: str, before: datetime) -> bool:
+def _grace_has_passed(manifest: Manifest, name: str, before: datetime) -> bool:
     return name in manifest.gone and manifest.gone[name] <= before
 
 
 def _is_orphan(manifest: Manifest, name: str, before: datetime) -> bool:
-    """A name that is none of ours is left alone, whoever put it there."""
+    """Tell whether a file has no entry. A name that the archive doesn't give is left alone."""
     made = made_at(name)
     return made is not None and made < before and name not in manifest.files and name not in manifest.gone
 
 
-def _is_waste(log: Log, name: str, lying: dict[str, int]) -> bool:
-    """Whether the archive has what an orphan holds: it has come as far, and what the orphan would have replaced is
-    there. Else it was no crash: the manifest has lost its last entries, and the file may be all that is left."""
+def _is_superfluous(log: Log, name: str, stored: dict[str, int]) -> bool:
+    """Tell whether an orphan is superfluous: the archive has reached its offsets, and the files that it would have
+    replaced exist. Otherwise the manifest may have lost its last entries, and the orphan may be the only copy."""
     try:
-        commit = describe(log.store, name, lying[name]).commit
-    except FileDamaged:  # no crash leaves half a file
+        commit = read_head(log.store, name, stored[name]).commit
+    except FileDamaged:  # a crash never leaves a partial file
         return False
     manifest = log.manifest()
-    lost = [each for each in commit.replaces if each in manifest.files and each not in lying]
+    lost = [each for each in commit.replaces if each in manifest.files and each not in stored]
     return not lost and all(_has_reached(manifest, at, *place) for at, place in commit.offsets.items())
 
 
 def _has_reached(manifest: Manifest, at: str, topic_id: str, end: int) -> bool:
-    """Not where the topic was made anew: nobody knows whether what the old one held was read again."""
+    """Tell whether the archive has reached an offset; False where the topic was deleted and created again."""
     known_id, known_end = manifest.offsets.get(at, (None, 0))
     return known_id == topic_id and known_end >= end
 
 
-def _swept(log: Log, orphans: list[str]) -> list[str]:
-    """The orphans that nobody can add any more; none where one of them was added after all."""
+def _bar_orphans(log: Log, orphans: list[str]) -> list[str]:
+    """Append an entry that bars all orphans from being added; return them, or none where one was added meanwhile."""
     if not orphans:
         return []
     try:

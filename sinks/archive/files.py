@@ -1,7 +1,7 @@
-"""Avro object container files: written to a spool on this machine, given a head that describes them, read back.
+"""Write Avro object container files to a local spool, add a head that describes them, and read them back.
 
-The head comes last: what a file holds, and how far the archive has come with it, is known when it is complete. So a
-file tells all that its manifest entry does, and the manifest can be made anew from the files
+The head is written last, as the content and the archive's offsets are known only when the file is complete. So a file
+holds all the facts of its manifest entry, and the manifest can be rebuilt from the files
 (docs/decisions/0009-archive.md).
 """
 
@@ -37,7 +37,9 @@ from sinks.archive.store import ArchiveUnavailable, Missing, Store
 Codec = Literal["zstandard", "deflate"]
 Datum = dict[str, Any]
 
-BLOCK_BYTES = 128 << 10  # of a block before compression: larger ones save little more, and each open file holds one
+BLOCK_BYTES = (
+    128 << 10
+)  # of a block before compression: larger ones compress little better, and each open file buffers one
 ORIGIN = ("_topic", "_partition", "_offset", "_epoch")  # where an event was captured
 HEAD = "headrace"  # the name of our description in a file's metadata
 _CHUNK = 1 << 20
@@ -49,8 +51,11 @@ class FileDamaged(HeadraceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """What the files of one commit have in common: its id, how many they are, what they replace, and how far the
-    archive has come with them (the manifest's offsets)."""
+    """The facts shared by all files of one commit.
+
+    `files` is their number, `replaces` names the files that they replace, and `offsets` are the manifest's offsets once
+    the commit is done: (topic id, first offset that is not archived) by `topic/partition`.
+    """
 
     id: str
     files: int
@@ -60,7 +65,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a file says of itself: its manifest entry, where size and SHA-256 are those of its body, and its commit."""
+    """A file's description of itself: its manifest entry, with size and SHA-256 of the body alone, and its commit."""
 
     file: ArchivedFile
     commit: Commit
@@ -71,7 +76,7 @@ _HEAD: TypeAdapter[Head] = TypeAdapter(Head)
 
 @lru_cache
 def schema(table: Table) -> Avro:
-    """The schema of a table's files: its columns, and for events where each was captured."""
+    """Return the Avro schema of a table's files: its columns, and for events the columns of ORIGIN."""
     fields = avro.fields(table.columns)
     if table.mode is Mode.EVENT:
         types = ("string", "int", "long", "int")
@@ -81,15 +86,19 @@ def schema(table: Table) -> Avro:
 
 @lru_cache
 def schema_fingerprint(table: Table) -> str:
-    """SHA-256 of the schema's canonical form
-    (https://avro.apache.org/docs/1.12.0/specification/#parsing-canonical-form-for-schemas)."""
+    """Return the SHA-256 of the schema's canonical form.
+
+    https://avro.apache.org/docs/1.12.0/specification/#parsing-canonical-form-for-schemas
+    """
     return str(fingerprint(to_parsing_canonical_form(schema(table)), "SHA-256"))
 
 
 class FileWriter:
-    """One open file of one folder of the layout, spooled in `spool`. A record that it holds already (`layout.identity`)
-    is not written again. One that has raised ArchiveUnavailable is of no use: discard it, and write its records
-    anew."""
+    """One open file of one archive folder, written to the local folder `spool`.
+
+    A record whose identity (`layout.identity`) the file already holds is not written again. After ArchiveUnavailable a
+    file can't be used any more: discard it, and write its records again.
+    """
 
     def __init__(self, spool: Path, table: Table, folder: ArchiveFolder, codec: Codec = "zstandard") -> None:
         self.table, self.folder = table, folder
@@ -107,22 +116,21 @@ class FileWriter:
             self._file = self._path.open("xb")
             self._writer = self._avro(self._file, {})
         except OSError as error:
-            raise unwritable(spool, error) from error
-        self._skip = self._file.tell()  # this header goes to nobody: `seal` makes the one that counts
+            raise spool_unavailable(spool, error) from error
+        self._skip = self._file.tell()  # the length of this header, which `publish` replaces
 
     @property
     def rows(self) -> int:
-        """How many records it holds."""
+        """The number of records in the file."""
         return len(self._seen)
 
     @property
     def size(self) -> int:
-        """Compressed bytes so far; up to BLOCK_BYTES more wait to be compressed."""
+        """The compressed size so far, in bytes; up to BLOCK_BYTES more are not compressed yet."""
         return self._file.tell() - self._skip
 
     def write(self, key: Key, datum: Datum, at: datetime) -> bool:
-        """Adds a record that occurred `at`; False where it was there already. Raises ArchiveUnavailable for the
-        spool."""
+        """Add a record that occurred `at`; return False for a repeat. Raises ArchiveUnavailable for the spool."""
         seen = len(self._seen)
         self._seen.add(self._identity(key))
         if len(self._seen) == seen:
@@ -130,7 +138,7 @@ class FileWriter:
         try:
             self._writer.write(datum)
         except OSError as error:
-            raise unwritable(self._path.parent, error) from error
+            raise spool_unavailable(self._path.parent, error) from error
         if self._last is None or self._first is None:
             self._first = self._last = at
         elif at > self._last:
@@ -140,26 +148,28 @@ class FileWriter:
         return True
 
     def copy(self, datum: Datum) -> bool:
-        """Adds a record as it stands in another file of the folder, and notes where it was captured, in any order;
-        False where it was there already. Raises ArchiveUnavailable."""
+        """Add a record from another file of the folder, with the offset at which it was captured, in any order.
+
+        Returns False for a repeat. Raises ArchiveUnavailable for the spool.
+        """
         event = self.table.mode is Mode.EVENT
         if not self.write(self._key(datum), datum, datum["occurred_at"] if event else self._day):
             return False
-        if event and datum["_offset"] >= 0:  # else it was never captured: see backfilling
+        if event and datum["_offset"] >= 0:  # a backfilled event has no offset
             offset = datum["_offset"]
             bounds = self.captured.setdefault(partition(datum["_topic"], datum["_partition"]), [offset, offset])
             bounds[0], bounds[1] = min(bounds[0], offset), max(bounds[1], offset)
         return True
 
     def note(self, at: str, offset: int) -> None:
-        """Notes that it holds what was captured at `offset` of a partition, which is read in order."""
+        """Note that the file holds the record at `offset` of partition `at`; call it in the order of offsets."""
         try:
             self.captured[at][1] = offset
         except KeyError:
             self.captured[at] = [offset, offset]
 
     def publish(self, store: Store, commit: Commit) -> ArchivedFile:
-        """Gives the complete file a name in `store`; no entry has added it yet. Raises OSError, Unavailable."""
+        """Complete the file and store it; no entry has added it yet. Raises OSError, Unavailable."""
         self._writer.flush()
         self._file.close()
         body = hashlib.sha256()
@@ -174,8 +184,8 @@ class FileWriter:
         return replace(file, size=len(head) + file.size, sha256=whole.hexdigest())
 
     def discard(self) -> None:
-        """Deletes the spool."""
-        with contextlib.suppress(OSError):  # what is still to be written finds no room on a full disk
+        """Delete the spooled file."""
+        with contextlib.suppress(OSError):  # flushing fails on a full disk
             self._file.close()
         self._path.unlink(missing_ok=True)
 
@@ -202,7 +212,7 @@ class FileWriter:
         return header.getvalue()
 
     def _avro(self, file: BinaryIO, metadata: dict[str, str]) -> Writer:
-        """fastavro's writer, which begins with a header: one body can so be given another."""
+        """Return fastavro's writer, which starts with a header; so one body can be given another header."""
         return Writer(
             file,
             schema(self.table),
@@ -219,27 +229,27 @@ class FileWriter:
                 yield chunk
 
 
-def unwritable(spool: Path, error: OSError) -> ArchiveUnavailable:
-    """The error of a spool that can't be written: whatever it is, only time or an operator helps."""
+def spool_unavailable(spool: Path, error: OSError) -> ArchiveUnavailable:
+    """Return the error for a spool that can't be written."""
     return ArchiveUnavailable(
         f"the spool in {spool} can't be written: {error}. See docs/runbook.md#archive-unavailable"
     )
 
 
 def read(store: Store, file: ArchivedFile | str) -> Iterator[Datum]:
-    """The records of a file, as they stand in it. Raises FileDamaged, Unavailable."""
+    """Yield the records of a file, in its order. Raises FileDamaged, Unavailable."""
     name = file if isinstance(file, str) else file.name
     with _opened(store, name) as stream:
         try:
             yield from fastavro.reader(stream)  # type: ignore[misc]  # a record's schema gives mappings
         except HeadraceError:
             raise
-        except Exception as error:  # whatever a codec or a schema trips over is about what the file holds
+        except Exception as error:  # any error of a codec or schema means that the content is damaged
             raise FileDamaged(f"{store.url}/{name} can't be read: {error}. {_RUNBOOK}") from None
 
 
-def check(store: Store, file: ArchivedFile) -> None:
-    """Returns when size and SHA-256 of a file are those of its manifest entry. Raises FileDamaged, Unavailable."""
+def verify_file(store: Store, file: ArchivedFile) -> None:
+    """Compare size and SHA-256 of a file with its manifest entry. Raises FileDamaged where they differ, Unavailable."""
     found, size = hashlib.sha256(), 0
     with _opened(store, file.name) as stream:
         while chunk := stream.read(_CHUNK):
@@ -249,10 +259,10 @@ def check(store: Store, file: ArchivedFile) -> None:
         raise FileDamaged(f"{store.url}/{file.name} is not what was written: {size} bytes of {file.size}. {_RUNBOOK}")
 
 
-def describe(store: Store, name: str, size: int) -> Head:
-    """What a file of `size` bytes says of itself, its `file` completed to the manifest entry that it has.
+def read_head(store: Store, name: str, size: int) -> Head:
+    """Read the head of a file of `size` bytes, and complete its `file` to a whole manifest entry.
 
-    Raises FileDamaged where its body is not what its head says, Unavailable.
+    Raises FileDamaged where the body doesn't match the head, Unavailable.
     """
     with _opened(store, name) as stream:
         try:
@@ -260,7 +270,7 @@ def describe(store: Store, name: str, size: int) -> Head:
         except HeadraceError:
             raise
         except Exception as error:  # as `read` does
-            raise FileDamaged(f"{store.url}/{name} does not say what it holds: {error}. {_RUNBOOK}") from None
+            raise FileDamaged(f"{store.url}/{name} has no readable head: {error}. {_RUNBOOK}") from None
     whole, body = hashlib.sha256(), hashlib.sha256()
     with _opened(store, name) as stream:
         whole.update(stream.read(size - head.file.size))
@@ -280,5 +290,5 @@ def _opened(store: Store, name: str) -> Iterator[BinaryIO]:
     try:
         with store.open(name) as stream:
             yield stream
-    except Missing:  # a bucket's object may also go while it is read
+    except Missing:  # an object may be deleted while it is read
         raise FileDamaged(f"{store.url}/{name} is gone. {_RUNBOOK}") from None

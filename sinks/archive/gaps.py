@@ -1,4 +1,4 @@
-"""A gap that nothing will close: the archive goes on where a topic begins."""
+"""Find offsets that the topics lost before they were archived, and move the archive past them."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,13 @@ from sinks.archive.log import Log
 from sinks.archive.manifest import Kind, Manifest, Progress
 
 
-def gaps(manifest: Manifest, ids: Mapping[str, str], starts: Mapping[tuple[str, int], int]) -> tuple[Progress, ...]:
-    """From where the archive ends to where the topic begins, of each partition whose records are gone in between.
-    `ids` are the topics' ids, `starts` the first offset that each (topic, partition) still holds."""
+def find_gaps(
+    manifest: Manifest, ids: Mapping[str, str], starts: Mapping[tuple[str, int], int]
+) -> tuple[Progress, ...]:
+    """Return the lost offsets of each partition: from the archive's end to the topic's first offset.
+
+    `ids` are the topics' ids, `starts` the first offset that each (topic, partition) still holds.
+    """
     return tuple(
         Progress(topic=topic, partition=number, topic_id=ids[topic], start=end, end=starts[topic, number])
         for (topic, number), end in sorted(manifest.archived(ids).items())
@@ -16,6 +20,6 @@ def gaps(manifest: Manifest, ids: Mapping[str, str], starts: Mapping[tuple[str, 
     )
 
 
-def skip(log: Log, skipped: tuple[Progress, ...]) -> None:
-    """An entry moves the offsets behind the gaps. Raises Superseded, ManifestDamaged, ArchiveUnavailable."""
+def skip_gaps(log: Log, skipped: tuple[Progress, ...]) -> None:
+    """Append an entry that moves the archive past `skipped`. Raises Superseded, ManifestDamaged, ArchiveUnavailable."""
     log.commit(log.draft(Kind.SKIP, progress=skipped))

@@ -1,4 +1,4 @@
-"""Where what is archived lies: `<table>/tenant_bucket=NN/date=YYYY-MM-DD/<uuid>.avro`, as other tools partition."""
+"""The archive's layout: `<table>/tenant_bucket=NN/date=YYYY-MM-DD/<uuid>.avro`, partitioned as Hive does."""
 
 import zlib
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from uuid_utils import uuid7
 from schemas.change import Key
 from schemas.tables import Table
 
-BUCKETS = 16  # never changes: what a tenant's files are called follows from it
+BUCKETS = 16  # never changes: it determines the names of a tenant's files
 SUFFIX = ".avro"
 
 
 class ArchiveFolder(NamedTuple):
-    """The files of one table, tenant bucket and day; rows that age by month have the first of the month."""
+    """The folder of one table, tenant bucket and day; for rows that age by month, the first day of the month."""
 
     table: str
     bucket: int
@@ -28,17 +28,17 @@ class ArchiveFolder(NamedTuple):
 
 
 def bucket(tenant: str) -> int:
-    """The bucket of a tenant: CRC-32 of its UTF-8, modulo the number of buckets."""
+    """Return the bucket of a tenant: CRC-32 of its UTF-8 bytes, modulo BUCKETS."""
     return zlib.crc32(tenant.encode()) % BUCKETS
 
 
 def new_name(folder: ArchiveFolder) -> str:
-    """A name that no other file has; later ones sort behind earlier ones."""
+    """Return a new unique file name; later names sort after earlier ones."""
     return f"{folder}/{uuid7()}{SUFFIX}"
 
 
 def made_at(name: str) -> datetime | None:
-    """When a file got its name, by the clock of whoever made it; None for a name that is none of `new_name`'s."""
+    """Return when a file was named, by its writer's clock; None for a name that `new_name` has not made."""
     path = PurePosixPath(name)
     try:
         id_ = UUID(path.stem)
@@ -50,10 +50,13 @@ def made_at(name: str) -> datetime | None:
 
 
 def identity(table: Table) -> Callable[[Key], str]:
-    """What makes two records of one folder the same: a function from a key to a text without the column by which the
-    table ages, which is the folder's. Capture may send an event again, at another offset: it is the same event."""
+    """Return a function from a record's key to its identity within a folder.
+
+    The identity leaves out the column by which the table ages, which all records of a folder share. An event that
+    capture sends again, at another offset, has the same identity.
+    """
     places = [index for index, name in enumerate(table.key) if name != table.ages_by]
-    if len(places) == 2:  # events: a formatted text is made in half the time
+    if len(places) == 2:  # events: formatting takes half the time of joining
         tenant, id_ = places
         return lambda key: f"{key[tenant]}\x1f{key[id_]}"
     return lambda key: "\x1f".join([str(key[place]) for place in places])

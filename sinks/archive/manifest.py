@@ -1,6 +1,6 @@
-"""The manifest: a log of numbered entries, each of which adds files, removes files, or moves offsets. Opens nothing.
+"""The manifest: a log of numbered entries, each of which adds files, removes files or moves offsets. No I/O.
 
-What is in the archive is what the entries say: a file that no entry has added does not exist for any reader.
+The entries define the content of the archive: no reader reads a file that no entry has added.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,18 +13,18 @@ from pydantic import TypeAdapter
 from schemas.checksums import Sum
 from sinks.archive.layout import ArchiveFolder, made_at
 
-KEPT = timedelta(days=30)  # how long the name of a removed file is remembered at least
+KEPT = timedelta(days=30)  # the least time for which the name of a removed file is kept
 _FORGET_EVERY = 100  # entries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedFile:
-    """One Avro object container file, which never changes once it has its name.
+    """One immutable Avro object container file.
 
-    `rows` are different from each other within the file. `first` and `last` are the least and greatest instant at which
-    its events occurred (of rows that age by month: the month). `offsets` are, for each `topic/partition`, the least and
-    greatest captured offset among them. `erased` counts the rows that an erasure left out of it. `schema` is the
-    SHA-256 of the Avro schema's canonical form.
+    `rows` counts its records, which are distinct within the file; `size` is in bytes. `first` and `last` are the
+    earliest and latest instant at which its events occurred, or the month of rows that age by month. `offsets` has the
+    least and greatest captured offset of each `topic/partition`. `erased` counts the rows that erasures left out of the
+    file. `schema` is the SHA-256 of the Avro schema's canonical form.
     """
 
     name: str
@@ -42,13 +42,13 @@ class ArchivedFile:
 
     @property
     def folder(self) -> ArchiveFolder:
-        """Its place in the layout."""
+        """The file's folder in the layout."""
         return ArchiveFolder(self.table, self.bucket, self.day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Offsets of one partition, `start` to before `end`, that an entry adds to what is archived."""
+    """Offsets of one partition, from `start` to before `end`, that an entry marks as archived."""
 
     topic: str
     partition: int
@@ -59,9 +59,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """The tombstone of a person's events: who asked and when is the entry's; the subject itself is kept as a hash only.
+    """The erasure of a person's records. The subject is stored as a hash only; the entry has who asked for it.
 
-    `events` are the ids of what was erased, by table: they are never archived again, and retention does not miss them.
+    `events` are the ids of the erased records, by table. They are never archived again, and retention doesn't expect
+    them in the archive.
     """
 
     id: str
@@ -72,9 +73,10 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retired:
-    """What retention deletes from a hot store, and on what proof: counts and sums of hashes, by tenant or table.
+    """A deletion by retention from a hot store, with its proof: counts and sums of hashes, by tenant or table.
 
-    What takes several steps is noted twice: before the first one, and when it is `done`; until then it is gone on with.
+    `held` are the tenants whose rows were kept for a legal hold. A deletion of several steps is recorded twice: before
+    the first step, and when it is `done`. The next run resumes one that is not done.
     """
 
     store: str
@@ -85,12 +87,12 @@ class Retired:
 
     @property
     def name(self) -> str:
-        """Its name among others."""
+        """The identity of the deletion: its store and what is deleted."""
         return f"{self.store}/{self.what}"
 
 
 class Kind(StrEnum):
-    """Why an entry was written."""
+    """The reason for an entry."""
 
     APPEND = "append"
     COMPACT = "compact"
@@ -103,9 +105,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An entry that has no number yet. `id` tells whether an entry of that number is this one; `erasures` is how many
-    erasures its files respect, where they hold what was captured. `swept` are files that no entry has added, and from
-    now on none may."""
+    """An entry that has no number yet.
+
+    `id` identifies it in the log. `erasures` is the number of erasures that its files respect, or None where the files
+    hold no captured records. `swept` are files without an entry, which no later entry may add.
+    """
 
     id: str
     kind: Kind
@@ -130,11 +134,12 @@ class ManifestEntry:
 
 @dataclass(slots=True)
 class Manifest:
-    """What all entries up to `number` come to.
+    """The state after all entries up to `number`.
 
-    `offsets` are, for each `topic/partition`, the topic's id and the first offset that is not archived. `gone` are
-    files that were removed, with when: they may still lie there, for readers that began earlier. `forgotten` is when
-    the youngest of those that are not remembered any more was made.
+    `offsets` has, for each `topic/partition`, the topic's id and the first offset that is not archived. `gone` has the
+    removed files with the time of their removal; they may still be stored, for readers that started earlier. Old names
+    leave `gone`, and `forgotten` is the creation time of the youngest of these files. `unfinished` are the deletions
+    that retention has begun and not recorded as done.
     """
 
     number: int = 0
@@ -146,11 +151,11 @@ class Manifest:
     unfinished: dict[str, Retired] = field(default_factory=dict)
 
     def after(self, progress: Iterable[Progress]) -> dict[str, tuple[str, int]]:
-        """The offsets as they will be once `progress` is made."""
+        """Return the offsets after `progress`."""
         return self.offsets | {partition(each.topic, each.partition): (each.topic_id, each.end) for each in progress}
 
     def apply(self, entry: ManifestEntry) -> None:
-        """Goes one entry further. Raises ValueError for one that does not follow."""
+        """Apply the next entry. Raises ValueError for one whose number does not follow."""
         if entry.number != self.number + 1:
             raise ValueError(f"entry {entry.number} does not follow entry {self.number}")
         draft = entry.draft
@@ -167,15 +172,17 @@ class Manifest:
             self.unfinished.pop(draft.retired.name, None)
         elif draft.retired is not None:
             self.unfinished[draft.retired.name] = draft.retired
-        if self.number % _FORGET_EVERY == 0:  # by number, so that every reader forgets the same
+        if self.number % _FORGET_EVERY == 0:  # by number, so that every reader drops the same names
             self._forget(draft.at - KEPT)
 
     def _forget(self, before: datetime) -> None:
-        """`objection` needs the names of removed files to refuse a late writer that would add one, however long it has
-        slept. What is forgotten here it refuses by age: nothing that was made no later than the youngest file forgotten
-        may be added. No clock is compared with another one by that, and a writer that is refused begins anew.
+        """Drop the names of files that were removed before an instant.
 
-        A file that still lies there when it is forgotten becomes one that no entry knows, which is swept like others.
+        `commit_conflict` needs the names of removed files to refuse a late writer that would add one, however long that
+        writer was suspended. Instead of by a dropped name it refuses by age: no file created at or before `forgotten`
+        may be added. That compares no two clocks, and a writer that is refused starts again.
+
+        A dropped file that is still stored becomes an orphan, which compaction deletes.
         """
         for name in [name for name, at in self.gone.items() if at < before]:
             made = made_at(name)
@@ -183,8 +190,8 @@ class Manifest:
                 del self.gone[name]
                 self.forgotten = max(self.forgotten or made, made)
 
-    def objection(self, draft: Draft) -> str | None:
-        """Why `draft` must not come next: it does not follow from what is archived by now; None where it does."""
+    def commit_conflict(self, draft: Draft) -> str | None:
+        """Return why `draft` conflicts with the present state and must not be committed; None where it may be."""
         lost = [name for name in draft.removed if name not in self.files]
         if lost:
             return f"{lost[0]} is no longer in the archive"
@@ -200,7 +207,7 @@ class Manifest:
             at = partition(moved.topic, moved.partition)
             topic_id, end = self.offsets.get(at, (moved.topic_id, moved.start))
             if topic_id == moved.topic_id and end != moved.start:
-                return f"{at} is archived up to {end}, this goes on at {moved.start}"
+                return f"{at} is archived up to {end}, this continues at {moved.start}"
         return None
 
     def _forgets(self, name: str) -> bool:
@@ -208,7 +215,7 @@ class Manifest:
         return self.forgotten is not None and made is not None and made <= self.forgotten
 
     def folders(self, table: str) -> dict[ArchiveFolder, list[ArchivedFile]]:
-        """The files of a table by folder, in the order of days and buckets; a folder's files as they were written."""
+        """Return the files of a table by folder, ordered by day and bucket; within a folder, the oldest first."""
         found: dict[ArchiveFolder, list[ArchivedFile]] = {}
         for file in sorted(self.files.values(), key=lambda file: (file.day, file.bucket, file.name)):
             if file.table == table:
@@ -216,8 +223,10 @@ class Manifest:
         return found
 
     def archived(self, topics: Mapping[str, str]) -> dict[tuple[str, int], int]:
-        """The first offset that is not archived of each (topic, partition). `topics` are their ids: of a topic that was
-        made anew nothing is archived, whatever was of the old one."""
+        """Return the first offset that is not archived, by (topic, partition).
+
+        `topics` has the topics' present ids. A topic that was deleted and created again has a new id and is left out.
+        """
         found: dict[tuple[str, int], int] = {}
         for at, (topic_id, end) in self.offsets.items():
             topic, _, number = at.rpartition("/")
@@ -226,12 +235,12 @@ class Manifest:
         return found
 
     def erased(self, table: str) -> set[tuple[str, str]]:
-        """(tenant, event id) of everything of a table that was erased."""
+        """Return (tenant, record id) of all erased records of a table."""
         return {(each.tenant, id_) for each in self.erasures for id_ in each.events.get(table, ())}
 
 
 def partition(topic: str, number: int) -> str:
-    """How the manifest names a partition."""
+    """Return the manifest's name for a partition."""
     return f"{topic}/{number}"
 
 

@@ -1,4 +1,4 @@
-"""What an archive worker tells Prometheus."""
+"""Prometheus metrics of the archive worker."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -1,4 +1,4 @@
-"""Reading back: what readers, proofs and compaction see of the archive. A record that is in two files counts once."""
+"""Read archived records, for readers, proofs and compaction. A record that is in two files counts once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from schemas.change import Key
 from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
-from sinks.archive.files import Datum, FileDamaged, check, read
+from sinks.archive.files import Datum, FileDamaged, read, verify_file
 from sinks.archive.layout import ArchiveFolder, bucket, identity
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Manifest
@@ -19,10 +19,10 @@ _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveSelection:
-    """Which records to read: of a tenant, of an event type, of a time. None is all of them.
+    """A selection of records by tenant, event type and time; None selects all.
 
-    `since` and `until` are days (UTC), both included, or instants: from `since` on, before `until`. Records that age by
-    month are of its first instant.
+    `since` and `until` are days (UTC), both included, or instants: from `since` to before `until`. Records that age by
+    month count as of the month's first instant.
     """
 
     tenant: str | None = None
@@ -31,26 +31,26 @@ class ArchiveSelection:
     until: date | datetime | None = None
 
     def reaches(self, folder: ArchiveFolder) -> bool:
-        """Whether a folder may hold selected records."""
+        """Tell whether a folder may hold selected records."""
         begin, end = self._span()
         midnight = _midnight(folder.day)
         of_its_bucket = self.tenant is None or bucket(self.tenant) == folder.bucket
         return of_its_bucket and midnight < end and begin < _day_after(midnight)
 
     def reaches_file(self, file: ArchivedFile) -> bool:
-        """Whether a file of such a folder may."""
+        """Tell whether a file of such a folder may hold selected records."""
         begin, end = self._span()
         return begin <= file.last and file.first < end
 
     def matcher(self, table: Table) -> Callable[[Datum], bool]:
-        """A function that tells whether a record of `table` is selected."""
+        """Return a function that tells whether a record of `table` is selected."""
         (begin, end), at = self._span(), instant_of(table)
         wanted = {"tenant_id": self.tenant, "event_type": self.event_type}
         equal = [(name, value) for name, value in wanted.items() if value is not None]
         return lambda datum: all(datum[name] == value for name, value in equal) and begin <= at(datum) < end
 
     def _span(self) -> tuple[datetime, datetime]:
-        """From the one instant on to before the other."""
+        """Return the selected time: from the first instant to before the second."""
         since, until = self.since, self.until
         begin = _EARLIEST if since is None else since if isinstance(since, datetime) else _midnight(since)
         end = _LATEST if until is None else until if isinstance(until, datetime) else _day_after(_midnight(until))
@@ -58,22 +58,28 @@ class ArchiveSelection:
 
 
 def records(log: Log, table: Table, selection: ArchiveSelection = ArchiveSelection()) -> Iterator[Datum]:
-    """The selected records of a table, each once, without those that were erased; by day, bucket and file. It holds the
-    identities of one folder. A file is compared with its SHA-256 before the first record of it is given.
+    """Yield the selected records of a table, each once, without erased ones, in the order of day, bucket and file.
 
-    Raises FileDamaged, ManifestDamaged, ArchiveUnavailable; Superseded where files were removed and deleted meanwhile.
+    Keeps the record identities of one folder in memory at a time. A file is compared with its SHA-256 before its first
+    record is yielded.
+
+    Raises:
+        FileDamaged: a file differs from its manifest entry.
+        ManifestDamaged: the manifest can't be read.
+        ArchiveUnavailable: the archive can't be read.
+        Superseded: files were removed and deleted meanwhile; read again.
     """
     manifest = log.manifest()
-    erased, wanted = erased_of(manifest, table), selection.matcher(table)
+    erased, wanted = erased_in(manifest, table), selection.matcher(table)
     for folder, files in manifest.folders(table.name).items():
         if selection.reaches(folder):
-            for datum in _whole(log, table, [file for file in files if selection.reaches_file(file)]):
+            for datum in _verified_records(log, table, [file for file in files if selection.reaches_file(file)]):
                 if wanted(datum) and not erased(datum):
                     yield datum
 
 
 def distinct(store: Store, table: Table, files: Iterable[ArchivedFile]) -> Iterator[Datum]:
-    """The records of some files of one folder, each once. Raises FileDamaged, ArchiveUnavailable."""
+    """Yield the records of some files of one folder, each once. Raises FileDamaged, ArchiveUnavailable."""
     key, of = key_of(table), identity(table)
     seen: set[str] = set()
     for file in files:
@@ -84,35 +90,36 @@ def distinct(store: Store, table: Table, files: Iterable[ArchivedFile]) -> Itera
                 yield datum
 
 
-def checked(store: Store, files: Iterable[ArchivedFile]) -> Iterator[ArchivedFile]:
-    """The files, each once it was found to be what was written. Raises FileDamaged, ArchiveUnavailable."""
+def verified(store: Store, files: Iterable[ArchivedFile]) -> Iterator[ArchivedFile]:
+    """Yield each file after comparing it with its SHA-256. Raises FileDamaged, ArchiveUnavailable."""
     for file in files:
-        check(store, file)
+        verify_file(store, file)
         yield file
 
 
 def key_of(table: Table) -> Callable[[Datum], Key]:
-    """A function from a record to its key."""
+    """Return a function from a record to its key."""
     names = table.key
     return lambda datum: tuple(datum[name] for name in names)
 
 
 def instant_of(table: Table) -> Callable[[Datum], datetime]:
-    """A function from a record to when it occurred; for what ages by month, that is the month."""
+    """Return a function from a record to when it occurred; for rows that age by month, the start of the month."""
     if table.mode is Mode.EVENT:
         return lambda datum: datum["occurred_at"]
     return lambda datum: _midnight(datum[str(table.ages_by)])
 
 
-def erased_of(manifest: Manifest, table: Table) -> Callable[[Datum], bool]:
-    """A function that tells whether a record of `table` was erased."""
+def erased_in(manifest: Manifest, table: Table) -> Callable[[Datum], bool]:
+    """Return a function that tells whether a record of `table` was erased."""
     erased, tenant, id_ = manifest.erased(table.name), table.key[0], id_of(table)
     return lambda datum: bool(erased) and (datum[tenant], id_(datum)) in erased
 
 
-def meanwhile(log: Log, files: Iterable[ArchivedFile], error: FileDamaged) -> HeadraceError:
-    """What it means that one of `files` can't be read: Superseded where one was removed since they were looked up, as
-    it may be deleted then; else the error itself. Raises ManifestDamaged, ArchiveUnavailable."""
+def explain_read_error(log: Log, files: Iterable[ArchivedFile], error: FileDamaged) -> HeadraceError:
+    """Return the cause of an error while reading `files`: Superseded where one of them was removed meanwhile, as it may
+    be deleted then; else the error itself. Raises ManifestDamaged, ArchiveUnavailable.
+    """
     known = log.manifest().files
     removed = [file.name for file in files if file.name not in known]
     if not removed:
@@ -128,8 +135,8 @@ def _day_after(midnight: datetime) -> datetime:
     return midnight + timedelta(days=1) if midnight.date() < date.max else _LATEST
 
 
-def _whole(log: Log, table: Table, files: Sequence[ArchivedFile]) -> Iterator[Datum]:
+def _verified_records(log: Log, table: Table, files: Sequence[ArchivedFile]) -> Iterator[Datum]:
     try:
-        yield from distinct(log.store, table, checked(log.store, files))
+        yield from distinct(log.store, table, verified(log.store, files))
     except FileDamaged as error:
-        raise meanwhile(log, files, error) from None
+        raise explain_read_error(log, files, error) from None

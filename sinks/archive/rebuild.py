@@ -1,8 +1,7 @@
-"""A manifest made anew from the files alone: each says what it holds, which commit it belongs to, and how far the
-archive had come with it.
+"""Rebuild the manifest from the files alone: each file's head has its manifest entry, its commit and the offsets.
 
-The old manifest is copied before anything of it is deleted, and the new one's files come with its last entry: whatever
-stops a rebuild, running it again finishes it. No worker may run meanwhile.
+The old manifest is copied before any of it is deleted, and the last entry of the new one adds the files, so running an
+interrupted rebuild again finishes it. No archive worker may run meanwhile.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,10 +12,10 @@ from uuid_utils import uuid7
 
 from schemas.failpoints import FailPoint, reached
 from schemas.tables import TABLES, Table
-from sinks.archive.erasure import Tombstone, tombstones
-from sinks.archive.files import Commit, FileDamaged, Head, describe
+from sinks.archive.erasure import ErasureRecord, read_erasure_records
+from sinks.archive.files import Commit, FileDamaged, Head, read_head
 from sinks.archive.layout import made_at
-from sinks.archive.log import CHECKPOINTS, ENTRIES, Log, ManifestDamaged, unsealed
+from sinks.archive.log import CHECKPOINTS, ENTRIES, Log, ManifestDamaged, verified_content
 from sinks.archive.manifest import ENTRY, ArchivedFile, Draft, Kind, Progress, Retired
 from sinks.archive.store import Store
 
@@ -27,10 +26,12 @@ Offsets = dict[str, tuple[str, int]]
 
 
 @dataclass(slots=True)
-class Rebuilt:
-    """What a rebuild took: files, and offsets by partition. `replaced` files are held by others that are there;
-    `damaged` ones can't be relied on. Files of `incomplete` commits count, but not how far these had come: the worker
-    archives what came with them again."""
+class RebuildResult:
+    """The result of a rebuild: the files of the new manifest, its offsets, and the number of erasures.
+
+    `replaced` are files whose records are in other files, `damaged` are unreadable files; both are left out. Files of
+    `incomplete` commits are added, but these commits' offsets are not: the worker archives their records again.
+    """
 
     files: list[ArchivedFile] = field(default_factory=list)
     offsets: Offsets = field(default_factory=dict)
@@ -40,12 +41,12 @@ class Rebuilt:
     incomplete: list[str] = field(default_factory=list)
 
 
-def rebuild(store: Store, by: str, tables: Iterable[Table] = TABLES) -> Rebuilt:
-    """Makes the manifest anew. Raises ManifestDamaged for a tombstone that can't be read, ArchiveUnavailable."""
+def rebuild_manifest(store: Store, by: str, tables: Iterable[Table] = TABLES) -> RebuildResult:
+    """Rebuild the manifest. Raises ManifestDamaged for an unreadable erasure record, ArchiveUnavailable."""
     damaged: list[str] = []
     heads = list(_heads(store, dict.fromkeys(table.name for table in tables if table.ages_by), damaged))
-    erased = tombstones(store)
-    rebuilt = judge(heads, erased)
+    erased = read_erasure_records(store)
+    rebuilt = choose_files(heads, erased)
     rebuilt.damaged = damaged
     unfinished = _unfinished(store)
     _set_aside(store)
@@ -58,18 +59,21 @@ def rebuild(store: Store, by: str, tables: Iterable[Table] = TABLES) -> Rebuilt:
     return rebuilt
 
 
-def judge(heads: Sequence[Head], erased: Sequence[Tombstone]) -> Rebuilt:
-    """Which files count, and how far the archive had come: as far as any commit says all of whose files are there, or
-    were replaced by files that are. Of a topic that was made anew the later id counts."""
+def choose_files(heads: Sequence[Head], erased: Sequence[ErasureRecord]) -> RebuildResult:
+    """Choose the files of the new manifest, and its offsets: the furthest of all complete commits.
+
+    A commit is complete if all its files exist, or were replaced by files that exist. For a topic that was deleted and
+    created again the later id counts.
+    """
     commits: dict[str, list[Head]] = {}
     for head in heads:
         commits.setdefault(head.commit.id, []).append(head)
     complete = [each for each in commits.values() if _is_complete(each[0].commit, each)]
     replaced = {name for each in complete for name in each[0].commit.replaces}
-    said = [(made_at(each[0].file.name) or _FIRST, each[0].commit.offsets) for each in complete]
-    said += [(each.at, each.offsets) for each in erased]
-    offsets = _furthest(offsets for _, offsets in sorted(said, key=lambda each: each[0]))
-    return Rebuilt(
+    stated = [(made_at(each[0].file.name) or _FIRST, each[0].commit.offsets) for each in complete]
+    stated += [(each.at, each.offsets) for each in erased]
+    offsets = _furthest(offsets for _, offsets in sorted(stated, key=lambda each: each[0]))
+    return RebuildResult(
         files=[head.file for head in heads if head.file.name not in replaced],
         offsets=offsets,
         erasures=len(erased),
@@ -86,9 +90,9 @@ def _goes_further(offsets: Offsets, found: Offsets) -> bool:
     return any(at not in found or (found[at][0] == id_ and end > found[at][1]) for at, (id_, end) in offsets.items())
 
 
-def _furthest(said: Iterable[Offsets]) -> Offsets:
+def _furthest(stated: Iterable[Offsets]) -> Offsets:
     found: Offsets = {}
-    for offsets in said:
+    for offsets in stated:
         for at, (topic_id, end) in offsets.items():
             was_id, was_end = found.get(at, (topic_id, end))
             found[at] = (topic_id, max(end, was_end) if was_id == topic_id else end)
@@ -98,14 +102,14 @@ def _furthest(said: Iterable[Offsets]) -> Offsets:
 def _heads(store: Store, folders: Iterable[str], damaged: list[str]) -> Iterator[Head]:
     for folder in folders:
         for name, size in store.sizes(folder).items():
-            if made_at(name) is not None:  # else it is none of ours
+            if made_at(name) is not None:  # other names are not the archive's
                 try:
-                    yield describe(store, name, size)
+                    yield read_head(store, name, size)
                 except FileDamaged:
                     damaged.append(name)
 
 
-def _draft(tombstone: Tombstone, log: Log) -> Draft:
+def _draft(tombstone: ErasureRecord, log: Log) -> Draft:
     made = log.draft(Kind.ERASE, erasure=tombstone.erasure)
     return Draft(id=made.id, kind=made.kind, by=tombstone.by, at=tombstone.at, erasure=tombstone.erasure)
 
@@ -119,12 +123,12 @@ def _progress(offsets: Offsets) -> tuple[Progress, ...]:
 
 
 def _unfinished(store: Store) -> list[Retired]:
-    """What retention had begun, by what is left of the old manifest."""
+    """Return the deletions that retention had begun, from the readable entries of the old manifest."""
     drafts: list[Draft] = []
     for name in [*store.sizes(ENTRIES), *store.sizes(ASIDE)]:
         try:
             with store.open(name) as stream:
-                drafts.append(unsealed(ENTRY, stream.read(), name).draft)
+                drafts.append(verified_content(ENTRY, stream.read(), name).draft)
         except ManifestDamaged:
             continue
     begun: dict[str, Retired] = {}
@@ -135,12 +139,11 @@ def _unfinished(store: Store) -> list[Retired]:
 
 
 def _set_aside(store: Store) -> None:
-    """Copies what there is of the manifest, then deletes it: entries from the last one on, so that what is left at any
-    moment is a manifest that once was."""
+    """Copy the old manifest, then delete it, the last entry first: so the remaining entries are always a valid log."""
     aside = f"{ASIDE}/{uuid7()}"
     for name in store.sizes(MANIFEST):
         with store.open(name) as stream:
-            store.put(f"{aside}/{name}", iter(lambda: stream.read(_COPIED), b""))  # read at once
+            store.put(f"{aside}/{name}", iter(lambda: stream.read(_COPIED), b""))  # consumed before the next iteration
     for name in [*store.sizes(CHECKPOINTS), *sorted(store.sizes(ENTRIES), reverse=True)]:
         store.delete(name)
         reached(FailPoint.FILE_DELETED)

@@ -1,6 +1,7 @@
-"""Archived events to a topic, in the form in which capture gives them: what reads captured events reads these.
+"""Restore archived events to a topic in the format of captured events, so that the same consumers can read them.
 
-The value holds the table's columns but the day, which readers derive: texts and instants as text, numbers as numbers.
+The value holds the table's columns without the day, which consumers derive: texts and instants as text, numbers as
+numbers.
 """
 
 import io
@@ -21,10 +22,10 @@ from sinks.archive.files import Datum
 CONFIRM_S = 60.0
 
 
-def restore(producer: Producer, registry: Registry, table: Table, topic: str, records: Iterable[Datum]) -> int:
-    """Sends events to a topic, which must be there; returns how many once the brokers have confirmed them all.
+def send_to_topic(producer: Producer, registry: Registry, table: Table, topic: str, records: Iterable[Datum]) -> int:
+    """Send events to an existing topic, and return their number once the brokers have confirmed all of them.
 
-    Raises Unavailable where they don't; some may be in the topic then.
+    Raises Unavailable where they have not; the topic may hold a part of the events then.
     """
     columns = [column for column in table.columns if column.name != table.ages_by]
     value = _value(registry, topic, columns)
@@ -64,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 
 def _headers(datum: Datum) -> list[tuple[str, str | bytes | None]]:
-    epoch = max(1, datum["_epoch"])  # 0 where it was backfilled; an event's epoch puts nothing in order
+    epoch = max(1, datum["_epoch"])  # 0 for a backfilled event; an event's epoch orders nothing
     headers: list[tuple[str, str | bytes | None]] = [(EPOCH_HEADER, str(epoch).encode())]
     if datum.get("traceparent"):
         headers.append(("traceparent", datum["traceparent"].encode()))

@@ -1,7 +1,7 @@
-"""Where the archive lies: a folder on this machine, or a bucket through fsspec. Objects are put once, whole, and never
-changed; what `put` has returned from survives a crash.
+"""Store the archive's objects in a local folder, or in a bucket through fsspec.
 
-fsspec's local files know neither a sync nor a name that is given once, so a folder is written to by hand.
+An object is put once, whole, and never changes; once `put` has returned, the object survives a crash. fsspec's local
+files neither sync nor refuse an existing name, so `LocalStore` writes files itself.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from schemas.errors import HeadraceError, Unavailable
 from schemas.failpoints import FailPoint, reached
 
 TEMPORARY = ".tmp"
-READ_BYTES = 1 << 20  # at once
+READ_BYTES = 1 << 20  # read per request
 
 
 class ArchiveUnavailable(Unavailable):
-    """The archive can't be written or read now: a full disk, a bucket out of reach. Nothing is lost by waiting."""
+    """The archive can't be written or read now: a full disk, an unreachable bucket. Nothing is lost by waiting."""
 
 
 class Exists(HeadraceError):
-    """An object of that name is there already: somebody else was first."""
+    """An object of that name already exists: another writer was first."""
 
 
 class Missing(HeadraceError):
@@ -43,26 +43,26 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it is, as the setting says."""
+        """The URL in the settings."""
 
     def put(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Stores an object, all or nothing, durably. Raises Exists, ArchiveUnavailable."""
+        """Store an object atomically and durably. Raises Exists, ArchiveUnavailable."""
 
     def open(self, name: str) -> BinaryIO:
-        """The object's bytes as a stream. Raises Missing, ArchiveUnavailable."""
+        """Open an object's bytes as a stream. Raises Missing, ArchiveUnavailable."""
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """The names below `folder`, sorted, with their sizes in bytes. Raises ArchiveUnavailable."""
+        """Return the sizes in bytes of all objects below `folder`, by name, sorted. Raises ArchiveUnavailable."""
 
     def delete(self, name: str) -> None:
-        """Deletes an object; one that is not there is no error. Raises ArchiveUnavailable."""
+        """Delete an object; a missing one is no error. Raises ArchiveUnavailable."""
 
 
 def open_store(url: str, endpoint: str | None = None) -> Store:
-    """The store that a setting names: a path or file:// is a folder, anything else is fsspec's (s3://, abfs://, gs://).
+    """Open the store at a URL: a path or file:// is a local folder, all others are fsspec's (s3://, abfs://, gs://).
 
-    `endpoint` is the address of an S3 that isn't Amazon's. Raises HeadraceError where the package for that kind of
-    bucket is not installed.
+    `endpoint` is the address of an S3 service that isn't Amazon's. Raises HeadraceError where the package for that kind
+    of bucket is not installed.
     """
     scheme = urlsplit(url).scheme
     if scheme in ("", "file"):
@@ -71,25 +71,23 @@ def open_store(url: str, endpoint: str | None = None) -> Store:
 
 
 class LocalStore:
-    """A folder. An object gets its name by a link from its temporary one once its bytes are synced."""
+    """A local folder. An object's bytes are synced under a temporary name, which is then linked to its own name."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
 
     @property
     def url(self) -> str:
-        """See `Store.url`."""
         return str(self._root)
 
     def put(self, name: str, chunks: Iterable[bytes]) -> None:
-        """See `Store.put`."""
         target, temporary = self._root / name, self._root / TEMPORARY / str(uuid4())
         with as_unavailable(self.url):
             temporary.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _write(temporary, chunks)
                 made = _make_folder(target.parent)
-                os.link(temporary, target)  # unlike a rename it refuses a name that is taken
+                os.link(temporary, target)  # unlike a rename, a link refuses an existing name
                 for folder in {target.parent, *(each.parent for each in made)}:
                     _sync_folder(folder)
                 reached(FailPoint.FILE_NAMED)
@@ -97,29 +95,28 @@ class LocalStore:
                 temporary.unlink(missing_ok=True)
 
     def open(self, name: str) -> BinaryIO:
-        """See `Store.open`."""
         with as_unavailable(self.url):
             return _reading((self._root / name).open("rb", buffering=0), self.url)
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """See `Store.sizes`."""
         sizes: dict[str, int] = {}
         with as_unavailable(self.url):
             for path in sorted((self._root / folder).rglob("*")):
-                with contextlib.suppress(FileNotFoundError):  # somebody has deleted it since it was listed
+                with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
                     found, name = path.stat(), path.relative_to(self._root).as_posix()
                     if stat.S_ISREG(found.st_mode) and not name.startswith(f"{TEMPORARY}/"):
                         sizes[name] = found.st_size
         return sizes
 
     def delete(self, name: str) -> None:
-        """See `Store.delete`."""
         with as_unavailable(self.url):
             (self._root / name).unlink(missing_ok=True)
 
     def delete_temporary(self, before: datetime) -> dict[str, int]:
-        """Deletes what killed writers have left under temporary names and nobody has written to since `before`; returns
-        names and sizes. Raises ArchiveUnavailable."""
+        """Delete temporary files of killed writers that were last written before an instant.
+
+        Returns the deleted files' sizes in bytes by name. Raises ArchiveUnavailable.
+        """
         deleted: dict[str, int] = {}
         with as_unavailable(self.url):
             for path in (self._root / TEMPORARY).glob("*"):
@@ -127,54 +124,52 @@ class LocalStore:
                     if path.is_file() and path.stat().st_mtime < before.timestamp():
                         deleted[f"{TEMPORARY}/{path.name}"] = path.stat().st_size
                         path.unlink()
-                except FileNotFoundError:  # its writer has just given it its name
+                except FileNotFoundError:  # its writer has just linked it to its name
                     continue
         return deleted
 
 
 class ObjectStore:
-    """A bucket, or a folder of one. An object appears when its upload has ended, and only where there is none.
+    """A bucket, or a folder of one. An object appears when its upload is complete, and never replaces another.
 
-    The manifest rests on that, and not every storage that speaks S3 keeps to it: the first `put` tries it out.
+    The manifest relies on that, and not every S3-compatible storage guarantees it: the first `put` tests it.
     """
 
     def __init__(self, url: str, endpoint: str | None = None) -> None:
         self._url = url.rstrip("/")
         options = {"endpoint_url": endpoint} if endpoint else {}
         try:
-            # Listings are never cached: somebody else writes, too.
+            # Listings are never cached: other processes write, too.
             self._files, self._root = fsspec.core.url_to_fs(self._url, use_listings_cache=False, **options)
         except ImportError as error:
             raise HeadraceError(f"{url}: {error}; s3:// comes with `pip install 'headrace[s3]'`") from None
         except ValueError as error:
             raise HeadraceError(f"{url}: {error}; check HEADRACE_ARCHIVE__URL") from None
-        self._proven = False
+        self._tested = False
 
     @property
     def url(self) -> str:
-        """See `Store.url`."""
         return self._url
 
     def put(self, name: str, chunks: Iterable[bytes]) -> None:
-        """See `Store.put`."""
-        if not self._proven:
-            self._prove()
+        if not self._tested:
+            self._test_put_once()
         self._put(name, chunks)
 
-    def _prove(self) -> None:
-        """Returns when a name can be given once only. Raises HeadraceError where it can be given again."""
+    def _test_put_once(self) -> None:
+        """Test that a name can be used only once. Raises HeadraceError where an object can be replaced."""
         name = f"{TEMPORARY}/{uuid4()}"
         self._put(name, [b"once"])
         try:
             self._put(name, [b"again"])
         except Exists:
-            self._proven = True
+            self._tested = True
         finally:
             self.delete(name)
-        if not self._proven:
+        if not self._tested:
             raise HeadraceError(
-                f"{self.url}: here an object can replace another, so that two writers would lose each other's entries: "
-                "the storage must know If-None-Match. See docs/decisions/0009-archive.md"
+                f"{self.url}: this storage lets an object replace another, so writers would lose each other's entries: "
+                "it must support If-None-Match. See docs/decisions/0009-archive.md"
             )
 
     def _put(self, name: str, chunks: Iterable[bytes]) -> None:
@@ -186,19 +181,16 @@ class ObjectStore:
             reached(FailPoint.FILE_NAMED)
 
     def open(self, name: str) -> BinaryIO:
-        """See `Store.open`."""
         with as_unavailable(self.url):
             stream = self._files.open(self._path(name), "rb", block_size=READ_BYTES, cache_type="readahead")
             return _reading(stream, self.url)
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """See `Store.sizes`."""
         with as_unavailable(self.url):
             found = self._files.find(self._path(folder), detail=True)
         return {path[len(self._root) + 1 :]: int(each["size"]) for path, each in sorted(found.items())}
 
     def delete(self, name: str) -> None:
-        """See `Store.delete`."""
         with as_unavailable(self.url):
             try:
                 self._files.rm_file(self._path(name))
@@ -211,7 +203,7 @@ class ObjectStore:
 
 @contextmanager
 def as_unavailable(url: str) -> Iterator[None]:
-    """A file system's errors by what they mean to us: only time or an operator helps, whatever it is."""
+    """Translate a file system's errors: Exists, Missing, and ArchiveUnavailable for all others."""
     try:
         yield
     except FileExistsError as error:
@@ -220,7 +212,7 @@ def as_unavailable(url: str) -> Iterator[None]:
         raise Missing(f"{url}: {error}") from None
     except HeadraceError:
         raise
-    except Exception as error:  # each bucket's client has errors of its own
+    except Exception as error:  # each bucket's client has its own errors
         said = f"{type(error).__name__} {error}" if not isinstance(error, OSError) else str(error)
         raise ArchiveUnavailable(
             f"the archive at {url} can't be used: {said}. See docs/runbook.md#archive-unavailable"
@@ -228,7 +220,7 @@ def as_unavailable(url: str) -> Iterator[None]:
 
 
 class _Reading(io.RawIOBase):
-    """A stream whose errors while it is read are ArchiveUnavailable, so that any other error is about what it holds."""
+    """A stream that raises ArchiveUnavailable for a failed read, so that other errors concern its content."""
 
     def __init__(self, stream: Any, url: str) -> None:
         self._stream = stream
@@ -262,14 +254,14 @@ def _write(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def _make_folder(folder: Path) -> list[Path]:
-    """Makes a folder and its parents; returns those that were missing."""
+    """Create a folder and its parents, and return those that were missing."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _sync_folder(folder: Path) -> None:
-    """A name survives a power cut only when its folder is synced."""
+    """Sync a folder: only then does a new name in it survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

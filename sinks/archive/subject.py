@@ -1,4 +1,4 @@
-"""Whose a record is: found by what its table declares in schemas/tables.py (`subjects`, `subject_group`)."""
+"""Find a person's records by the columns that a table declares in schemas/tables.py (`subjects`, `subject_group`)."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ class Subject:
 
     @property
     def sha256(self) -> str:
-        """By what a tombstone knows the person: SHA-256 of `tenant/id`."""
+        """The person's identity in an erasure record: SHA-256 of `tenant/id`."""
         return hashlib.sha256(f"{self.tenant}/{self.id}".encode()).hexdigest()
 
 
-def personal(tables: Iterable[Table] = TABLES) -> tuple[Table, ...]:
-    """The tables that hold what is a person's and are archived."""
+def personal_tables(tables: Iterable[Table] = TABLES) -> tuple[Table, ...]:
+    """Return the archived tables that hold personal data."""
     return tuple(table for table in tables if table.ages_by and (table.subjects or table.subject_group))
 
 
 def group_of(table: Table, subject: Subject) -> Callable[[Datum], Iterator[str]]:
-    """A function from a record to the group that it shows to be the subject's, if it does."""
-    named, group = named_by(table, subject), _field(table.subject_group or "")
+    """Return a function that yields a record's group (its order) where the record names the subject."""
+    named, group = names_subject(table, subject), _field(table.subject_group or "")
 
     def find(datum: Datum) -> Iterator[str]:
         if named(datum) and (found := group(datum)):
@@ -42,15 +42,18 @@ def group_of(table: Table, subject: Subject) -> Callable[[Datum], Iterator[str]]
     return find
 
 
-def named_by(table: Table, subject: Subject) -> Callable[[Datum], bool]:
-    """Whether a record itself names the subject."""
+def names_subject(table: Table, subject: Subject) -> Callable[[Datum], bool]:
+    """Return a function that tells whether a record itself names the subject."""
     fields = [_field(path) for path in table.subjects]
     return lambda datum: datum["tenant_id"] == subject.tenant and any(field(datum) == subject.id for field in fields)
 
 
-def is_of(table: Table, subject: Subject, groups: set[str], ids: set[str]) -> Callable[[Datum], bool]:
-    """Whether a record is the subject's: it names the subject, belongs to one of the `groups`, or is one of `ids`."""
-    named, group, id_ = named_by(table, subject), _field(table.subject_group or ""), id_of(table)
+def belongs_to(table: Table, subject: Subject, groups: set[str], ids: set[str]) -> Callable[[Datum], bool]:
+    """Return a function that tells whether a record is the subject's.
+
+    It is where it names the subject, belongs to one of the `groups`, or its id is one of `ids`.
+    """
+    named, group, id_ = names_subject(table, subject), _field(table.subject_group or ""), id_of(table)
 
     def find(datum: Datum) -> bool:
         if datum["tenant_id"] != subject.tenant:
@@ -61,7 +64,10 @@ def is_of(table: Table, subject: Subject, groups: set[str], ids: set[str]) -> Ca
 
 
 def id_of(table: Table) -> Callable[[Datum], str]:
-    """What a tombstone calls a record: its key without the tenant and the column by which it ages. An event's id."""
+    """Return a function from a record to its id in an erasure record.
+
+    The id is the key without the tenant and the column by which the table ages: for an event, the event's id.
+    """
     names = [name for name in table.key if name not in ("tenant_id", table.ages_by)]
     return lambda datum: "/".join(str(datum[name]) for name in names)
 
@@ -82,7 +88,7 @@ def _in_json(text: str, name: str) -> str | None:
 def _document(text: str) -> Any:
     try:
         return orjson.loads(text)
-    except orjson.JSONDecodeError:  # jsonb takes greater numbers, and deeper documents
+    except orjson.JSONDecodeError:  # jsonb accepts larger numbers and deeper documents
         try:
             return json.loads(text, parse_int=str, parse_float=str)
         except RecursionError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from schemas.failpoints import FailPoint
 from schemas.tables import EVENTS
-from sinks.archive.files import check
+from sinks.archive.files import verify_file
 from tests.support.archiving import Archiving
 
 SEED = 20261125
@@ -38,7 +38,7 @@ def whole(archive: Archiving) -> list[str]:
     """Check every file that the manifest names against its checksum, and return the archived events."""
     for files in archive.log().manifest().folders(EVENTS.name).values():
         for file in files:
-            check(archive.store, file)
+            verify_file(archive.store, file)
     return archive.archived()
 
 

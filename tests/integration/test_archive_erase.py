@@ -1,8 +1,7 @@
-"""All data of a person is deleted everywhere and never comes back. No other person's data is deleted."""
+"""An erasure deletes all records of a person from every store for good, and no other person's records."""
 
 import itertools
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from rich.console import Console
 from messaging import dead_letters
 from messaging.decoding import Decoding
 from operations import connections
-from operations.archive.erase import Erased, Erasing
+from operations.archive.erase import ErasureResult, SubjectErasure
 from operations.archive.erase_event import erase_event
 from operations.archive.source_personal_data import SourcePersonalData
 from operations.migrate import make_partitions, migrate_reporting
@@ -32,8 +31,8 @@ from schemas.errors import HeadraceError
 from schemas.failpoints import FailPoint
 from schemas.tables import EVENTS, ORDERS
 from sinks.archive.batch import ArchiveBatch, spooling
-from sinks.archive.erasure import ERASURES, Eraser, tombstones
-from sinks.archive.files import check
+from sinks.archive.erasure import ERASURES, Eraser, read_erasure_records
+from sinks.archive.files import verify_file
 from sinks.archive.layout import bucket
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import Kind
@@ -41,6 +40,7 @@ from sinks.archive.reader import distinct, key_of
 from sinks.archive.subject import Subject
 from sinks.reporting.worker import SinkWorker
 from tests.conftest import ROOT
+from tests.support.archive_killed import run_killed
 from tests.support.archiving import BEGIN, Archiving, archiving
 from tests.support.eventually import eventually
 
@@ -58,7 +58,7 @@ class Erasable:
     subject: Subject = field(default_factory=lambda: Subject(f"tenant-{uuid4().hex[:8]}", PERSON))
 
     def events(self, order: str, customer: str, tenant: str | None = None, seed: int = 1) -> list[Event]:
-        """An order's three events, of which only the first names the customer."""
+        """Return an order's three events, of which only the first names the customer."""
         events = self.archive.events(3, seed=seed)
         for event, kind in zip(events, ("OrderPlaced", "OrderShipped", "PaymentAuthorized"), strict=True):
             payload = {"order_id": order} | ({"customer_id": customer} if kind == "OrderPlaced" else {})
@@ -147,7 +147,7 @@ class Erasable:
             if row["tenant_id"] == self.subject.tenant
         }
 
-    def erase(self, by: str = "somebody") -> Erased:
+    def erase(self, by: str = "somebody") -> ErasureResult:
         connection = connections.oltp(self.settings, "retention")
         tables = [self.archive.table, ORDERS]
         with spooling(self.archive.store) as spool, connection:
@@ -155,7 +155,7 @@ class Erasable:
             hot = SourcePersonalData(connection, self.subject, tables)
             reporting = connections.retention_stores(self.settings)
             try:
-                return Erasing(eraser, hot, OltpRetention(connection), reporting, tables).erase()
+                return SubjectErasure(eraser, hot, OltpRetention(connection), reporting, tables).erase()
             finally:
                 for each in reporting:
                     each.close()
@@ -167,7 +167,7 @@ class Erasable:
         erase_event(settings, out, self.subject.tenant, event["event_id"], by="somebody", confirm=str)
 
     def in_generation(self, number: int) -> "Erasable":
-        """The same, as another generation of reporting has it."""
+        """Return the same shop with another generation of reporting."""
         migrate_reporting(self.settings, number)
         return replace(self, settings=self.settings.of_generation(number))
 
@@ -187,7 +187,7 @@ def neighbour(tenant: str) -> str:
     return next(name for name in (f"n-{number}" for number in itertools.count()) if bucket(name) == bucket(tenant))
 
 
-def test_everything_of_a_person_goes_from_everywhere_and_nobody_elses(shop: Erasable):
+def test_all_records_of_a_person_are_erased_everywhere_and_no_others(shop: Erasable):
     theirs = shop.events("o-1", PERSON) + shop.events("o-2", PERSON, seed=2)
     others = shop.events("o-3", "somebody-else", seed=3)
     next_door = shop.events("o-1", PERSON, tenant=neighbour(shop.subject.tenant), seed=4)
@@ -208,7 +208,7 @@ def test_everything_of_a_person_goes_from_everywhere_and_nobody_elses(shop: Eras
     manifest = shop.archive.log().manifest()
     assert sum(file.erased for file in manifest.files.values()) > 0
     for file in manifest.files.values():
-        check(shop.archive.store, file)
+        verify_file(shop.archive.store, file)
     lying = shop.archive.store.sizes("events").keys() | shop.archive.store.sizes("orders").keys()
     assert lying == manifest.files.keys() != before
 
@@ -224,7 +224,7 @@ def test_what_repairs_took_out_of_reporting_goes_with_the_person(shop: Erasable)
     assert shop.repaired() == {("orders", "o-2"), ("events", "o-2")}
 
 
-def test_a_tombstone_says_who_and_when_and_not_whom(shop: Erasable):
+def test_an_erasure_record_has_the_requester_and_time_and_not_the_person(shop: Erasable):
     theirs = shop.events("o-1", PERSON)
     shop.archive.send(theirs)
     shop.archive.drain(shop.archive.worker())
@@ -232,7 +232,7 @@ def test_a_tombstone_says_who_and_when_and_not_whom(shop: Erasable):
     (erasure,) = shop.archive.log().manifest().erasures
     assert set(erasure.events["events"]) == ids(theirs)
     assert erasure.subject_sha256 == shop.subject.sha256
-    (tombstone,) = tombstones(shop.archive.store)
+    (tombstone,) = read_erasure_records(shop.archive.store)
     assert (tombstone.by, tombstone.erasure) == ("the data protection officer", erasure)
     for folder in ("manifest", ERASURES):
         for name in shop.archive.store.sizes(folder):
@@ -267,7 +267,7 @@ def test_an_erasure_while_the_event_lies_in_an_open_file_is_respected(shop: Eras
     assert set(shop.archive.archived()) == ids(others)
 
 
-def test_a_worker_whose_open_files_hold_an_erased_event_goes_on_without_it(shop: Erasable):
+def test_a_worker_with_an_erased_event_in_an_open_file_continues_without_it(shop: Erasable):
     theirs, others = shop.events("o-1", PERSON), shop.events("o-2", "somebody-else", seed=2)
     shop.store_outbox(theirs)
     shop.archive.send(theirs + others)
@@ -353,28 +353,6 @@ def test_events_that_come_later_are_erased_by_the_next_erasure(shop: Erasable):
     assert not shop.archive.archived()
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from schemas.errors import HeadraceError
-from schemas.failpoints import KillPoint
-from sinks.archive.batch import spooling
-from sinks.archive.erasure import Eraser
-from sinks.archive.log import Log
-from sinks.archive.store import open_store
-from sinks.archive.subject import Subject
-from tests import crashing
-
-url, tenant, subject, point, times, seed = sys.argv[1:]
-store = open_store(url)
-with spooling(store) as spool:
-    eraser = Eraser(Log(store, "killed"), Subject(tenant, subject), spool)
-    found = eraser.find(eraser.groups(), {})
-    crashing.at(KillPoint[point], int(times), Path(url), int(seed))
-    eraser.erase(found.files, found.ids)
-"""
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     ("point", "times"),
@@ -393,9 +371,8 @@ def test_an_erasure_that_was_killed_is_finished_by_the_next_one(
     shop.store_outbox(theirs + others)
     shop.archive.send(theirs + others)
     shop.archive.drain(shop.archive.worker())
-    arguments = [shop.archive.url, shop.subject.tenant, shop.subject.id, point.name, str(times), str(seed)]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], cwd=ROOT, timeout=60, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    subject = [shop.subject.tenant, shop.subject.id]
+    run_killed(url=shop.archive.url, point=point, times=times, seed=seed, erase=subject)
     shop.erase()
     assert set(shop.archive.archived()) == shop.outbox() == ids(others)
     assert shop.archive.log().manifest().erased("events") == {(shop.subject.tenant, id_) for id_ in ids(theirs)}
@@ -478,10 +455,10 @@ def test_the_command_asks_before_it_erases_and_says_what_it_did(shop: Erasable):
     assert "Postgres' outbox: erased 3 events" in done.stdout
     assert not shop.archive.archived() and not shop.outbox()
     assert "outbox: erased 0 events" in command(shop, "--yes").stdout
-    assert tombstones(shop.archive.store)[0].by.startswith("the data protection officer")
+    assert read_erasure_records(shop.archive.store)[0].by.startswith("the data protection officer")
 
 
 def test_of_a_person_of_whom_there_is_nothing_the_command_says_so(shop: Erasable):
     done = command(shop)
     assert done.returncode == 0
-    assert done.stdout == "the archive and the outbox hold nothing of this person\n"
+    assert done.stdout == "the archive and the outbox hold no records of this person\n"

@@ -13,14 +13,15 @@ from rich.console import Console
 from messaging import clients
 from messaging.offsets import OffsetGone
 from operations import connections
-from operations.archive import gaps as commands
+from operations.archive import backfill as backfilling
+from operations.archive import skip as skipping
 from operations.migrate import make_partitions
 from schemas.tables import EVENTS
-from sinks.archive.backfill import Backfilled, backfill
+from sinks.archive.backfill import BackfillResult, archive_missing
 from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.erasure import Eraser
-from sinks.archive.files import check
-from sinks.archive.gaps import gaps
+from sinks.archive.files import verify_file
+from sinks.archive.gaps import find_gaps
 from sinks.archive.subject import Subject
 from tests.support.archiving import BEGIN, Archiving
 from tests.support.eventually import eventually
@@ -29,7 +30,7 @@ DAY = BEGIN.date()
 
 
 def events(archive: Archiving, count: int, seed: int = 1) -> list[dict[str, Any]]:
-    """A day's events, also in the outbox, of tenants of the test's own."""
+    """Create a day's events, also in the outbox, of tenants that no other test uses."""
     found = archive.events(count, seed=seed, days=1, tenants=3)
     for event in found:
         event["event_id"] = str(uuid4())
@@ -45,14 +46,16 @@ def events(archive: Archiving, count: int, seed: int = 1) -> list[dict[str, Any]
     return found
 
 
-def fill(archive: Archiving, day: date = DAY) -> Backfilled:
+def fill(archive: Archiving, day: date = DAY) -> BackfillResult:
     """Backfills a day with what the outbox has of the test's tenants."""
     log = archive.log()
     with connections.oltp(archive.settings, "reporter_reader") as connection, spooling(archive.store) as spool:
         rows = (
-            row for row in commands.outbox(connection, EVENTS, day) if row["tenant_id"].startswith(f"{archive.name}-")
+            row
+            for row in backfilling.outbox_records(connection, EVENTS, day)
+            if row["tenant_id"].startswith(f"{archive.name}-")
         )
-        return backfill(log, EVENTS, day, rows, ArchiveBatch(spool))
+        return archive_missing(log, EVENTS, day, rows, ArchiveBatch(spool))
 
 
 def ids(some: list[dict[str, Any]]) -> list[str]:
@@ -62,7 +65,7 @@ def ids(some: list[dict[str, Any]]) -> list[str]:
 def found(archive: Archiving) -> tuple[Any, ...]:
     topics = [archive.topic]
     ids, starts = clients.topic_ids(archive.bootstrap, topics), clients.start_offsets(archive.bootstrap, topics)
-    return gaps(archive.log().manifest(), ids, starts)
+    return find_gaps(archive.log().manifest(), ids, starts)
 
 
 def test_a_gap_is_skipped_and_filled_from_postgres(archive: Archiving):
@@ -84,8 +87,8 @@ def test_a_gap_is_skipped_and_filled_from_postgres(archive: Archiving):
     asked: list[str] = []
     at, said = archive.settings.archive.model_copy(update={"url": archive.url}), io.StringIO()
     settings = archive.settings.model_copy(update={"archive": at})
-    commands.skip(settings, Console(file=said, width=200), asked.append, [archive.table])
-    assert asked == ["Go on behind them?"]
+    skipping.skip_gaps(settings, Console(file=said, width=200), asked.append, [archive.table])
+    assert asked == ["Skip these offsets?"]
     for each in passed:
         assert f"{each.topic}/{each.partition}: offsets {each.start} to {each.end - 1} are not in" in said.getvalue()
     archive.drain(archive.worker())
@@ -141,7 +144,7 @@ def test_a_damaged_file_is_replaced_by_what_postgres_has(archive: Archiving):
     assert (done.events, done.replaced, done.damaged) == (file.rows, [name], [])
     assert sorted(archive.archived()) == ids(some)
     for each in archive.log().manifest().files.values():
-        check(archive.store, each)
+        verify_file(archive.store, each)
 
 
 def test_a_damaged_file_whose_events_are_not_all_in_postgres_stays_and_is_named(archive: Archiving):
@@ -158,7 +161,7 @@ def test_the_commands_say_what_they_did(archive: Archiving):
     events(archive, 5)
     at = archive.settings.archive.model_copy(update={"url": archive.url})
     settings, said = archive.settings.model_copy(update={"archive": at}), io.StringIO()
-    assert commands.backfill(settings, Console(file=said, width=200), DAY)
+    assert backfilling.backfill_day(settings, Console(file=said, width=200), DAY)
     assert f"{DAY}: archived " in said.getvalue()
-    assert commands.backfill(settings, Console(file=said, width=200), DAY)
+    assert backfilling.backfill_day(settings, Console(file=said, width=200), DAY)
     assert f"{DAY}: archived 0 events that were missing" in said.getvalue()

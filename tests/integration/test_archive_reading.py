@@ -1,4 +1,4 @@
-"""Files archived from a real Kafka are read back, checked and compacted, also by other tools."""
+"""Events archived from real Kafka, read back, verified and compacted; by other people's tools, too."""
 
 import json
 import subprocess
@@ -11,10 +11,10 @@ from pathlib import Path
 import duckdb
 import duckdb_extension_avro
 
-from operations.archive.cat import lines
+from operations.archive.cat import json_lines
 from schemas.tables import EVENTS
 from sinks.archive.audit import audit
-from sinks.archive.compaction import Merged, merge, sweep
+from sinks.archive.compaction import Merged, delete_unreferenced, merge_small_files
 from sinks.archive.layout import bucket
 from sinks.archive.reader import ArchiveSelection, records
 from tests.support.archiving import Archiving
@@ -22,18 +22,18 @@ from tests.support.archiving import Archiving
 
 def compact(archive: Archiving, **how) -> list[Merged]:
     with tempfile.TemporaryDirectory() as spool:
-        return list(merge(archive.log(), Path(spool), [EVENTS], **how))
+        return list(merge_small_files(archive.log(), Path(spool), [EVENTS], **how))
 
 
 def sweep_after(archive: Archiving, after: timedelta) -> list[str]:
-    return [each.name for each in sweep(archive.log(), [EVENTS], now=datetime.now(UTC) + after)]
+    return [each.name for each in delete_unreferenced(archive.log(), [EVENTS], now=datetime.now(UTC) + after)]
 
 
 def test_every_event_is_read_back_as_it_was_captured(archive: Archiving):
     events = archive.events(300)
     archive.send(events)
     archive.drain(archive.worker())
-    shown = {each["event_id"]: each for each in map(json.loads, lines(archive.log(), EVENTS, ArchiveSelection()))}
+    shown = {each["event_id"]: each for each in map(json.loads, json_lines(archive.log(), EVENTS, ArchiveSelection()))}
     assert len(shown) == len(events)
     for event in events:
         found = shown[event["event_id"]]
@@ -59,7 +59,7 @@ def test_a_tenants_day_is_read_alone(archive: Archiving):
     )
 
 
-def test_the_worker_goes_on_through_compactions_and_sweeps(archive: Archiving):
+def test_the_worker_continues_during_compactions(archive: Archiving):
     events, worker = archive.events(400), archive.worker()
     for begin in range(0, 400, 100):
         archive.send(events[max(0, begin - 20) : begin + 100])  # twenty of them once more

@@ -1,25 +1,22 @@
-"""The manifest is rebuilt from the files and equals the old one; incomplete commits are archived again."""
+"""The manifest is rebuilt from the files, and equals what it was; what is not all there is archived again."""
 
 import io
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from operations.archive.rebuild import rebuild as command
+from operations.archive.rebuild import rebuild_manifest as command
 from schemas.failpoints import FailPoint
 from sinks.archive.batch import ArchiveBatch, spooling
 from sinks.archive.erasure import Eraser
 from sinks.archive.files import read
 from sinks.archive.log import ENTRIES
 from sinks.archive.manifest import Kind, Manifest, Retired
-from sinks.archive.rebuild import ASIDE, rebuild
+from sinks.archive.rebuild import ASIDE, rebuild_manifest
 from sinks.archive.store import open_store
 from sinks.archive.subject import Subject
-from tests.conftest import ROOT
+from tests.support.archive_killed import run_killed
 from tests.support.archiving import Archiving
 from tests.support.eventually import eventually
 
@@ -36,7 +33,7 @@ def erase(archive: Archiving, tenant: str, subject: str) -> None:
 
 
 def replaced(archive: Archiving) -> str:
-    """One file is replaced, and the old one still exists."""
+    """An erasure has rewritten one file, and the old file is still stored."""
     log = archive.log()
     old = next(iter(log.manifest().files.values()))
     with spooling(archive.store) as spool:
@@ -50,7 +47,7 @@ def replaced(archive: Archiving) -> str:
 
 
 def filled(archive: Archiving) -> list[dict]:
-    """An archive to which everything has happened: appended twice, a file replaced, an event erased, a month begun."""
+    """Create an archive with every kind of entry: appended twice, a file replaced, an event erased, a month begun."""
     events = archive.events(200)
     worker = archive.worker()
     archive.send(events[:100])
@@ -70,7 +67,7 @@ def test_a_rebuilt_manifest_says_what_the_old_one_said(archive: Archiving):
     before = archive.log().manifest()
     for name in [*archive.store.sizes("manifest")][2:3]:
         archive.store.delete(name)  # what a rebuild is for
-    rebuilt = rebuild(archive.store, "test")
+    rebuilt = rebuild_manifest(archive.store, "test")
     after = archive.log().manifest()
     assert said(after) == said(before)
     assert len(rebuilt.replaced) == 1
@@ -84,7 +81,7 @@ def test_the_old_manifest_is_kept(archive: Archiving):
     for name in archive.store.sizes("manifest"):
         with archive.store.open(name) as stream:
             old[name] = stream.read()
-    rebuild(archive.store, "test")
+    rebuild_manifest(archive.store, "test")
     found = {}
     for name in archive.store.sizes(ASIDE):
         with archive.store.open(name) as stream:
@@ -109,7 +106,7 @@ def test_offsets_do_not_pass_a_commit_that_lacks_a_file_and_its_events_are_archi
     Path(archive.url, newest[0].name).unlink()
     last = f"{ENTRIES}/{log.manifest().number:020}.json"
     archive.store.delete(last)  # the worker died before it
-    rebuilt = rebuild(archive.store, "test")
+    rebuilt = rebuild_manifest(archive.store, "test")
     assert archive.log().manifest().offsets == before.offsets
     assert len(rebuilt.incomplete) == 1
     archive.drain(archive.worker(group=f"{archive.name}-again"))
@@ -123,7 +120,7 @@ def test_a_damaged_file_is_named_and_left_out(archive: Archiving):
     with Path(archive.url, name).open("r+b") as stream:
         stream.seek(file.size - 20)
         stream.write(b"x")
-    assert rebuild(archive.store, "test").damaged == [name]
+    assert rebuild_manifest(archive.store, "test").damaged == [name]
     assert name not in archive.log().manifest().files
 
 
@@ -144,20 +141,6 @@ def test_what_was_erased_does_not_come_back_with_a_file_that_still_lay_there(arc
     assert archive.store.sizes("events").keys() == archive.log().manifest().files.keys()
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from schemas.failpoints import KillPoint
-from sinks.archive.rebuild import rebuild
-from sinks.archive.store import open_store
-from tests import crashing
-
-url, point, times, seed = sys.argv[1:]
-crashing.at(KillPoint[point], int(times), Path(url), int(seed))
-rebuild(open_store(url), "killed")
-"""
-
-
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(
     ("point", "times"),
@@ -175,8 +158,6 @@ def test_a_rebuild_that_was_killed_is_finished_by_the_next_one(
 ):
     filled(archive)
     before = archive.log().manifest()
-    arguments = [archive.url, point.name, str(times), str(seed)]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], cwd=ROOT, timeout=60, check=False)
-    assert killed.returncode == -signal.SIGKILL
-    rebuild(open_store(archive.url), "test")
+    run_killed(url=archive.url, point=point, times=times, seed=seed)
+    rebuild_manifest(open_store(archive.url), "test")
     assert said(archive.log().manifest()) == said(before)

@@ -1,4 +1,4 @@
-"""Restored events are in capture's form: a sink lands them like captured events."""
+"""Archived events are restored in the format of capture: a sink lands it like the captured events."""
 
 import io
 from dataclasses import replace
@@ -14,7 +14,7 @@ from rich.console import Console
 from messaging import clients, dead_letters
 from messaging.decoding import Decoding
 from operations import connections
-from operations.archive.restore import restore
+from operations.archive.restore import restore_events
 from operations.generations import Generation, State
 from operations.replay import archived_events
 from operations.settings import Settings
@@ -37,10 +37,10 @@ COLUMNS = "event_id::text, tenant_id, event_type, aggregate_id, payload::jsonb, 
 
 
 def bring_back(archive: Archiving, wanted: ArchiveSelection = ALL) -> tuple[str, int, str]:
-    """The topic that events were restored to, how many, and what was said."""
+    """Restore events; return the topic, their number, and the output."""
     topic, said = f"shop.events.{archive.name}_restored", io.StringIO()
     archive.closing.callback(lambda: [future.exception() for future in archive.admin.delete_topics([topic]).values()])
-    sent = restore(settings_of(archive), Console(file=said, width=200), wanted, topic, archive.table)
+    sent = restore_events(settings_of(archive), Console(file=said, width=200), wanted, topic, archive.table)
     return topic, sent, said.getvalue()
 
 
@@ -144,7 +144,7 @@ def test_what_was_backfilled_lands_like_what_was_captured(archive: Archiving):
 
 def test_a_topic_of_the_running_line_is_refused(archive: Archiving):
     with pytest.raises(HeadraceError, match=r"shop\.events\.order belongs to the running line"):
-        restore(settings_of(archive), Console(file=io.StringIO()), ALL, "shop.events.order")
+        restore_events(settings_of(archive), Console(file=io.StringIO()), ALL, "shop.events.order")
 
 
 def test_a_restored_record_has_the_key_and_headers_of_a_captured_one(archive: Archiving):

@@ -19,8 +19,8 @@ from operations.settings import Settings
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS
 from sinks.archive.audit import audit
-from sinks.archive.compaction import merge, sweep
-from sinks.archive.files import FileDamaged, check, read
+from sinks.archive.compaction import delete_unreferenced, merge_small_files
+from sinks.archive.files import FileDamaged, read, verify_file
 from sinks.archive.log import ENTRIES, Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Progress
 from sinks.archive.reader import records
@@ -45,7 +45,7 @@ class Bucket:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[int]:
-    """The port of an S3 on loopback; it forgets everything at the end."""
+    """Start an S3 service on loopback and return its port; its objects are in memory."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -85,7 +85,7 @@ def test_a_bucket_holds_every_event_once_and_its_files_are_what_was_written(arch
     files = archive.log().manifest().files
     assert archive.store.sizes("events") == {name: file.size for name, file in sorted(files.items())}
     for file in files.values():
-        check(archive.store, file)
+        verify_file(archive.store, file)
 
 
 def test_what_was_put_once_is_never_overwritten(bucket: Bucket):
@@ -97,7 +97,7 @@ def test_what_was_put_once_is_never_overwritten(bucket: Bucket):
 
 
 def test_a_storage_in_which_a_name_can_be_given_twice_is_refused(bucket: Bucket, monkeypatch: pytest.MonkeyPatch):
-    """A storage that speaks S3 without If-None-Match overwrites; s3fs then overwrites without an error."""
+    """A storage that speaks S3 without If-None-Match overwrites; s3fs then does what it does without being told."""
     put_file = s3fs.S3FileSystem._put_file
 
     async def careless(self, lpath, rpath, mode="overwrite", **how):
@@ -125,7 +125,7 @@ class Meeting(ObjectStore):
 
 
 def race(bucket: Bucket, **content: tuple[Progress, ...]) -> list[int | str]:
-    """Write two entries at once, and return for each its number, or why it got none."""
+    """Write two entries at once; return for each its number, or the reason for its refusal."""
     meeting = threading.Barrier(2)
 
     def write(by: str) -> int | str:
@@ -139,7 +139,7 @@ def race(bucket: Bucket, **content: tuple[Progress, ...]) -> list[int | str]:
         return sorted(pool.map(write, ["one", "other"]), key=str)
 
 
-def test_of_two_writers_one_goes_on_behind_the_other(bucket: Bucket):
+def test_of_two_concurrent_writers_one_commits_after_the_other(bucket: Bucket):
     assert race(bucket) == [1, 2]
     found: list[str] = []
     Log(bucket.store, "test").entries(lambda entry: found.append(entry.draft.by))
@@ -155,7 +155,7 @@ def test_of_two_writers_of_the_same_offsets_one_learns_that_it_must_not(bucket: 
 
 
 def with_a_large_file(bucket: Bucket) -> tuple[Log, ArchivedFile]:
-    """An archive of one file that is fetched in several pieces."""
+    """Create an archive of one file that is fetched in several pieces."""
     log = Log(bucket.store, "test")
     noise = random.Random(1)  # noqa: S311
     append(log, [event(n, occurred_at=NOON, payload=f'"{noise.randbytes(4_000).hex()}"') for n in range(1_500)])
@@ -194,7 +194,7 @@ def test_a_bucket_out_of_reach_makes_the_worker_rest_until_it_is_back(archive: A
     archive.send(events[100:])
     with capture_logs() as lines:
         eventually(lambda: worker.turn(0.2) or "can't be used" in (worker.ready() or ""))
-    (line,) = [line for line in lines if line["event"] == "resting"]
+    (line,) = [line for line in lines if line["event"] == "paused"]
     assert f"the archive at {bucket.url} can't be used" in line["error"]
     assert "archive-unavailable" in line["error"]
     assert worker.spooled_offsets().keys() == held
@@ -211,9 +211,9 @@ def test_a_bucket_is_compacted_swept_and_found_whole(archive: Archiving, tmp_pat
     for some in (events[:120], events[100:]):
         archive.send(some)
         archive.drain(archive.worker(group=f"{archive.name}-{len(some)}"))
-    assert all(each.refusal is None for each in merge(archive.log(), tmp_path, [EVENTS]))
+    assert all(each.refusal is None for each in merge_small_files(archive.log(), tmp_path, [EVENTS]))
     later = datetime.now(UTC) + timedelta(hours=2)
-    assert len(list(sweep(archive.log(), [EVENTS], now=later))) > 0
+    assert len(list(delete_unreferenced(archive.log(), [EVENTS], now=later))) > 0
     assert sorted(archive.archived()) == sorted(event["event_id"] for event in events)
     found = audit(archive.log(), [EVENTS], now=later)
     assert (found.findings, found.rows) == ([], len(events))

@@ -58,7 +58,7 @@ def test_a_full_disk_makes_the_worker_rest_until_there_is_room(
         eventually(lambda: worker.turn(0.2) or "File too large" in (worker.ready() or ""))
         monkeypatch.undo()
         disk.make_room()
-    (line,) = [line for line in lines if line["event"] == "resting"]
+    (line,) = [line for line in lines if line["event"] == "paused"]
     assert line["log_level"] == "warning"
     assert worker.spooled_offsets().keys() == held
     archive.drain(worker)
@@ -70,7 +70,7 @@ def test_a_full_disk_makes_the_worker_rest_until_there_is_room(
 
 
 def _spool_some(archive: Archiving, worker: ArchiveWorker, count: int) -> list[str]:
-    """Sends `count` events, and turns the worker until they are all in open files of it. Returns their ids."""
+    """Send `count` events, run turns until the worker has spooled them all, and return their ids."""
     sent = _send(archive, count)
     ends = {at: end for at, end in clients.end_offsets(archive.bootstrap, [archive.topic]).items() if end}
     eventually(lambda: worker.turn(0.2) or worker.spooled_offsets() == ends)
@@ -78,7 +78,7 @@ def _spool_some(archive: Archiving, worker: ArchiveWorker, count: int) -> list[s
 
 
 def _take_away(worker: ArchiveWorker, topic: str, *numbers: int) -> None:
-    """Calls the worker back as librdkafka does, from within `consume`, when the group takes partitions away."""
+    """Revoke partitions as librdkafka does, from within `consume`."""
     worker._revoked(worker._consumer, [TopicPartition(topic, number) for number in numbers])
 
 
@@ -138,6 +138,6 @@ def _rest(worker: ArchiveWorker, disk: Disk) -> None:
     """Has the worker drop what is spooled, because the disk is full; there is room again when this returns."""
     with capture_logs():
         disk.fill()
-        worker._publish_or_rest()
+        worker._publish_or_pause()
         disk.make_room()
     assert worker.ready() is not None

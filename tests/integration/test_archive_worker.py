@@ -9,7 +9,7 @@ import pytest
 from messaging import dead_letters
 from messaging.offsets import OffsetGone
 from schemas.tables import EVENTS
-from sinks.archive.files import check
+from sinks.archive.files import verify_file
 from sinks.archive.layout import bucket
 from sinks.archive.log import Superseded
 from tests.support.archiving import Archiving
@@ -28,7 +28,7 @@ def test_every_event_is_archived_once_by_bucket_and_day(archive: Archiving):
     manifest = archive.log().manifest()
     for folder, files in manifest.folders(EVENTS.name).items():
         for file in files:
-            check(archive.store, file)
+            verify_file(archive.store, file)
             with (Path(archive.url) / file.name).open("rb") as stream:
                 rows = list(fastavro.reader(stream))
             assert {(bucket(row["tenant_id"]), row["event_day"]) for row in rows} == {(folder.bucket, folder.day)}
@@ -47,7 +47,7 @@ def test_a_repeat_at_a_new_offset_counts_once(archive: Archiving):
     assert archive.archived() and sorted(archive.archived()) == ids(events)
 
 
-def test_what_cannot_be_understood_is_a_dead_letter_and_the_rest_goes_on(archive: Archiving):
+def test_an_undecodable_record_becomes_a_dead_letter_and_the_others_are_archived(archive: Archiving):
     events = archive.events(20)
     archive.send(events[:10])
     archive.put(b"x", b"not Avro")
@@ -86,7 +86,7 @@ def test_a_worker_that_slept_cannot_archive_what_another_one_has(archive: Archiv
     archive.send(events)
     sleeper = archive.worker(age=3600)
     eventually(lambda: sleeper.turn(0.2) or sum(sleeper.spooled_offsets().values()) == len(events))
-    archive.drain(archive.worker(group=f"{archive.name}-other"))  # another group: no worker takes its partitions
+    archive.drain(archive.worker(group=f"{archive.name}-other"))  # another group: no worker takes a partition from it
     with pytest.raises(Superseded, match="is archived up to"):
         sleeper.publish()
     assert sorted(archive.archived()) == ids(events)
@@ -100,7 +100,7 @@ def test_files_are_published_when_they_are_large_enough(archive: Archiving):
     assert len(archive.archived()) == 3_000
 
 
-def test_a_topic_made_anew_is_read_from_its_beginning(archive: Archiving):
+def test_a_topic_that_was_created_again_is_read_from_its_beginning(archive: Archiving):
     events = archive.events(60)
     archive.send(events[:40])
     archive.drain(archive.worker())

@@ -39,7 +39,7 @@ from tests.support.landing import EPOCH, GENERATION, Landing, landing_line
 
 
 class Desk:
-    """Dead letters and decisions in topics of a test's own, and the ways on which they go."""
+    """Dead letters and decisions in topics of a test's own, and the targets of a redrive."""
 
     def __init__(self, settings: Settings, decoding: Decoding, tables: list[Table]) -> None:
         self.bootstrap = settings.kafka.bootstrap
@@ -56,24 +56,28 @@ class Desk:
         def nowhere(_: object) -> Any:
             raise AssertionError("this test has no such way")
 
-        self.ways = RedriveTargets(
-            decoding=decoding, destinations=[destination], enrich=nowhere, archive=nowhere, enter=nowhere
+        self.targets = RedriveTargets(
+            decoding=decoding,
+            destinations=[destination],
+            enrich=nowhere,
+            archive=nowhere,
+            republish_catalog_entry=nowhere,
         )
         self.journal = Journal(self.bootstrap, topic=self.decisions)
 
     def refuse(self, record: Record, worker: str) -> None:
-        """A dead letter as a worker writes it."""
+        """Write a dead letter as a worker does."""
         dead_letters = DeadLetters(clients.producer(self.bootstrap), worker, topic=self.dead)
         dead_letters.send(record, BadRecord("an older version did not understand it"))
         dead_letters.confirm()
 
     def letters(self) -> list[Letter]:
-        """The open ones."""
+        """Return the open letters."""
         return [each for each in letters(stored(self.bootstrap, topic=self.dead), self.journal.read()) if each.open]
 
     def redrive(self) -> list[Verdict]:
-        """Return the outcomes of the open dead letters."""
-        return [outcome.verdict for _, outcome in redrive(self.letters(), self.ways, self.journal, by="test")]
+        """Redrive the open letters, and return the verdicts."""
+        return [outcome.verdict for _, outcome in redrive(self.letters(), self.targets, self.journal, by="test")]
 
     def close(self) -> None:
         self.reporting.close()
@@ -155,7 +159,7 @@ EXPECTED = {"lands": Verdict.LANDED, "outdated": Verdict.OUTDATED, "dead": Verdi
 
 
 def _redriven(desk: Desk) -> list[tuple[Letter, RedriveOutcome]]:
-    return list(redrive(desk.letters(), desk.ways, desk.journal, by="test"))
+    return list(redrive(desk.letters(), desk.targets, desk.journal, by="test"))
 
 
 def test_a_redriven_row_gives_way_to_what_was_captured_after_it(line: Landing, desk) -> None:
@@ -176,7 +180,9 @@ def test_an_event_that_two_workers_refused_lands_and_is_archived_once(settings: 
     with archiving(settings) as archive, spooling(archive.store) as spool:
         desk = desk(Decoding(archive.registry, [archive.table]), [archive.table])
         batch = ArchiveBatch(spool)
-        desk.ways = replace(desk.ways, archive=lambda change: opening.archive_event(archive.log(), batch, change))
+        desk.targets = replace(
+            desk.targets, archive=lambda change: opening.redrive_to_archive(archive.log(), batch, change)
+        )
         good, bad = _event(archive, 3), replace(_event(archive, 4), value=b"junk")
         for record in (good, bad):
             desk.refuse(record, "report")
@@ -228,12 +234,12 @@ def test_a_line_that_enrichment_refused_is_enriched_as_of_its_price_date(world: 
         key = world.lines.key(row)
         return Record(topic=topic, partition=0, offset=offset, timestamp=1, key=key, value=value, headers=list(EPOCH))
 
-    with opening.catalog(world.wiring) as catalog:
+    with opening.read_catalog(world.wiring) as catalog:
 
         def enrich(change: Change) -> Enriched:
             return enricher(ORDER_LINES)(change, catalog)
 
-        desk.ways = replace(desk.ways, enrich=enrich)
+        desk.targets = replace(desk.targets, enrich=enrich)
         for record in (
             captured(5, "lamp", "known"),
             captured(6, "unlisted", "unknown"),
@@ -262,12 +268,15 @@ def lines(desk: Desk, tenant: str) -> dict[str, tuple[str | None, Decimal | None
         return {order: (name, price, offset) for order, name, price, offset in connection.execute(query, (tenant,))}
 
 
-def test_a_catalog_entry_reaches_those_who_follow_the_catalog(world: World, desk) -> None:
+def test_a_republished_catalog_entry_reaches_the_catalogs_readers(world: World, desk) -> None:
     table = replace(PRICE_HISTORY, schema=f"test_{uuid4().hex[:8]}")
     (topic,) = table.captured_topics
     decoding = Decoding(world.registry, [table])
     desk = desk(decoding, [table])
-    desk.ways = replace(desk.ways, enter=lambda record: opening.enter_again(desk.bootstrap, decoding, record))
+    desk.targets = replace(
+        desk.targets,
+        republish_catalog_entry=lambda record: opening.republish_catalog_entry(desk.bootstrap, decoding, record),
+    )
     clients.admin(desk.bootstrap).create_topics([NewTopic(topic, 1, 1)])[topic].result()
 
     def refused(offset: int, key_and_value: tuple[bytes, bytes]) -> None:
@@ -280,13 +289,13 @@ def test_a_catalog_entry_reaches_those_who_follow_the_catalog(world: World, desk
     refused(2, world.catalog.delete(product, at, at))
     refused(3, world.catalog.heartbeat(at))
     wiring = replace(world.wiring, catalog=topic, catalog_table=table)
-    with opening.catalog(wiring) as catalog:
+    with opening.read_catalog(wiring) as catalog:
         assert desk.redrive() == [Verdict.LANDED, Verdict.DEAD_AGAIN, Verdict.OUTDATED]
         eventually(lambda: catalog.history(product))
     clients.admin(desk.bootstrap).delete_topics([topic])[topic].result()
 
 
-def test_the_command_lists_shows_redrives_and_discards_with_who_and_why(capture: Settings) -> None:
+def test_the_command_lists_shows_redrives_and_discards_with_person_and_reason(capture: Settings) -> None:
     bootstrap, name = capture.kafka.bootstrap, f"test-{uuid4().hex[:8]}"
     offset = uuid4().int >> 70
     record = Record(
@@ -331,7 +340,7 @@ def test_the_gauge_counts_the_open_ones_and_forgets_what_was_settled(capture: Se
     def told() -> float | None:
         return REGISTRY.get_sample_value("headrace_dead_letters_open", {"topic": topic, "error": "BadRecord"})
 
-    with metrics.telling(bootstrap):
+    with metrics.update_open_gauge(bootstrap):
         dead_letters = DeadLetters(clients.producer(bootstrap), "report", topic=DEAD_LETTERS)
         dead_letters.send(record, BadRecord("not understood"))
         dead_letters.confirm()

@@ -11,8 +11,8 @@ from confluent_kafka.admin import NewTopic
 from messaging import clients
 from messaging.dead_letters import DeadLetters, Record, stored
 from operations.dlq.decisions import Decision, Journal, Verdict
-from operations.dlq.follower import Follower
-from operations.retention.dead_letters import SettledLetters, settled
+from operations.dlq.follower import LetterFollower
+from operations.retention.dead_letters import SettledLetters, find_settled
 from operations.settings import Settings
 from schemas.errors import BadRecord
 
@@ -54,12 +54,12 @@ class Desk:
         )
 
     def settled(self, letters_ms: int, decisions_ms: int) -> list[SettledLetters]:
-        return settled(
+        return find_settled(
             self.bootstrap, [self.events], letters_ms, decisions_ms, dead=self.dead, decisions=self.decisions
         )
 
     def delete(self, letters_ms: int, decisions_ms: int) -> dict[str, int]:
-        """Deletes what is settled; returns up to where, by topic."""
+        """Delete the settled records, and return the first remaining offset by topic."""
         found = self.settled(letters_ms, decisions_ms)
         for each in found:
             clients.delete_records(self.bootstrap, (each.topic, 0), each.end)
@@ -78,7 +78,7 @@ def desk(settings: Settings) -> Iterator[Desk]:
 
 
 def later() -> int:
-    """A time (milliseconds since 1970) before which everything was written."""
+    """Return a time (milliseconds since 1970) after all records were written."""
     return int(time.time() * 1000) + 3_600_000
 
 
@@ -107,7 +107,7 @@ def test_a_letter_stays_while_it_proves_that_an_event_may_be_deleted(desk: Desk)
 
 
 def test_a_follower_reads_only_what_was_added_and_forgets_what_was_deleted(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    follower = Follower(desk.bootstrap, dead=desk.dead, decisions=desk.decisions)
+    follower = LetterFollower(desk.bootstrap, dead=desk.dead, decisions=desk.decisions)
     desk.refuse(0)
     desk.refuse(1)
     follower.follow()

@@ -5,7 +5,7 @@ import time
 from messaging import clients
 from messaging.decoding import Decoding
 from operations.retention.proof import ArchiveProof
-from operations.retention.topics import EventTopics, Stretch
+from operations.retention.topics import AgedRange, EventTopics
 from sinks.archive.manifest import Kind
 from tests.support.archiving import Archiving
 
@@ -20,9 +20,9 @@ def topics(archive: Archiving) -> EventTopics:
     return EventTopics(archive.bootstrap, archive.table, decoding, proof, dead_topic=archive.dead_letter_topic)
 
 
-def stretches(archive: Archiving, done: dict[tuple[str, int], int] | None = None) -> list[Stretch]:
+def aged_ranges(archive: Archiving, done: dict[tuple[str, int], int] | None = None) -> list[AgedRange]:
     ids = clients.topic_ids(archive.bootstrap, [archive.topic])
-    return topics(archive).stretches(CUTOFF, archive.log().manifest().archived(ids) if done is None else done)
+    return topics(archive).aged_ranges(CUTOFF, archive.log().manifest().archived(ids) if done is None else done)
 
 
 def left(archive: Archiving) -> int:
@@ -34,26 +34,26 @@ def test_old_records_that_are_archived_go_and_young_ones_stay(archive: Archiving
     archive.send(archive.events(80), timestamp=OLD)
     archive.send(archive.events(30, seed=2))
     archive.drain(archive.worker())
-    found = stretches(archive)
+    found = aged_ranges(archive)
     assert sum(each.proven - each.start for each in found) == 80
     assert not any(each.missing for each in found)
     for each in found:
         topics(archive).delete(each)
     assert left(archive) == 30
-    assert stretches(archive) == []
+    assert aged_ranges(archive) == []
 
 
 def test_records_that_are_not_archived_yet_stay(archive: Archiving):
     archive.send(archive.events(80), timestamp=OLD)
     archive.drain(archive.worker())
     archive.send(archive.events(20, seed=2), timestamp=OLD)
-    assert sum(each.proven - each.start for each in stretches(archive)) == 80
+    assert sum(each.proven - each.start for each in aged_ranges(archive)) == 80
 
 
 def test_records_that_a_sink_still_reads_stay(archive: Archiving):
     archive.send(archive.events(80), timestamp=OLD)
     archive.drain(archive.worker())
-    assert [each.proven for each in stretches(archive, {(archive.topic, 0): 3})] == [3]
+    assert [each.proven for each in aged_ranges(archive, {(archive.topic, 0): 3})] == [3]
 
 
 def test_a_record_whose_event_the_archive_lacks_stops_it_and_is_named(archive: Archiving):
@@ -65,7 +65,7 @@ def test_a_record_whose_event_the_archive_lacks_stops_it_and_is_named(archive: A
     lost, *_ = log.manifest().files.values()
     missing = {datum["event_id"] for datum in archive.records(lost)}
     log.commit(log.draft(Kind.EXPIRE, removed=(lost.name,)))
-    found = stretches(archive)
+    found = aged_ranges(archive)
     named = " ".join(said for each in found for said in each.missing)
     assert {id_ for id_ in (event["event_id"] for event in events) if id_ in named} == missing
     for each in found:
@@ -76,14 +76,14 @@ def test_a_record_whose_event_the_archive_lacks_stops_it_and_is_named(archive: A
         assert offset <= min(firsts, default=offset)
 
 
-def test_what_cannot_be_understood_goes_only_where_a_dead_letter_holds_it(archive: Archiving):
+def test_an_undecodable_record_is_deleted_only_where_a_dead_letter_holds_it(archive: Archiving):
     archive.send(archive.events(10), timestamp=OLD)
     archive.put(b"x", b"not Avro", timestamp=OLD)
     archive.send(archive.events(10, seed=2), timestamp=OLD)
     archive.drain(archive.worker())
-    assert sum(each.proven - each.start for each in stretches(archive)) == 21
-    archive.dead_letter_topic = f"{archive.name}.empty"  # as if none had been written
+    assert sum(each.proven - each.start for each in aged_ranges(archive)) == 21
+    archive.dead_letter_topic = f"{archive.name}.empty"  # as if no dead letter had been written
     archive.make_topics([archive.dead_letter_topic])
-    found = stretches(archive)
+    found = aged_ranges(archive)
     assert sum(each.proven - each.start for each in found) < 21
     assert "no dead letter holds it" in str([each.missing for each in found])

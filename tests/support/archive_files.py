@@ -1,4 +1,4 @@
-"""Archives in a folder, filled without Kafka: events of a test's choice, as the worker would put them there."""
+"""Fill archives in a local folder without Kafka, with files like those of the archive worker."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from uuid import uuid4
 
 from schemas.tables import EVENTS, ORDER_LINES, Table
 from sinks.archive.batch import ArchiveBatch
-from sinks.archive.erasure import TOMBSTONE, Tombstone, tombstone_name
+from sinks.archive.erasure import ERASURE_RECORD, ErasureRecord, erasure_record_name
 from sinks.archive.files import Codec, Datum
-from sinks.archive.log import Log, sealed
+from sinks.archive.log import Log, with_checksum
 from sinks.archive.manifest import Erasure, Kind, ManifestEntry
 from sinks.archive.reader import instant_of, key_of, records
 from sinks.archive.store import LocalStore
 
 _OLTP = ("migrator", "app_writer", "cdc_reader", "reporter_reader", "retention")
 _REPORTING = ("migrator", "writer", "reader", "retention")
-ELSEWHERE = {  # required settings of servers that are not contacted
+ELSEWHERE = {  # required settings of servers that are never used
     "HEADRACE_OLTP": json.dumps({"host": "none"} | {f"{role}_password": "none" for role in _OLTP}),
     "HEADRACE_REPORTING": json.dumps({"host": "none", "port": 9} | {f"{role}_password": "none" for role in _REPORTING}),
     "HEADRACE_CATALOG__URI": "mongodb://none",
@@ -35,7 +35,7 @@ NOON = datetime(2026, 8, 3, 12, tzinfo=UTC)
 
 
 def event(number: int, tenant: str = "tenant-001", **other: Any) -> Datum:
-    """The event of a number, a minute after the one before."""
+    """Return the event of a number; each event is a minute after the one with the previous number."""
     at = other.pop("occurred_at", NOON + timedelta(minutes=number))
     return {
         "tenant_id": tenant,
@@ -56,7 +56,7 @@ def event(number: int, tenant: str = "tenant-001", **other: Any) -> Datum:
 
 
 def order_line(order: str, line: int, tenant: str = "tenant-001", **other: Any) -> Datum:
-    """A row of August 2026, as retention archives it."""
+    """Return a row of August 2026, as retention archives it."""
     row: Datum = {column.name: None if column.nullable else "x" for column in ORDER_LINES.columns}
     row |= {"tenant_id": tenant, "order_month": date(2026, 8, 1), "order_id": order, "line_no": line, "quantity": 1}
     row |= dict.fromkeys(("unit_price", "freight"), Decimal("1.0000"))
@@ -64,7 +64,7 @@ def order_line(order: str, line: int, tenant: str = "tenant-001", **other: Any) 
 
 
 def append(log: Log, rows: Iterable[Datum], table: Table = EVENTS, *, codec: Codec = "zstandard") -> ManifestEntry:
-    """One entry that adds records, events for one, in one file a folder."""
+    """Commit one entry that adds records, in one file for each folder."""
     key, at, day = key_of(table), instant_of(table), str(table.ages_by)
     with tempfile.TemporaryDirectory() as spool:
         batch = ArchiveBatch(Path(spool), codec)
@@ -76,34 +76,34 @@ def append(log: Log, rows: Iterable[Datum], table: Table = EVENTS, *, codec: Cod
 
 
 def erase(log: Log, events: Mapping[str, list[str]], *, removed: tuple[str, ...] = ()) -> Erasure:
-    """The tombstone of some records of tenant-001, by table, and its entry; what files hold of them stays there."""
+    """Commit the erasure of some records of tenant-001, by table, without rewriting the files that hold them."""
     erasure = Erasure(id=str(uuid4()), tenant="tenant-001", subject_sha256="", events=dict(events))
     draft = log.draft(Kind.ERASE, erasure=erasure, removed=removed)
-    kept = Tombstone(by=draft.by, at=draft.at, erasure=erasure, offsets={})
-    log.store.put(tombstone_name(erasure), [sealed(TOMBSTONE, kept)])
+    kept = ErasureRecord(by=draft.by, at=draft.at, erasure=erasure, offsets={})
+    log.store.put(erasure_record_name(erasure), [with_checksum(ERASURE_RECORD, kept)])
     log.commit(draft)
     return erasure
 
 
 def open_log(folder: Path) -> Log:
-    """Return the log of the archive in a folder, read again."""
+    """Open the log of the archive in a folder."""
     return Log(LocalStore(folder), "test")
 
 
 def ids(log: Log) -> list[str]:
-    """The ids of all events that a reader sees, sorted."""
+    """Return the ids of all events that a reader sees, sorted."""
     return sorted(datum["event_id"] for datum in records(log, EVENTS))
 
 
 def flip(path: Path, place: int = -40) -> None:
-    """Changes one byte of a file: before its end, where a block's last bytes are."""
+    """Change one byte of a file, by default within the last block."""
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
 
 
 def headrace(archive: Path | str, *arguments: str, under: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """`headrace archive …` on the archive in a folder, and no server; started by the command `under`."""
+    """Start `headrace archive …` on the archive in a folder, without servers; `under` is a command to start it with."""
     return subprocess.Popen(
         [*under, sys.executable, "-m", "operations", "archive", *arguments],
         env=os.environ | ELSEWHERE | {"HEADRACE_ARCHIVE__URL": str(archive)},

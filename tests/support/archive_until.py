@@ -1,6 +1,6 @@
-"""One archive worker as a process of its own: `python -m tests.support.archive_until '{"url": …, "point": …}'`.
+"""Run one archive worker as a separate process: `python -m tests.support.archive_until '{"url": …, "point": …}'`.
 
-It archives what is in the topic, publishing often, and ends; or dies at the named moment.
+It archives the records now in the topic, publishing often, and ends; or is killed at a failpoint.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A `headrace` command that dies at a named moment: `python -m tests.support.dying POINT TIMES retention apply`."""
+"""Run a `headrace` command, killed at a failpoint: `python -m tests.support.dying POINT TIMES retention apply`."""
 
 import sys
 

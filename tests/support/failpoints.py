@@ -1,4 +1,4 @@
-"""A process that dies at a named moment, and loses what was not synced: kill -9 and a power cut in one.
+"""End a process at a failpoint, and lose all data that was not synced: kill -9 and a power cut in one.
 
 A killed process leaves the page cache behind, so a missing fsync would never be seen. Here a file that was not synced
 since it was last written is cut to what was, and a name whose folder was not synced is gone: each by the toss of a
@@ -18,7 +18,7 @@ from schemas.failpoints import FailPoint
 
 
 def at(point: FailPoint, times: int, folder: Path | None = None, seed: int = 0) -> None:
-    """From now on this process dies when it reaches `point` for the `times`-th time; `folder` has a power cut then."""
+    """Kill this process when it reaches `point` for the `times`-th time; `folder` then loses unsynced data."""
     disk = None if folder is None else _Disk(folder, random.Random(seed))  # noqa: S311
     left = times
 
@@ -34,7 +34,7 @@ def at(point: FailPoint, times: int, folder: Path | None = None, seed: int = 0) 
 
 
 class _Disk:
-    """The part of `folder` that would survive a power cut: its present files, and files synced from now on."""
+    """Tracks the content of `folder` that would survive a power cut: all present files, and later synced ones."""
 
     def __init__(self, folder: Path, coin: random.Random) -> None:
         self._folder, self._coin = folder, coin
@@ -52,7 +52,7 @@ class _Disk:
             self._sizes[found.st_ino] = found.st_size
 
     def lose(self) -> None:
-        """Takes away what was not synced."""
+        """Delete or cut files that were not synced."""
         for path in sorted(self._folder.rglob("*"), reverse=True):
             if self._coin.random() < 0.5:
                 continue

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg import sql
 
-from operations.retention.proof import identified
+from operations.retention.proof import proven_event_of
 from operations.retention.source import Leaf, OltpRetention
 from schemas.checksums import Sum, row_text, sum_of
 from schemas.tables import EVENTS, ORDER_LINES, ORDERS, PAYMENTS, Column, Source, Table
@@ -47,7 +47,7 @@ def payment(shop: Connection, month: date, order_id: str = "o", tenant: str = "t
 
 
 def trade(shop: Connection, month: date, order_id: str = "o", tenant: str = "t") -> None:
-    """An order with a line and a payment."""
+    """Write an order with a line and a payment."""
     order(shop, month, order_id, tenant)
     line(shop, month, order_id, tenant)
     payment(shop, month, order_id, tenant)
@@ -73,7 +73,7 @@ def event(shop: Connection, at: datetime, tenant: str = "t", event_id: UUID | No
 
 
 def proof(retention: OltpRetention, month: date, held: tuple[str, ...] = ()) -> dict[str, Sum]:
-    """Return the proof that an archive of the readable rows would give."""
+    """Return the proof of an archive that holds exactly the present rows."""
     return {table.name: sum_of(map(row_text(table.columns), retention.rows(table, month, held))) for table in TRADE}
 
 
@@ -83,7 +83,7 @@ def event_proof(retention: OltpRetention, leaf: Leaf, *tenants: str) -> dict[str
 
 
 def event_ids(retention: OltpRetention, leaf: Leaf, tenant: str) -> list[str]:
-    return [identified(EVENTS)(row).id for row in retention.events(EVENTS, leaf, tenant)]
+    return [proven_event_of(EVENTS)(row).id for row in retention.events(EVENTS, leaf, tenant)]
 
 
 def leaf_of(retention: OltpRetention, at: datetime) -> Leaf:
@@ -92,7 +92,7 @@ def leaf_of(retention: OltpRetention, at: datetime) -> Leaf:
 
 
 def rows(connection: Connection, table: str, month: date) -> list[tuple[str, str]]:
-    """(tenant, order) of what is there."""
+    """Return (tenant, order) of the rows of a month."""
     return connection.execute(
         f"SELECT tenant_id, order_id FROM sales.{table} WHERE order_month = %s ORDER BY 1, 2".encode(), [month]
     ).fetchall()
@@ -110,7 +110,7 @@ def partitions(connection: Connection, month: date) -> list[str]:
 
 
 def blocked_by(watch: Connection, holder: Connection) -> bool:
-    """Return whether a session waits for a lock of `holder`."""
+    """Tell whether a session waits for a lock of `holder`."""
     blocked = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
     return watch.execute(blocked, [holder.info.backend_pid]).fetchone() != (0,)
 

@@ -9,9 +9,9 @@ import pytest
 from uuid_utils import uuid7
 
 from schemas.tables import EVENTS
-from sinks.archive.audit import Audit, What, audit
-from sinks.archive.compaction import merge
-from sinks.archive.erasure import tombstone_name
+from sinks.archive.audit import Audit, FindingKind, audit
+from sinks.archive.compaction import merge_small_files
+from sinks.archive.erasure import erasure_record_name
 from sinks.archive.log import ManifestDamaged
 from sinks.archive.manifest import Kind
 from sinks.archive.reader import records
@@ -31,7 +31,7 @@ def look(folder: Path, after: timedelta = timedelta()) -> Audit:
     return audit(open_log(folder), [EVENTS], now=datetime.now(UTC) + after)
 
 
-def found(some: Audit) -> dict[str, What]:
+def found(some: Audit) -> dict[str, FindingKind]:
     return {each.name: each.what for each in some.findings}
 
 
@@ -55,7 +55,7 @@ def test_every_damaged_and_missing_file_is_named(folder: Path):
     (folder / second).unlink()
     flip(folder / third, (folder / third).read_bytes().index(b"sha256"))
     some = look(folder)
-    assert found(some) == {first: What.DAMAGED, second: What.MISSING, third: What.DAMAGED}
+    assert found(some) == {first: FindingKind.DAMAGED, second: FindingKind.MISSING, third: FindingKind.DAMAGED}
     assert some.damaged and some.files == 3
 
 
@@ -65,7 +65,7 @@ def test_a_file_whose_rows_are_not_what_its_entry_tells_of_is_damaged(folder: Pa
     for change in ({"rows": 11}, {"bucket": 3}):
         wrong = type(file)(**{name: getattr(file, name) for name in file.__slots__} | change)
         log.commit(log.draft(Kind.REBUILD, added=(wrong,)))
-        assert found(look(folder)) == {file.name: What.DAMAGED}
+        assert found(look(folder)) == {file.name: FindingKind.DAMAGED}
 
 
 def test_a_flipped_byte_in_an_entry_is_found_and_the_others_are_looked_at(folder: Path):
@@ -74,7 +74,7 @@ def test_a_flipped_byte_in_an_entry_is_found_and_the_others_are_looked_at(folder
     with pytest.raises(ManifestDamaged, match=r"0002\.json is not what was written"):
         next(records(open_log(folder), EVENTS))
     some = look(folder)
-    assert [each.what for each in some.findings if each.damage] == [What.MANIFEST, What.DAMAGED]
+    assert [each.what for each in some.findings if each.damage] == [FindingKind.MANIFEST, FindingKind.DAMAGED]
     (orphan,) = (each for each in some.findings if not each.damage)
     assert "keep it" in orphan.said
     assert some.entries == 2
@@ -88,7 +88,7 @@ def test_an_entry_in_the_place_of_another_is_found(folder: Path):
     shutil.copy(entry(folder, 2), entry(folder, 3))
     with pytest.raises(ManifestDamaged, match="is entry 2"):
         open_log(folder).manifest()
-    assert [each.what for each in look(folder).findings if each.damage] == [What.MANIFEST]
+    assert [each.what for each in look(folder).findings if each.damage] == [FindingKind.MANIFEST]
 
 
 def test_a_file_that_cannot_be_looked_at_leaves_it_undecided_and_the_others_are(folder: Path):
@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_looked_at_leaves_it_undecided_and_the_others_are(
     unreadable.unlink()
     unreadable.mkdir()
     some = audit(log, [EVENTS], now=datetime.now(UTC))
-    assert found(some) == {first: What.UNREADABLE, second: What.DAMAGED}
+    assert found(some) == {first: FindingKind.UNREADABLE, second: FindingKind.DAMAGED}
     assert some.undecided and some.damaged
 
 
@@ -114,7 +114,7 @@ def test_lost_last_entries_are_found_by_a_checkpoint(folder: Path):
     while log.manifest().number < 100:
         log.commit(log.draft(Kind.APPEND))
     entry(folder, 100).unlink()
-    assert [each.what for each in look(folder).findings] == [What.MANIFEST]
+    assert [each.what for each in look(folder).findings] == [FindingKind.MANIFEST]
 
 
 def test_a_checkpoint_that_says_something_else_is_found(folder: Path, tmp_path: Path):
@@ -123,7 +123,7 @@ def test_a_checkpoint_that_says_something_else_is_found(folder: Path, tmp_path: 
         while log.manifest().number < 100:
             log.commit(log.draft(Kind.APPEND))
     shutil.copytree(tmp_path / "other/manifest/checkpoints", folder / "manifest/checkpoints", dirs_exist_ok=True)
-    assert found(look(folder)) == {"manifest/checkpoints": What.MANIFEST}
+    assert found(look(folder)) == {"manifest/checkpoints": FindingKind.MANIFEST}
 
 
 def test_an_audit_is_not_disturbed_by_entries_that_come_meanwhile(folder: Path):
@@ -144,15 +144,15 @@ def test_what_was_left_by_a_crash_is_said_and_harmless(folder: Path):
     for after, said in ((timedelta(), "in flight"), (timedelta(days=1), "left by a crash")):
         some = look(folder, after)
         (orphan,) = some.findings
-        assert (orphan.what, orphan.name, some.damaged) == (What.ORPHAN, name, False)
+        assert (orphan.what, orphan.name, some.damaged) == (FindingKind.ORPHAN, name, False)
         assert said in orphan.said
 
 
 def test_files_that_compaction_has_replaced_are_harmless(folder: Path, tmp_path: Path):
     before = names(folder)
-    list(merge(open_log(folder), tmp_path, [EVENTS]))
+    list(merge_small_files(open_log(folder), tmp_path, [EVENTS]))
     some = look(folder)
-    assert found(some) == dict.fromkeys(before, What.REMOVED)
+    assert found(some) == dict.fromkeys(before, FindingKind.REMOVED)
     assert not some.damaged
 
 
@@ -160,7 +160,7 @@ def test_an_erased_file_that_still_lies_there_is_damage(folder: Path):
     name, *_ = names(folder)
     erase(open_log(folder), {}, removed=(name,))
     some = look(folder)
-    assert found(some) == {name: What.ERASED}
+    assert found(some) == {name: FindingKind.ERASED}
     assert some.damaged
 
 
@@ -168,25 +168,27 @@ def test_an_erased_event_that_a_file_still_holds_is_damage(folder: Path):
     name, *_ = names(folder)
     erase(open_log(folder), {"events": [event(3)["event_id"]]})
     (one,) = look(folder).findings
-    assert (one.what, one.name) == (What.ERASED, name)
+    assert (one.what, one.name) == (FindingKind.ERASED, name)
     assert "holds 1 records that were erased" in one.said
 
 
 def test_a_tombstone_that_a_rebuild_could_not_read_is_found(folder: Path):
-    damaged, missing = (folder / tombstone_name(erase(open_log(folder), {})) for _ in range(2))
+    damaged, missing = (folder / erasure_record_name(erase(open_log(folder), {})) for _ in range(2))
     assert not look(folder).findings
     flip(damaged)
     missing.unlink()
-    assert found(look(folder)) == {path.relative_to(folder).as_posix(): What.MANIFEST for path in (damaged, missing)}
+    assert found(look(folder)) == {
+        path.relative_to(folder).as_posix(): FindingKind.MANIFEST for path in (damaged, missing)
+    }
 
 
 def test_files_without_any_entry_are_no_whole_archive(folder: Path):
     shutil.rmtree(folder / "manifest")
-    assert What.MANIFEST in [each.what for each in look(folder, timedelta(days=1)).findings]
+    assert FindingKind.MANIFEST in [each.what for each in look(folder, timedelta(days=1)).findings]
     assert not look(folder).damaged  # its first entry may be on its way
 
 
-def test_of_an_archive_that_is_not_there_nobody_hears_that_it_is_whole(tmp_path: Path):
+def test_a_missing_archive_is_never_reported_as_intact(tmp_path: Path):
     code, said = run(tmp_path / "not-mounted", "verify")
     assert code == 2
     assert "nothing was ever archived at" in said and "HEADRACE_ARCHIVE__URL" in said
@@ -207,7 +209,7 @@ def test_the_command_says_all_of_it_by_its_exit_code(folder: Path, tmp_path: Pat
 
 def test_the_command_says_what_is_harmless_in_one_line(folder: Path, tmp_path: Path):
     before = names(folder)
-    list(merge(open_log(folder), tmp_path, [EVENTS]))
+    list(merge_small_files(open_log(folder), tmp_path, [EVENTS]))
     code, said = run(folder, "verify")
     line, verdict = said.splitlines()
     assert code == 0

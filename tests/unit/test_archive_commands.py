@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
-    """The exit code, and what was printed."""
+    """Run a command, and return its exit code and output."""
     with headrace(folder, *arguments) as process:
         said, wrong = process.communicate(timeout=60)
     assert wrong == ""
@@ -87,7 +87,7 @@ def test_a_spool_that_is_no_folder_is_one_line(folder: Path, tmp_path: Path, mon
     assert "the spool in" in wrong and "Traceback" not in wrong
 
 
-def test_compact_names_a_damaged_file_and_goes_on_with_the_others(folder: Path):
+def test_compact_names_a_damaged_file_and_continues_with_the_others(folder: Path):
     log = open_log(folder)
     append(log, [event(21, "tenant-002")])
     name = next(name for name in log.manifest().files if "tenant_bucket=08/date=2026-08-03" in name)

@@ -13,9 +13,9 @@ from uuid_utils import uuid7
 
 from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.batch import ArchiveBatch
-from sinks.archive.compaction import Merged, groups, merge, sweep
+from sinks.archive.compaction import Merged, delete_unreferenced, groups_to_merge, merge_small_files
 from sinks.archive.erasure import Eraser
-from sinks.archive.files import Datum, check, describe, read
+from sinks.archive.files import Datum, read, read_head, verify_file
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import Kind, Progress
 from sinks.archive.reader import records
@@ -28,12 +28,12 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 def compact(log: Log, **how) -> list[Merged]:
     with tempfile.TemporaryDirectory() as spool:
-        return list(merge(log, Path(spool), [EVENTS], **how))
+        return list(merge_small_files(log, Path(spool), [EVENTS], **how))
 
 
 def swept(log: Log, after: timedelta = timedelta(), grace: timedelta = HOUR) -> list[str]:
-    """Return the files that a sweep deletes `after` that time."""
-    return [each.name for each in sweep(log, [EVENTS], now=datetime.now(UTC) + after, grace=grace)]
+    """Delete unreferenced files `after` that time, and return their names."""
+    return [each.name for each in delete_unreferenced(log, [EVENTS], now=datetime.now(UTC) + after, grace=grace)]
 
 
 def lying(log: Log) -> set[str]:
@@ -57,14 +57,14 @@ def test_small_files_become_one_and_repeats_are_gone(log: Log):
     assert ids(open_log(Path(log.store.url))) == before
     assert (merged.files, merged.dropped, merged.refusal) == (3, 10, None)
     assert (file.rows, file.offsets) == (30, {"shop.events.order/0": (0, 119)})
-    check(log.store, file)
+    verify_file(log.store, file)
 
 
 def test_a_merged_file_says_what_it_replaces(log: Log):
     before = set(log.manifest().files)
     compact(log)
     (file,) = log.manifest().files.values()
-    head = describe(log.store, file.name, file.size)
+    head = read_head(log.store, file.name, file.size)
     assert head.file == file
     assert set(head.commit.replaces) == before
 
@@ -85,7 +85,7 @@ def test_large_files_are_left_alone(log: Log):
 
 def test_no_file_becomes_much_larger_than_the_target(log: Log):
     (file, *_) = log.manifest().files.values()
-    assert [len(group) for group in groups([file] * 7, 2 * file.size + 1)] == [3, 3]
+    assert [len(group) for group in groups_to_merge([file] * 7, 2 * file.size + 1)] == [3, 3]
 
 
 def test_erased_events_are_left_out_and_counted(log: Log):
@@ -101,7 +101,7 @@ def test_erased_rows_of_every_key_are_left_out(log: Log):
         append(log, [order_line("o-1", line), order_line("o-2", line)], ORDER_LINES)
     erase(log, {"order_lines": ["o-1/1", "o-1/2"]})
     with tempfile.TemporaryDirectory() as spool:
-        (merged,) = merge(log, Path(spool), [ORDER_LINES])
+        (merged,) = merge_small_files(log, Path(spool), [ORDER_LINES])
     (file,) = merged.added
     assert (file.rows, file.erased, merged.dropped) == (2, 2, 2)
 
@@ -121,7 +121,7 @@ def test_a_file_that_is_erased_while_its_folder_waits_is_no_damage(log: Log):
         [file for file in log.manifest().files.values() if file.day.day == 4],
     )
     with tempfile.TemporaryDirectory() as spool:
-        merging = merge(log, Path(spool), [EVENTS])
+        merging = merge_small_files(log, Path(spool), [EVENTS])
         next(merging)
         other.commit(other.draft(Kind.ERASE, removed=(waiting[0].name,)))
         other.store.delete(waiting[0].name)
@@ -173,7 +173,7 @@ def test_damage_is_never_merged(log: Log):
     assert log.manifest().files == files
 
 
-def test_a_reader_that_began_before_goes_on_to_its_end(log: Log):
+def test_a_reader_that_started_earlier_reads_to_its_end(log: Log):
     append(log, [event(number, "tenant-002") for number in range(40, 50)])
     reader = records(log, EVENTS)
     seen = [next(reader)]
@@ -275,7 +275,7 @@ def test_temporary_files_of_killed_writers_are_swept_when_they_are_a_day_old(log
 
 
 def _orphan(log: Log) -> str:
-    """A copy of a file, under a name of its own."""
+    """Copy a file to a new name."""
     (name, *_) = log.manifest().files
     copy = f"{name.rpartition('/')[0]}/{uuid7()}.avro"
     with log.store.open(name) as stream:
@@ -291,14 +291,14 @@ steps = st.one_of(
 
 
 def of_customer(number: int) -> Datum:
-    """An event that may come again, at any time, and is always the same."""
+    """Return an event that is the same each time it is sent."""
     return event(number, f"tenant-{number % 3:03}", payload=f'{{"customer_id": "{"abc"[number % 5 % 3]}"}}')
 
 
 def erase_all_of(log: Log, subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as spool:
         eraser = Eraser(log, subject, Path(spool), tables=[EVENTS])
-        found = eraser.find(eraser.groups(), eraser.known())
+        found = eraser.find(eraser.groups(), eraser.earlier_ids())
         if found.files:
             eraser.erase(found.files, found.ids)
 
@@ -328,7 +328,7 @@ def test_whatever_happens_a_reader_sees_each_event_once(history):
                     model |= fresh
             assert ids(open_log(Path(folder))) == sorted(event(number)["event_id"] for number in model)
             for file in log.manifest().files.values():
-                check(log.store, file)
+                verify_file(log.store, file)
                 assert not gone & {datum["_offset"] for datum in read(log.store, file)}
 
 

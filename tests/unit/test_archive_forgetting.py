@@ -14,7 +14,7 @@ NOW = datetime(2026, 8, 3, 9, tzinfo=UTC)
 
 
 def name(at: datetime) -> str:
-    """The name of a file that was made then."""
+    """Return the name of a file created at a time."""
     return f"{FOLDER}/{UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | next(_NUMBERS))}.avro"
 
 
@@ -33,7 +33,7 @@ def draft(at: datetime, **content) -> Draft:
 
 
 def after(manifest: Manifest, at: datetime) -> Manifest:
-    """A hundred entries more, all of that time."""
+    """Apply a hundred entries of one time."""
     for _ in range(100):
         manifest.apply(ManifestEntry(number=manifest.number + 1, draft=draft(at)))
     return manifest
@@ -41,7 +41,7 @@ def after(manifest: Manifest, at: datetime) -> Manifest:
 
 @pytest.fixture
 def swept() -> tuple[Manifest, str]:
-    """A manifest that knows of one swept file, and its name."""
+    """Return a manifest with one barred file, and the file's name."""
     named, manifest = name(NOW), Manifest()
     manifest.apply(ManifestEntry(number=1, draft=draft(NOW + timedelta(days=1), swept=(named,))))
     return manifest, named
@@ -68,10 +68,10 @@ def test_a_removed_name_is_remembered_for_a_month_and_then_forgotten(swept: tupl
 def test_a_late_writer_is_refused_however_long_it_has_slept(swept: tuple[Manifest, str], days: int):
     manifest, named = swept
     late = draft(NOW, added=(file(named),))
-    assert "removed before it was added" in str(after(manifest, NOW + timedelta(days=days)).objection(late))
+    assert "removed before it was added" in str(after(manifest, NOW + timedelta(days=days)).commit_conflict(late))
 
 
 def test_a_new_file_may_be_added_whatever_was_forgotten_and_whatever_a_clock_says(swept: tuple[Manifest, str]):
     manifest, _ = swept
     after(manifest, NOW + timedelta(days=40_000))  # somebody's clock was wrong
-    assert manifest.objection(draft(NOW, added=(file(name(NOW + timedelta(seconds=1))),))) is None
+    assert manifest.commit_conflict(draft(NOW, added=(file(name(NOW + timedelta(seconds=1))),))) is None

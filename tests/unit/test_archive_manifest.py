@@ -96,9 +96,9 @@ class Model:
 def test_what_may_come_next_is_what_follows_and_nothing_else(some: list[Draft]):
     manifest, model = Manifest(), Model()
     for draft in some:
-        objection = manifest.objection(draft)
-        assert (objection is None) == model.allows(draft), objection
-        if objection is None:
+        commit_conflict = manifest.commit_conflict(draft)
+        assert (commit_conflict is None) == model.allows(draft), commit_conflict
+        if commit_conflict is None:
             manifest.apply(ManifestEntry(number=manifest.number + 1, draft=draft))
             model.take(draft)
         assert manifest.files.keys() == model.there
@@ -135,4 +135,4 @@ def test_forgetting_never_lets_a_removed_name_come_back(days: list[int]):
         removed.append(name)
         for each in removed:
             late = Draft(id="y", kind=Kind.APPEND, by="test", at=NOON, added=(file(each),))
-            assert manifest.objection(late) is not None
+            assert manifest.commit_conflict(late) is not None

@@ -1,4 +1,4 @@
-"""The output of `headrace archive cat`, on archives in a folder."""
+"""`headrace archive cat` on archives in a folder."""
 
 import json
 from datetime import date, timedelta
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.archive.cat import lines
+from operations.archive.cat import json_lines
 from schemas.tables import EVENTS, ORDER_LINES
 from sinks.archive.files import FileDamaged
 from sinks.archive.log import Log
@@ -112,7 +112,7 @@ def test_a_flipped_byte_is_refused_before_anything_of_that_file_is_shown(tmp_pat
 def test_values_are_printed_exactly(tmp_path: Path):
     log = open_log(tmp_path)
     append(log, [event(1)])
-    (line,) = lines(log, EVENTS, ArchiveSelection())
+    (line,) = json_lines(log, EVENTS, ArchiveSelection())
     shown = json.loads(line)
     assert shown["occurred_at"] == "2026-08-03T12:01:00.000000+00:00"
     assert shown["event_day"] == "2026-08-03"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from messaging.dead_letters import DeadLetter, Record
-from operations.dlq.decisions import Decision, Verdict, parsed
+from operations.dlq.decisions import Decision, Verdict, parse_decision
 from operations.dlq.letters import Letter, LetterSelection, groups, has_key, letters, reason
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -23,7 +23,7 @@ def refusal(
     message: str = "total: expected at most 4 decimal places, got 1.00001",
     worker: str = "report",
 ) -> DeadLetter:
-    """The dead letter at offset `number`, written that many minutes after noon."""
+    """Return the dead letter at offset `number`, written that many minutes after noon."""
     seen = int((NOON + timedelta(minutes=number)).timestamp() * 1000)
     return DeadLetter(record=of, error="BadRecord", message=message, worker=worker, offset=number, seen=seen)
 
@@ -43,7 +43,7 @@ def test_one_record_is_one_letter_however_often_it_was_refused():
     ]
 
 
-def test_a_record_of_a_topic_made_anew_is_another_one():
+def test_a_record_of_a_topic_that_was_created_again_is_another_record():
     found = letters(
         [refusal(0, record(7)), refusal(1, record(7, timestamp=6))], [decided(record(7), 0, Verdict.LANDED)]
     )
@@ -60,7 +60,7 @@ def test_undecided_and_dead_again_are_what_is_not_final():
     assert {each for each in Verdict if not each.closes} == {Verdict.UNDECIDED, Verdict.DEAD_AGAIN}
 
 
-def test_what_was_redriven_and_is_refused_again_is_open_for_who_refused_it():
+def test_a_redriven_record_that_is_refused_again_is_open_for_that_worker():
     refusals = [refusal(0, record(7)), refusal(1, record(7), worker="archive")]
     (letter,) = letters(refusals, [decided(record(7), 0, Verdict.LANDED)])
     assert letter.open
@@ -156,4 +156,4 @@ def test_a_decision_reads_back_as_it_was_written():
     import orjson
 
     written = replace(decided(record(7), 3, Verdict.AGED_OUT), detail="too old")
-    assert parsed(orjson.dumps(written)) == written
+    assert parse_decision(orjson.dumps(written)) == written

@@ -1,4 +1,4 @@
-"""Open dead letters, found by identity alone, and the offset up to which their topic can be deleted."""
+"""Open dead letters are tracked by identities alone, and bound how far their topic can be deleted."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_a_decision_read_before_its_letter_settles_it(known: OpenLetters):
     assert known.count() == {}
 
 
-def test_a_record_of_a_topic_that_was_made_anew_is_another_one(known: OpenLetters):
+def test_a_record_of_a_topic_that_was_created_again_is_another_record(known: OpenLetters):
     known.refused([refusal(0), refusal(1, timestamp=2)])
     known.decided([(0, decision(Verdict.DISCARDED, through=0))])
     assert known.count().total() == 1
@@ -69,7 +69,7 @@ def test_adding_a_stretch_again_changes_nothing(known: OpenLetters):
 
 def test_what_the_topic_no_longer_holds_is_forgotten(known: OpenLetters):
     known.refused([refusal(4), refusal(5, offset=8)])
-    known.forget(5)
+    known.drop_before(5)
     assert known.count().total() == 1
 
 
@@ -91,7 +91,7 @@ def test_decisions_are_needed_while_their_letter_is_there(known: OpenLetters):
     known.refused([refusal(3)])
     known.decided([(0, decision(Verdict.DISCARDED, through=2, offset=1)), (1, decision(Verdict.LANDED, through=3))])
     assert known.first_decided() == 1
-    known.forget(4)
+    known.drop_before(4)
     assert known.first_decided() is None
 
 

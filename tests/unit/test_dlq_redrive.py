@@ -1,4 +1,4 @@
-"""The target of each dead letter's redrive and its outcome, on reporting in memory."""
+"""The target and the outcome of each redriven dead letter, on reporting in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ import pytest
 from messaging.dead_letters import DeadLetter, Record
 from operations.dlq.decisions import Verdict
 from operations.dlq.letters import Letter
-from operations.dlq.redrive import Destination, RedriveOutcome, RedriveTargets, overall, send, stands
+from operations.dlq.redrive import Destination, RedriveOutcome, RedriveTargets, least_final, outcome_at, redrive_letter
 from schemas.change import Change, Op
 from schemas.errors import BadRecord
 from schemas.position import Position
@@ -68,14 +68,14 @@ class World:
             Destination(number=number, epoch=epoch, tables=of_generation(number), reporting=each)
             for number, (epoch, each) in enumerate(zip(self.epochs, self.reporting, strict=True), 1)
         ]
-        return send(
+        return redrive_letter(
             letter,
             RedriveTargets(
                 decoding=Decoder(),  # type: ignore[arg-type]
                 destinations=found,
                 enrich=self.enrich,
                 archive=self.archive,
-                enter=self.enter,
+                republish_catalog_entry=self.republish_catalog_entry,
             ),
         )
 
@@ -88,7 +88,7 @@ class World:
         self.archived.append(came)
         return RedriveOutcome(verdict=Verdict.LANDED)
 
-    def enter(self, record: Record) -> RedriveOutcome:
+    def republish_catalog_entry(self, record: Record) -> RedriveOutcome:
         self.entered.append(record)
         return RedriveOutcome(verdict=Verdict.LANDED)
 
@@ -131,7 +131,7 @@ def test_a_newer_row_stays():
     world = World()
     world.reporting[0].land(Batch(changes=[change(ORDERS, 9)], checkpoints={}))
     outcome = world.send(letter(ORDERS_TOPIC))
-    assert outcome == RedriveOutcome(verdict=Verdict.OUTDATED, detail="the row stands at epoch 1, offset 9")
+    assert outcome == RedriveOutcome(verdict=Verdict.OUTDATED, detail="the row is at epoch 1, offset 9")
     assert world.position(ORDERS) == change(ORDERS, 9).position
 
 
@@ -205,17 +205,17 @@ def test_a_catalog_entry_goes_into_its_topic_once_more():
 
 
 @pytest.mark.parametrize("topic", ["shop.sales.gone", "reporting.order_lines.g9"])
-def test_a_record_of_a_topic_that_nobody_reads_stays_open_and_stops_nothing(topic):
+def test_a_record_of_an_undeclared_topic_stays_open_and_stops_nothing(topic):
     outcome = World().send(letter(topic))
     assert outcome.verdict is Verdict.DEAD_AGAIN
-    assert "nobody reads" in outcome.detail
+    assert "no table declares its topic" in outcome.detail
 
 
 def test_a_repeat_of_what_has_landed_is_outdated():
-    assert stands(change(ORDERS, 5), Position(1, 4, 0, (5, 5))).verdict is Verdict.OUTDATED
+    assert outcome_at(change(ORDERS, 5), Position(1, 4, 0, (5, 5))).verdict is Verdict.OUTDATED
 
 
 def test_of_several_outcomes_the_one_that_needs_somebody_counts():
     found = [RedriveOutcome(verdict=each) for each in (Verdict.OUTDATED, Verdict.LANDED, Verdict.DEAD_AGAIN)]
-    assert overall(found).verdict is Verdict.DEAD_AGAIN
-    assert overall(found[:2]).verdict is Verdict.LANDED
+    assert least_final(found).verdict is Verdict.DEAD_AGAIN
+    assert least_final(found[:2]).verdict is Verdict.LANDED

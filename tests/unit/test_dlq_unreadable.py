@@ -9,7 +9,7 @@ import pytest
 
 from messaging.dead_letters import refusal
 from operations.dlq import metrics
-from operations.dlq.decisions import parsed
+from operations.dlq.decisions import parse_decision
 from operations.dlq.open_letters import OpenLetters
 
 
@@ -42,10 +42,10 @@ def test_a_letter_whose_origin_cannot_be_read_is_an_open_one_of_its_own(offset: 
     ],
 )
 def test_a_decision_that_cannot_be_read_decides_nothing(value: bytes) -> None:
-    assert parsed(value) is None
+    assert parse_decision(value) is None
 
 
-def test_counting_goes_on_after_an_error_that_nobody_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_continues_after_an_unexpected_error(monkeypatch: pytest.MonkeyPatch) -> None:
     again, begun = threading.Event(), []
 
     class Full:
@@ -62,7 +62,7 @@ def test_counting_goes_on_after_an_error_that_nobody_expected(monkeypatch: pytes
         def close(self) -> None:
             """Nothing is open."""
 
-    monkeypatch.setattr(metrics, "Follower", Full)
+    monkeypatch.setattr(metrics, "LetterFollower", Full)
     monkeypatch.setattr(metrics, "EVERY_S", 0.01)
-    with metrics.telling("nowhere"):
+    with metrics.update_open_gauge("nowhere"):
         assert again.wait(30), "the thread has ended"

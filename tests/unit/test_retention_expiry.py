@@ -1,4 +1,4 @@
-"""Rows that the archive deletes for good, on archives in a folder."""
+"""The archive removes its own expired records, on archives in a folder."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from operations.retention.expiry import expired
+from operations.retention.expiry import expire_archive
 from operations.retention.item import RetentionOutcome
 from operations.retention.policy import Expiry, Policy
 from operations.retention.stores import Stores
@@ -37,7 +37,7 @@ def let_go(
         landed=nobody, spool=spool, codec="zstandard", policy=Policy(archive=keep), held=frozenset({HELD}),
         now=datetime(year, 9, 2, tzinfo=UTC), dry=dry,
     )  # fmt: skip
-    return [(item.outcome, item.count) for item in expired(stores)]
+    return [(item.outcome, item.count) for item in expire_archive(stores)]
 
 
 def test_what_is_not_old_enough_stays(log: Log, tmp_path: Path):

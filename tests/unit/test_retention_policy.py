@@ -1,4 +1,4 @@
-"""The retention policy: its file, and the rows that have passed their period."""
+"""The retention periods of a policy, and its errors."""
 
 from datetime import date
 from pathlib import Path

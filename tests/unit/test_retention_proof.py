@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.retention.proof import ArchiveProof, Days, ProvenEvent, datum_text, identified
+from operations.retention.proof import ArchiveProof, Days, ProvenEvent, datum_text, proven_event_of
 from schemas.checksums import row_text, sum_of
 from schemas.tables import EVENTS
 from sinks.archive.log import Log
@@ -15,12 +15,12 @@ FIRST, SECOND = event(1), event(1, payload='{"number": 1, "second": true}')
 
 
 def of_outbox(datum):
-    return identified(EVENTS)(tuple(datum[name] for name in NAMES))
+    return proven_event_of(EVENTS)(tuple(datum[name] for name in NAMES))
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Log:
-    """An archive that holds one event of an id, as the worker leaves out what has the identity of another."""
+    """Create an archive with one event of an id, as the worker leaves out repeats."""
     append(open_log(tmp_path), [FIRST, SECOND, event(2)])
     return open_log(tmp_path)
 

@@ -18,7 +18,7 @@ Roles = Callable[[connections.OltpRole], Connection]
 
 @pytest.fixture(scope="package")
 def migrated(settings: Settings, superuser: Connection) -> Iterator[Settings]:
-    """Settings of a source that these tests share and that nothing captures."""
+    """Migrate a source that these tests share and that nothing captures."""
     with empty_databases(settings, superuser) as make:
         own = make()
         migrate_oltp(own)
@@ -66,7 +66,7 @@ def unused_months() -> Iterator[date]:
 
 @pytest.fixture
 def month(migrated: Settings, unused_months: Iterator[date]) -> date:
-    """A month of the test's own, in which nothing has happened."""
+    """Return a month that no other test uses."""
     first = next(unused_months)
     make_partitions(migrated, first, first)
     return first
@@ -74,8 +74,10 @@ def month(migrated: Settings, unused_months: Iterator[date]) -> date:
 
 @pytest.fixture
 def day(migrated: Settings, owner: Connection, unused_months: Iterator[date]) -> datetime:
-    """A day of the test's own, in a month that was split into days when it was young, and is old now; the month after
-    it is the test's own, too."""
+    """Return noon of a day that no other test uses, in an old month that is partitioned by day.
+
+    The following month is not used by another test either.
+    """
     first, _ = month_of(next(unused_months), 12 * 17), next(unused_months)
     with owner.transaction():
         for root, key in (("outbox_events", "occurred_at"), ("sessions", "started_at")):
@@ -85,7 +87,7 @@ def day(migrated: Settings, owner: Connection, unused_months: Iterator[date]) ->
 
 
 def split(owner: Connection, root: str, key: str, first: date) -> None:
-    """Makes a month's partition as sales.make_month does for a month that is young."""
+    """Partition a month by day, as sales.make_month does for a recent month."""
     part, after = f"sales.{root}_{first:%Y_%m}", month_of(first, 1)
     owner.execute(f"CREATE TABLE {part} (LIKE sales.{root} INCLUDING ALL) PARTITION BY RANGE ({key})".encode())
     for number in range((after - first).days):
@@ -98,7 +100,7 @@ def split(owner: Connection, root: str, key: str, first: date) -> None:
 
 @pytest.fixture
 def notes(owner: Connection) -> Iterator[None]:
-    """A user's own table, with every type, that is not partitioned and ages by any day of a month."""
+    """Create a table with every type that is not partitioned and ages by any day of a month."""
     owner.execute(
         "CREATE TABLE sales.notes (note_id uuid PRIMARY KEY, tenant_id varchar(64) NOT NULL, on_day date NOT NULL, "
         'document jsonb, done boolean, size bigint NOT NULL, rate numeric(38, 10) NOT NULL, "Said" text, '

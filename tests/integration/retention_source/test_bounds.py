@@ -31,7 +31,7 @@ YOUNG = month_of(NOW.date(), -6 * 12 - 11)  # its last day is less than seven ye
 
 
 def own_proof(role: Connection, month: date) -> str:
-    """A proof that role retention computes without an archive."""
+    """Return the proof that the role retention can compute without an archive."""
     found = {
         table.relation: role.execute(
             "SELECT rows, total::text FROM sales.row_sums(%s, 'order_month', %s, '{}')", [table.relation, month]
@@ -49,7 +49,7 @@ def retire(role: Connection, month: date) -> None:
 def test_a_proof_that_the_role_computed_itself_lets_an_old_month_go_and_no_young_one(
     migrated: Settings, role: Connection, shop: Connection, month: date
 ) -> None:
-    """The proof protects against mistakes; the minimum age protects against misuse of the role's password."""
+    """The proof protects against mistakes; the minimum age also protects against a stolen password."""
     make_partitions(migrated, YOUNG, YOUNG)
     for first in (month, YOUNG):
         trade(shop, first)

@@ -95,7 +95,7 @@ def test_a_row_that_is_committed_while_retention_waits_for_it_is_noticed(  # noq
 @pytest.mark.parametrize("held", [(), ("another",)], ids=["a drop", "a delete"])
 @pytest.mark.parametrize("late", [late_order, late_line, late_payment])
 @pytest.mark.parametrize("given_up", [False, True])
-def test_who_writes_into_a_month_that_is_leaving_waits_and_is_told(  # noqa: PLR0917
+def test_a_writer_into_a_month_being_deleted_waits_and_gets_an_error(  # noqa: PLR0917
     role: Connection, shop: Connection, owner: Connection, month: date, held: tuple[str, ...], late: Any, given_up: bool
 ) -> None:
     retention = OltpRetention(role)
@@ -153,7 +153,7 @@ def test_an_event_that_is_committed_while_retention_waits_for_it_is_noticed(
     assert retention.event_sums(EVENTS, leaf, [])["t"].count == 1
 
 
-def test_other_days_go_on_while_a_leaf_leaves(
+def test_writes_to_other_days_continue_while_a_leaf_is_dropped(
     role: Connection, retention: OltpRetention, shop: Connection, day: datetime
 ) -> None:
     event(shop, day)
@@ -166,7 +166,7 @@ def test_other_days_go_on_while_a_leaf_leaves(
             event(shop, NOW)
 
 
-def test_other_months_go_on_while_one_is_deleted_from(
+def test_writes_to_other_months_continue_while_one_is_deleted(
     role: Connection, retention: OltpRetention, shop: Connection, month: date
 ) -> None:
     trade(shop, month, "o1")
@@ -179,7 +179,7 @@ def test_other_months_go_on_while_one_is_deleted_from(
             trade(shop, NOW.date().replace(day=1), f"{month}-{number}")
 
 
-def test_other_months_go_on_while_one_is_being_proven(
+def test_writes_to_other_months_continue_while_one_is_proven(
     retention: OltpRetention, shop: Connection, owner: Connection, month: date
 ) -> None:
     trade(shop, month)
@@ -196,7 +196,7 @@ def test_other_months_go_on_while_one_is_being_proven(
     assert retention.retire_rows(month, TRADE, [], claims)["orders"] == 1
 
 
-def test_a_long_reader_makes_retention_give_up_and_nobody_else_wait(
+def test_a_long_reader_makes_retention_give_up_and_no_writer_wait(
     connect: Callable[[connections.OltpRole], Connection], retention: OltpRetention, shop: Connection, month: date
 ) -> None:
     trade(shop, month)
@@ -211,7 +211,7 @@ def test_a_long_reader_makes_retention_give_up_and_nobody_else_wait(
 
 def test_one_run_at_a_time(connect: Callable[[connections.OltpRole], Connection], retention: OltpRetention) -> None:
     another = OltpRetention(connect("retention"))
-    with retention.lock(), pytest.raises(Unavailable, match="another retention run is at work"), another.lock():
+    with retention.lock(), pytest.raises(Unavailable, match="another retention run is active"), another.lock():
         pass
     with another.lock():
         pass

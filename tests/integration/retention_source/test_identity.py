@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from psycopg import errors
 
-from operations.retention.proof import identified
+from operations.retention.proof import proven_event_of
 from operations.retention.source import Leaf, OltpRetention
 from schemas.errors import Unproven
 from schemas.tables import EVENTS
@@ -35,7 +35,7 @@ def test_an_event_is_entered_once_a_day(shop: Connection, retention: OltpRetenti
 
 
 def unidentified(owner: Connection, retention: OltpRetention, at: datetime) -> Leaf:
-    """A leaf without its unique index, as all were before there was one."""
+    """Return a leaf without its unique index, which older leaves lack."""
     leaf = leaf_of(retention, at)
     owner.execute(f"DROP INDEX IF EXISTS sales.{leaf.name}_identity".encode())
     return leaf
@@ -65,4 +65,4 @@ def test_a_second_payload_under_an_id_is_no_repeat_of_the_first(
     assert retention.event_sums(EVENTS, leaf, [])["t"].count == 2
     with pytest.raises(Unproven):
         retention.retire_events(leaf, [], archived)
-    assert len({identified(EVENTS)(row) for row in retention.events(EVENTS, leaf, "t")}) == 2
+    assert len({proven_event_of(EVENTS)(row) for row in retention.events(EVENTS, leaf, "t")}) == 2

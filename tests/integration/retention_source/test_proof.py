@@ -97,7 +97,7 @@ def test_what_came_after_the_proof_is_noticed(
     assert counts(shop, month) == there
 
 
-def test_a_column_that_nobody_declared_keeps_its_rows_here(
+def test_an_undeclared_column_keeps_its_rows_in_postgres(
     retention: OltpRetention, shop: Connection, owner: Connection, month: date
 ) -> None:
     trade(shop, month)

@@ -14,7 +14,7 @@ from operations.migrate import make_partitions
 from operations.months import month as month_of
 from operations.retention.item import RetentionOutcome
 from operations.retention.policy import Age, Policy
-from operations.retention.run import walk
+from operations.retention.run import retention_items
 from operations.retention.source import OltpRetention
 from operations.retention.stores import Stores
 from operations.settings import Settings
@@ -33,7 +33,7 @@ def sessions(connection: Connection) -> list[str]:
 
 
 def session_days(connection: Connection, at: datetime) -> list[str]:
-    """The days of a month that have a partition."""
+    """Return the days of a month that have a partition."""
     found = connection.execute(
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ %s ORDER BY 1", [f"^sessions_{at:%Y_%m}_"]
     )
@@ -87,7 +87,7 @@ def test_sessions_of_a_leaf_in_use_are_left_to_the_next_run(
 
 
 @pytest.mark.usefixtures("no_sessions")
-def test_a_part_that_the_source_protects_is_kept_and_others_go_on(
+def test_a_part_that_the_source_protects_is_kept_and_other_parts_are_processed(
     retention: OltpRetention, owner: Connection, shop: Connection, day: datetime, tmp_path: Path
 ) -> None:
     session(shop, "old", day, day)
@@ -100,7 +100,7 @@ def test_a_part_that_the_source_protects_is_kept_and_others_go_on(
     bound = owner.execute("DELETE FROM sales.minimum_age WHERE relation = 'payments' RETURNING *").fetchone()
     assert bound is not None
     try:
-        events, orders, sessions = islice(walk(stores), 3)
+        events, orders, sessions = islice(retention_items(stores), 3)
     finally:
         owner.execute("INSERT INTO sales.minimum_age VALUES (%s, %s, %s)", bound)
     assert (events.store, events.outcome) == ("events", RetentionOutcome.KEPT)

@@ -1,4 +1,4 @@
-"""What the `headrace dlq` commands print."""
+"""Print the results of the `headrace dlq` commands."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +15,11 @@ from operations.dlq.letters import Group, Letter, seen_at
 from operations.dlq.redrive import RedriveOutcome
 from operations.dlq.remedies import remedy
 
-MOST = 20  # letters of a group that `show` prints whole
+MOST = 20  # letters of a group that `show` prints in full
 
 
-def show_groups(found: Sequence[Group], out: Console, *, json: bool) -> None:
-    """One line a group, the largest first."""
+def print_groups(found: Sequence[Group], out: Console, *, json: bool) -> None:
+    """Print the groups, the largest first."""
     if json:
         out.print_json(orjson.dumps(found).decode())
         return
@@ -34,26 +34,26 @@ def show_groups(found: Sequence[Group], out: Console, *, json: bool) -> None:
     out.print(grid)
 
 
-def show_letters(found: Sequence[Letter], registry: Registry, out: Console, *, json: bool) -> None:
-    """Each letter with its record, and what to do about it."""
-    shown = [described(letter, registry) for letter in found[:MOST]]
+def print_letters(found: Sequence[Letter], registry: Registry, out: Console, *, json: bool) -> None:
+    """Print each letter with its record and its remedy."""
+    described = [describe_letter(letter, registry) for letter in found[:MOST]]
     if json:
-        out.print_json(decoded.as_json(shown).decode())
+        out.print_json(decoded.as_json(described).decode())
         return
-    for letter in shown:
+    for letter in described:
         out.rule(Text(letter["origin"]), align="left")
         for name in ("group", "error", "message", "workers", "first_seen", "last_seen", "key", "headers", "decision"):
             if letter[name] not in (None, {}):
-                said = letter[name] if isinstance(letter[name], str) else decoded.compact(letter[name])
-                out.print(f"{name.replace('_', ' '):<11}{said}", markup=False, soft_wrap=True)
+                text = letter[name] if isinstance(letter[name], str) else decoded.compact(letter[name])
+                out.print(f"{name.replace('_', ' '):<11}{text}", markup=False, soft_wrap=True)
         out.print(f"{'value':<11}{decoded.bounded(decoded.as_json(letter['value']).decode())}", markup=False)
         out.print(f"{'to do':<11}{letter['remedy']}\n{'':<11}{letter['runbook']}", markup=False, soft_wrap=True)
-    if len(found) > len(shown):
-        out.print(f"… and {len(found) - len(shown):,} more; narrow the selection, or name one by its origin")
+    if len(found) > len(described):
+        out.print(f"… and {len(found) - len(described):,} more; narrow the selection, or name one by its origin")
 
 
-def described(letter: Letter, registry: Registry) -> dict[str, Any]:
-    """A letter as far as it can be read."""
+def describe_letter(letter: Letter, registry: Registry) -> dict[str, Any]:
+    """Return a letter, decoded as far as possible, with its remedy."""
     record, to_do = letter.record, remedy(letter.refusals[-1])
     return {
         "origin": letter.origin,
@@ -66,13 +66,13 @@ def described(letter: Letter, registry: Registry) -> dict[str, Any]:
         "key": decoded.plain(record.key),
         "headers": {name: decoded.plain(value) for name, value in record.headers},
         "value": decoded.value(record.value, registry),
-        "decision": None if letter.decision is None else _said(letter),
+        "decision": None if letter.decision is None else _decision_text(letter),
         "remedy": to_do.action,
         "runbook": to_do.link,
     }
 
 
-def _said(letter: Letter) -> str:
+def _decision_text(letter: Letter) -> str:
     decision = letter.decision
     assert decision is not None  # noqa: S101  # only asked for where there is one
     reopened = "; refused again since" if decision.verdict.closes and letter.open else ""
@@ -80,16 +80,16 @@ def _said(letter: Letter) -> str:
     return f"{decision.verdict} on {decision.at:%Y-%m-%d %H:%M:%S} UTC by {decision.by}{detail}{reopened}"
 
 
-def show_outcomes(outcomes: Sequence[tuple[Letter, RedriveOutcome]], out: Console, *, json: bool) -> None:
-    """How many came to what, and each one that needs somebody."""
+def print_outcomes(outcomes: Sequence[tuple[Letter, RedriveOutcome]], out: Console, *, json: bool) -> None:
+    """Print the number of letters by outcome, and each letter that is still open."""
     counts = {verdict: sum(outcome.verdict is verdict for _, outcome in outcomes) for verdict in Verdict}
     if json:
         letters = [
             {"origin": letter.origin, "verdict": outcome.verdict, "detail": outcome.detail}
             for letter, outcome in outcomes
         ]
-        said = {verdict.replace(" ", "_"): count for verdict, count in counts.items()} | {"letters": letters}
-        out.print_json(orjson.dumps(said).decode())
+        summary = {verdict.replace(" ", "_"): count for verdict, count in counts.items()} | {"letters": letters}
+        out.print_json(orjson.dumps(summary).decode())
         return
     for letter, outcome in outcomes:
         if not outcome.verdict.closes:
