@@ -1,0 +1,1 @@
+"""The work of the `headrace archive` commands, one module for each command."""

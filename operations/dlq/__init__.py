@@ -1,0 +1,1 @@
+"""Dead letters: list, redrive and discard records that could not be decoded or stored."""

@@ -1,7 +1,7 @@
 """Open the targets of a redrive on the servers in the settings, each when it is first used."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
@@ -48,34 +48,40 @@ def open_targets(settings: Settings) -> Iterator[RedriveTargets]:
             closing.callback(each.reporting.close)
         decoding = Decoding(registry, [table for each in found for table in each.tables])
 
-        @cache
-        def enrichment() -> tuple[Enrich, Catalog]:
-            wiring = Wiring(bootstrap=settings.kafka.bootstrap, registry_url=settings.registry.url)
-            return enricher(wiring.table), closing.enter_context(read_catalog(wiring))
-
-        def enrich(change: Change) -> Enriched:
-            enrich, known = enrichment()
-            return enrich(change, known)
-
-        @cache
-        def open_archive() -> tuple[Log, ArchiveBatch]:
-            log = connections.archive(settings, "dlq redrive")
-            spool = closing.enter_context(spooling(log.store, settings.archive.spool))
-            return log, ArchiveBatch(spool, settings.archive.codec)
-
-        def archive(change: Change) -> RedriveOutcome:
-            return redrive_to_archive(*open_archive(), change)
-
-        def republish(record: Record) -> RedriveOutcome:
-            return republish_catalog_entry(settings.kafka.bootstrap, decoding, record)
-
         yield RedriveTargets(
             decoding=decoding,
             destinations=found,
-            enrich=enrich,
-            archive=archive,
-            republish_catalog_entry=republish,
+            enrich=_enrichment(settings, closing),
+            archive=_archive(settings, closing),
+            republish_catalog_entry=lambda record: republish_catalog_entry(settings.kafka.bootstrap, decoding, record),
         )
+
+
+def _enrichment(settings: Settings, closing: ExitStack) -> Callable[[Change], Enriched]:
+    """Return a function that enriches a change; its first call reads the catalog, which `closing` closes."""
+
+    @cache
+    def opened() -> tuple[Enrich, Catalog]:
+        wiring = Wiring(bootstrap=settings.kafka.bootstrap, registry_url=settings.registry.url)
+        return enricher(wiring.table), closing.enter_context(read_catalog(wiring))
+
+    def enrich(change: Change) -> Enriched:
+        enrich, catalog = opened()
+        return enrich(change, catalog)
+
+    return enrich
+
+
+def _archive(settings: Settings, closing: ExitStack) -> Callable[[Change], RedriveOutcome]:
+    """Return a function that archives an event; its first call opens the archive, which `closing` closes."""
+
+    @cache
+    def opened() -> tuple[Log, ArchiveBatch]:
+        log = connections.archive(settings, "dlq redrive")
+        spool = closing.enter_context(spooling(log.store, settings.archive.spool))
+        return log, ArchiveBatch(spool, settings.archive.codec)
+
+    return lambda change: redrive_to_archive(*opened(), change)
 
 
 def destinations(settings: Settings) -> list[Destination]:

@@ -1,0 +1,1 @@
+"""Retention: delete expired data once the archive is proven to hold it."""

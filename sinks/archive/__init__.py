@@ -1,0 +1,1 @@
+"""The archive: immutable Avro files, and a manifest that defines its content."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from schemas.tables import Table
-from sinks.archive.files import Codec, Commit, FileWriter, spool_unavailable
+from sinks.archive.file_writer import FileWriter, spool_unavailable
+from sinks.archive.files import Codec, Commit
 from sinks.archive.layout import ArchiveFolder, bucket
 from sinks.archive.manifest import ArchivedFile
 from sinks.archive.store import TEMPORARY, ArchiveUnavailable, LocalStore, Store

@@ -19,7 +19,8 @@ from schemas.change import Key
 from schemas.failpoints import FailPoint, reached
 from schemas.tables import Table
 from sinks.archive.batch import ArchiveBatch
-from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, read, read_head
+from sinks.archive.file_writer import FileWriter
+from sinks.archive.files import Codec, Datum, FileDamaged, read, read_head
 from sinks.archive.layout import ArchiveFolder, made_at
 from sinks.archive.log import Log, Superseded
 from sinks.archive.manifest import ArchivedFile, Kind, Manifest

@@ -22,7 +22,8 @@ from pydantic import TypeAdapter
 from schemas.failpoints import FailPoint, reached
 from schemas.tables import TABLES, Table
 from sinks.archive.batch import ArchiveBatch
-from sinks.archive.files import Codec, Datum, FileDamaged, FileWriter, read, verify_file
+from sinks.archive.file_writer import FileWriter
+from sinks.archive.files import Codec, Datum, FileDamaged, read, verify_file
 from sinks.archive.layout import bucket, made_at
 from sinks.archive.log import Log, Superseded, verified_content, with_checksum
 from sinks.archive.manifest import ArchivedFile, Draft, Erasure, Kind

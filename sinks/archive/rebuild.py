@@ -109,9 +109,9 @@ def _heads(store: Store, folders: Iterable[str], damaged: list[str]) -> Iterator
                     damaged.append(name)
 
 
-def _draft(tombstone: ErasureRecord, log: Log) -> Draft:
-    made = log.draft(Kind.ERASE, erasure=tombstone.erasure)
-    return Draft(id=made.id, kind=made.kind, by=tombstone.by, at=tombstone.at, erasure=tombstone.erasure)
+def _draft(record: ErasureRecord, log: Log) -> Draft:
+    made = log.draft(Kind.ERASE, erasure=record.erasure)
+    return Draft(id=made.id, kind=made.kind, by=record.by, at=record.at, erasure=record.erasure)
 
 
 def _progress(offsets: Offsets) -> tuple[Progress, ...]:
