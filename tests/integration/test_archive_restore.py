@@ -143,7 +143,7 @@ def test_what_was_backfilled_lands_like_what_was_captured(archive: Archiving):
 
 
 def test_a_topic_of_the_running_line_is_refused(archive: Archiving):
-    with pytest.raises(HeadraceError, match=r"shop\.events\.order belongs to the running line"):
+    with pytest.raises(HeadraceError, match=r"shop\.events\.order belongs to the running pipeline"):
         restore_events(settings_of(archive), Console(file=io.StringIO()), ALL, "shop.events.order")
 
 
