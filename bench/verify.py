@@ -32,6 +32,7 @@ from bench.servers import running_pipeline
 from bench.verify_rows import write_rows
 from messaging import clients
 from operations import capture, connections, local_workers, migrate
+from operations.probe import connect_probe
 from operations.replay import drop
 from operations.replay.progress import read_progress
 from operations.settings import Settings
@@ -63,7 +64,7 @@ def prepare(settings: Settings, orders: int) -> None:
     """Write catalog and rows, and wait until they have landed."""
     write_rows(settings, orders)
     until(lambda: (captured(settings), 4 * orders), "captured")
-    probe = connections.probe(settings)
+    probe = connect_probe(settings)
     until(lambda: totals(probe), "landed")
 
 
@@ -122,7 +123,7 @@ def rebuilt(settings: Settings, stack: Path) -> float:
     try:
         capture.make_topics(settings)
         local_workers.start_generation(stack, new.number, 0)
-        probe = connections.probe(settings, new.number)
+        probe = connect_probe(settings, new.number)
         records = until(lambda: totals(probe), "rebuilt")
         _, total = totals(probe)
         assert verify(settings, deadline_s=DEADLINE_S, generation=new.number).equal, "the rebuild differs"
@@ -134,7 +135,7 @@ def rebuilt(settings: Settings, stack: Path) -> float:
 def sunk(settings: Settings, folder: Path) -> float:
     """Return the captured rows a second that the JDBC sink lands, in tables with the source's columns and keys."""
     bootstrap = settings.kafka.bootstrap
-    live = connections.probe(settings).report
+    live = connect_probe(settings).report
     with psycopg.connect(connections.reporting_conninfo(settings, "migrator"), autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {SCRATCH} CASCADE".encode())
         connection.execute(f"CREATE SCHEMA {SCRATCH}".encode())

@@ -18,6 +18,7 @@ from operations.barrier import PipelineProbe
 from operations.epoch import guard, store
 from operations.epoch.history import read_identity
 from operations.epoch.store import Epoch
+from operations.probe import open_probe
 from operations.settings import Settings
 from schemas.tables import of_generation
 from schemas.topics import topics
@@ -27,7 +28,7 @@ Say = Callable[[str], None]
 
 def print_plan(settings: Settings, out: Console, *, json: bool) -> None:
     """Print what `apply` would do. Raises PlanRefused or SourceRestarted when it can't be done."""
-    with connections.open_probe(settings) as probe:
+    with open_probe(settings) as probe:
         epoch = guard.check_source(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
         if epoch is not None:
             guard.require_raised(probe, epoch)
@@ -52,7 +53,7 @@ def apply(settings: Settings, say: Say) -> int:
     The first call begins epoch 1. Raises SourceRestarted when the source's history isn't the captured one.
     """
     replication = connections.oltp_conninfo(settings, "cdc_reader")
-    with connections.open_probe(settings) as probe:
+    with open_probe(settings) as probe:
         epoch = guard.check_or_stop(probe, barrier.postgres(probe), replication) or begin_first_epoch(settings, probe)
         guard.require_raised(probe, epoch)
         pipeline = replace(probe.pipeline, epoch=epoch.number)
@@ -67,7 +68,7 @@ def apply(settings: Settings, say: Say) -> int:
 def begin_first_epoch(settings: Settings, probe: PipelineProbe) -> Epoch:
     """Record the source's current history as epoch 1. Only the migrator role may begin an epoch."""
     with closing(connections.report(settings, "migrator")) as report:
-        store.record(
+        store.begin(
             report,
             1,
             read_identity(probe.oltp),
@@ -81,7 +82,7 @@ def begin_first_epoch(settings: Settings, probe: PipelineProbe) -> Epoch:
 def make_topics(settings: Settings) -> None:
     """Create the missing topics that workers need to start, for every generation that is fed."""
     bootstrap = settings.kafka.bootstrap
-    generations = [of_generation(each.number) for each in connections.fed(settings)]
+    generations = [of_generation(each.number) for each in connections.active_generations(settings)]
     wanted = {topic.name: topic for tables in generations for topic in topics(tables)}
     existing = clients.present(bootstrap, wanted)
     replication = settings.kafka.replication

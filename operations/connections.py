@@ -1,9 +1,9 @@
-"""Connections to the databases, each as the least of its roles; one that fails says which setting to look at."""
+"""Connections to the databases, each with the least privileged role; an error names the setting to check."""
 
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
@@ -13,18 +13,14 @@ import pymongo
 from psycopg.conninfo import make_conninfo
 from pymongo.database import Database
 
-from connectors.connect import Connect
-from connectors.pipeline import Pipeline
 from operations import generations
-from operations.barrier import PipelineProbe
 from operations.databases.postgres import PostgresReport
 from operations.databases.sides import Report
 from operations.databases.sqlserver import SqlServerReport
 from operations.odbc import connection_string
 from operations.settings import PREFIX, ReportingRole, Settings
 from schemas.errors import HeadraceError, Unavailable
-from schemas.generations import FIRST, group
-from schemas.tables import of_generation
+from schemas.generations import FIRST
 from sinks.reporting.port import Reporting
 from sinks.reporting.postgres import errors as postgres_errors
 from sinks.reporting.retention import RetentionStore
@@ -39,12 +35,12 @@ CONNECT_TIMEOUT_S = 10
 
 
 def of_a_server(error: Exception) -> bool:
-    """Whether it is a database driver's error: a server went away, or refused."""
+    """Return whether it is an error of a database driver: a server went away, or refused."""
     return type(error).__module__.partition(".")[0] in DRIVERS
 
 
 def explained(error: Exception) -> str:
-    """What a driver's error says, on one line and without the values of rows."""
+    """Return a driver's message on one line, without the values of rows."""
     if isinstance(error, psycopg.Error):
         return postgres_errors.explained(error)
     if type(error).__module__ == "pyodbc":
@@ -53,7 +49,7 @@ def explained(error: Exception) -> str:
 
 
 def oltp_conninfo(settings: Settings, role: OltpRole) -> str:
-    """How `role` reaches the OLTP database, for libpq."""
+    """Return libpq's connection string of a role of the OLTP database."""
     settings.require("oltp.host", f"oltp.{role}_password")
     at = settings.oltp
     password = getattr(at, f"{role}_password").get_secret_value()
@@ -61,7 +57,7 @@ def oltp_conninfo(settings: Settings, role: OltpRole) -> str:
 
 
 def reporting_conninfo(settings: Settings, role: ReportingRole) -> str:
-    """How a role reaches the reporting database where that is Postgres, for libpq."""
+    """Return libpq's connection string of a role of a reporting database in Postgres."""
     settings.require("reporting.host", "reporting.port", f"reporting.{role}_password")
     at = settings.reporting
     password = getattr(at, f"{role}_password").get_secret_value()
@@ -69,17 +65,22 @@ def reporting_conninfo(settings: Settings, role: ReportingRole) -> str:
 
 
 def oltp(settings: Settings, role: OltpRole) -> psycopg.Connection[Any]:
-    """A connection to the OLTP database. Raises HeadraceError for a refused login, Unavailable for no answer."""
+    """Connect to the OLTP database.
+
+    Raises:
+        HeadraceError: the login was refused.
+        Unavailable: the server does not answer.
+    """
     return connect(oltp_conninfo(settings, role), f"{PREFIX}OLTP__{role.upper()}_PASSWORD")
 
 
 def reporting(settings: Settings, role: ReportingRole) -> psycopg.Connection[Any]:
-    """A connection to reporting where that is Postgres. Raises as `oltp` does."""
+    """Connect to a reporting database in Postgres. Raises the same errors as `oltp`."""
     return connect(reporting_conninfo(settings, role), f"{PREFIX}REPORTING__{role.upper()}_PASSWORD")
 
 
 def landing(settings: Settings) -> Reporting:
-    """The adapter that the sink writes through. Its login is tried now, so that a refusal names the setting."""
+    """Return the store that the sink writes to. Its login is tried now, so that a refusal names the setting."""
     if settings.reporting.adapter == "postgres":
         from sinks.reporting.postgres.driver import PostgresReporting
 
@@ -92,7 +93,7 @@ def landing(settings: Settings) -> Reporting:
 
 
 def archive(settings: Settings, by: str) -> "Log":
-    """The archive's log; `by` names who writes entries. Raises HeadraceError where no archive is set."""
+    """Open the archive's log; entries record `by` as their writer. Raises HeadraceError if no archive is set."""
     from sinks.archive.log import Log
     from sinks.archive.store import open_store
 
@@ -102,32 +103,36 @@ def archive(settings: Settings, by: str) -> "Log":
 
 
 def retention_stores(settings: Settings) -> list[RetentionStore]:
-    """Every generation of reporting that there is, in order: what ages must leave them all. They connect when they are
-    first used; the login is tried now. Raises HeadraceError when one that is fed isn't among them."""
+    """Return a store for every generation of reporting, in order: retention must delete from all of them.
+
+    The login is tried now; each store connects when it is first used.
+
+    Raises:
+        HeadraceError: a generation that workers write to does not exist, or is not open to role retention.
+    """
+    at: Callable[[int], RetentionStore]
     if settings.reporting.adapter == "postgres":
-        from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
+        from sinks.reporting.postgres import retention_sql as postgres_retention_sql
         from sinks.reporting.postgres.retention import PostgresRetention
 
-        with reporting(settings, "retention") as connection:
-            schemas = connection.execute(postgres_retiring_sql.generations()).fetchall()
-            known = generations.read(lambda sql: connection.execute(sql.encode()).fetchall())
-        conninfo = reporting_conninfo(settings, "retention")
-        return [PostgresRetention(conninfo, number) for number in _open(known, schemas)]
-    from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
-    from sinks.reporting.sqlserver.retention import SqlServerRetention
+        list_schemas = postgres_retention_sql.generations()
+        at = partial(PostgresRetention, reporting_conninfo(settings, "retention"))
+    else:
+        from sinks.reporting.sqlserver import retention_sql as sqlserver_retention_sql
+        from sinks.reporting.sqlserver.retention import SqlServerRetention
 
-    session = _odbc(settings, "retention")
-    schemas = session.execute(sqlserver_retiring_sql.generations()).fetchall()
-    known = generations.read(lambda sql: session.execute(sql).fetchall())
-    session.close()
-    odbc = odbc_string(settings, "retention")
-    return [SqlServerRetention(odbc, number) for number in _open(known, schemas)]
+        list_schemas = sqlserver_retention_sql.generations()
+        at = partial(SqlServerRetention, odbc_string(settings, "retention"))
+    with closing(report(settings, "retention", FIRST)) as found:
+        schemas = found.query(list_schemas)
+        active = generations.active_numbers(generations.read(found.query))
+    return [at(number) for number in _open_to_retention(active, schemas)]
 
 
-def _open(known: Sequence[generations.Generation], schemas: Iterable[tuple[str]]) -> list[int]:
+def _open_to_retention(active: Iterable[int], schemas: Iterable[Sequence[str]]) -> list[int]:
     matches = (re.fullmatch(r"reporting_g([1-9][0-9]*)", schema) for (schema,) in schemas)
     found = sorted(int(match[1]) for match in matches if match)
-    for number in generations.fed(known):
+    for number in active:
         if number not in found:
             raise HeadraceError(
                 f"generation {number} of reporting is not there, or not open to retention; run `headrace migrate`"
@@ -136,7 +141,7 @@ def _open(known: Sequence[generations.Generation], schemas: Iterable[tuple[str]]
 
 
 def odbc_string(settings: Settings, role: ReportingRole) -> str:
-    """How a role reaches the reporting database where that is SQL Server, for ODBC."""
+    """Return the ODBC connection string of a role of a reporting database in SQL Server."""
     settings.require("reporting.host", "reporting.port", f"reporting.{role}_password")
     at = settings.reporting
     return connection_string(at, at.user(role), getattr(at, f"{role}_password").get_secret_value())
@@ -163,7 +168,12 @@ def _odbc(settings: Settings, role: ReportingRole) -> Any:
 
 
 def connect(conninfo: str, password_setting: str) -> psycopg.Connection[Any]:
-    """An autocommit connection in UTC. Raises HeadraceError that names `password_setting` when the login is refused."""
+    """Open an autocommit connection in UTC.
+
+    Raises:
+        HeadraceError: the login was refused; the message names `password_setting`.
+        Unavailable: the server does not answer.
+    """
     try:
         return psycopg.connect(conninfo, autocommit=True)
     except psycopg.OperationalError as error:
@@ -176,7 +186,7 @@ def connect(conninfo: str, password_setting: str) -> psycopg.Connection[Any]:
 
 
 def catalog(settings: Settings) -> Database[dict[str, Any]]:
-    """The catalog's database; pymongo connects when it is first used."""
+    """Return the catalog's database; pymongo connects when it is first used."""
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
         catalog_uri(settings), tz_aware=True, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000
     )
@@ -184,7 +194,7 @@ def catalog(settings: Settings) -> Database[dict[str, Any]]:
 
 
 def catalog_uri(settings: Settings) -> str:
-    """MongoDB's URI with the user and password of the settings in it, where there are any."""
+    """Return MongoDB's URI, with the user and password of the settings if both are set."""
     settings.require("catalog.uri")
     at = settings.catalog
     if at.user is None or at.password is None:
@@ -207,9 +217,9 @@ def _conninfo(host: str, port: int, database: str, user: str, password: str) -> 
 
 
 def report(settings: Settings, role: ReportingRole = "writer", generation: int | None = None) -> Report:
-    """A generation of reporting, by default the live one. The reader sees nothing but the views in schema `report`.
+    """Connect to a generation of reporting; None means the live one.
 
-    Raises HeadraceError where reporting has no live one.
+    Role reader sees only the views in schema `report`. Raises HeadraceError if there is no live generation.
     """
     at: Callable[[int], Report]
     if settings.reporting.adapter == "postgres":
@@ -219,51 +229,19 @@ def report(settings: Settings, role: ReportingRole = "writer", generation: int |
     return at(generation or generations.live(generations.read(at(FIRST).query)).number)
 
 
-def fed(settings: Settings) -> list[generations.Generation]:
-    """Every generation of reporting that workers feed, in order."""
+def active_generations(settings: Settings) -> list[generations.Generation]:
+    """Return every generation of reporting that workers write to, in order."""
     with closing(report(settings, generation=FIRST)) as found:
-        return [each for each in generations.read(found.query) if each.is_fed]
+        return [each for each in generations.read(found.query) if each.is_active]
 
 
-def fed_generation(settings: Settings) -> generations.Generation:
-    """The settings' generation, for a worker that feeds it. Raises HeadraceError where there is none."""
+def active_generation(settings: Settings) -> generations.Generation:
+    """Return the settings' generation, for a worker that writes to it. Raises HeadraceError if it is not active."""
     number = settings.reporting.generation
-    for each in fed(settings):
+    for each in active_generations(settings):
         if each.number == number:
             return each
     raise HeadraceError(
-        f"generation {number} of reporting is not fed: it was dropped, or never made; `headrace status` lists them. "
-        f"Check {PREFIX}REPORTING__GENERATION"
+        f"generation {number} of reporting is not active: it was dropped or never created; `headrace status` lists "
+        f"them. Check {PREFIX}REPORTING__GENERATION"
     )
-
-
-def probe(settings: Settings, generation: int | None = None) -> PipelineProbe:
-    """The running line up to a generation of reporting, by default the live one, to be asked how far it is.
-
-    Raises HeadraceError for a generation that was dropped: its tables and topics do not come back.
-    """
-    found = report(settings, generation=generation)
-    try:
-        generations.refuse_dropped(found.query, found.generation)
-    except HeadraceError:
-        found.close()
-        raise
-    return PipelineProbe(
-        pipeline=Pipeline(tables=of_generation(found.generation), replication=settings.kafka.replication),
-        oltp=oltp(settings, "reporter_reader"),
-        catalog=catalog(settings),
-        connect=Connect(settings.connect.url),
-        bootstrap=settings.kafka.bootstrap,
-        enrich_group=group(settings.enrich.group, found.generation),
-        report=found,
-    )
-
-
-@contextmanager
-def open_probe(settings: Settings, generation: int | None = None) -> Iterator[PipelineProbe]:
-    """As `probe`, its connections closed at the end."""
-    found = probe(settings, generation)
-    try:
-        yield found
-    finally:
-        found.close()

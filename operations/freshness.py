@@ -1,38 +1,33 @@
-"""How far each table of a generation is complete: stamped by who passed a barrier, read as `report.freshness`."""
+"""Read and advance how far each table of a generation is complete; readers see it as `report.freshness`."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from operations.databases.sides import Report
+from sinks.reporting import control
 
 
 class Stamp(StrEnum):
-    """What is known of a table up to a moment of its source: that all of it has landed, or that it was found equal."""
+    """Columns of a table's freshness; the value is an instant of the table's source.
+
+    COMPLETE: everything up to it has landed. VERIFIED: everything up to it was found equal.
+    """
 
     COMPLETE = "complete_through"
     VERIFIED = "verified_through"
 
 
-_NOTICED = {Stamp.COMPLETE: "passed_at", Stamp.VERIFIED: "verified_at"}
-
-
-def stamped(report: Report, generation: int, what: Stamp) -> dict[str, datetime]:
-    """Up to when each table was stamped; without those that never were."""
-    found = report.query(f"SELECT table_name, {what} FROM reporting_g{generation}.freshness WHERE {what} IS NOT NULL")
+def stamped(report: Report, generation: int, kind: Stamp) -> dict[str, datetime]:
+    """Return the instant of each table that has a stamp of this kind."""
+    found = report.query(*control.read_freshness(generation, kind))
     return {table: through.replace(tzinfo=UTC) for table, through in found}
 
 
-def stamp(report: Report, generation: int, table: str, what: Stamp, through: datetime) -> None:
-    """Note that `what` holds of a table up to `through`, as was found out now. A stamp never goes back: of two who
-    watch, the slower one may write last."""
-    at = datetime.now(UTC)
-    name, noticed = f"reporting_g{generation}.freshness", _NOTICED[what]
-    report.execute(
-        f"INSERT INTO {name} (table_name, {what}, {noticed}) SELECT %s, %s, %s "  # our own names
-        f"WHERE NOT EXISTS (SELECT 1 FROM {name} WHERE table_name = %s)",
-        [table, through, at, table],
-    )
-    report.execute(
-        f"UPDATE {name} SET {what} = %s, {noticed} = %s WHERE table_name = %s AND ({what} IS NULL OR {what} < %s)",
-        [through, at, table, through],
-    )
+def stamp(report: Report, generation: int, table: str, kind: Stamp, through: datetime) -> None:
+    """Move a table's stamp forward to the instant `through`, observed now.
+
+    A stamp never moves back: of two workers that watch, the slower one may write last.
+    """
+    now = datetime.now(UTC)
+    report.execute(*control.add_freshness(generation, table, kind, through, now))
+    report.execute(*control.advance_freshness(generation, table, kind, through, now))

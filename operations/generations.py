@@ -1,23 +1,26 @@
-"""Which generations of reporting there are, as `headrace.generation` has it; the SQL is both databases'.
+"""Generations of reporting: their states, as `headrace.generation` records them.
 
-A number is used once: a worker of a generation that was given up must not wake up in another one.
+A number is used once: a worker that was left running for an abandoned generation must not write into a later one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from schemas.errors import HeadraceError
+from sinks.reporting import control
 
-Query = Callable[[str], Sequence[Any]]
+Query = Callable[[str, Sequence[Any]], Sequence[Any]]  # (sql, parameters) → rows
 Offsets = Mapping[tuple[str, int], int]
 
 
 class State(StrEnum):
-    """BUILDING: being filled, not shown. LIVE: what readers see. PREVIOUS: was live, and is still fed. DROPPED: gone,
-    or being removed."""
+    """State of a generation.
+
+    BUILDING: workers fill it, readers don't see it. LIVE: readers see it. PREVIOUS: it was live, and workers still
+    write to it. DROPPED: it is removed, or is being removed.
+    """
 
     BUILDING = "building"
     LIVE = "live"
@@ -27,41 +30,31 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One generation. It reads nothing that was captured before `epoch`."""
+    """One generation. It contains nothing that was captured before `epoch`."""
 
     number: int
     state: State
     epoch: int
 
     @property
-    def is_fed(self) -> bool:
-        """Whether workers feed it."""
+    def is_active(self) -> bool:
+        """Whether workers write to it."""
         return self.state is not State.DROPPED
 
 
-READ = "SELECT generation, state, epoch FROM headrace.generation ORDER BY generation"
-# The first generation that a database gets is what its readers see.
-ADOPT = """
-INSERT INTO headrace.generation (generation, state, epoch)
-SELECT {generation}, 'live', 1 WHERE NOT EXISTS (SELECT 1 FROM headrace.generation)
-"""
-IS_THERE = """
-SELECT COUNT(*) FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_SCHEMA = 'headrace' AND TABLE_NAME = 'generation'
-"""
-
-
 def read(query: Query) -> list[Generation]:
-    """All generations, in order, through a function that answers a query."""
-    return [Generation(number=number, state=State(state), epoch=epoch) for number, state, epoch in query(READ)]
+    """Return all generations, in order of their numbers."""
+    rows = query(*control.read_generations())
+    return [Generation(number=number, state=State(state), epoch=epoch) for number, state, epoch in rows]
 
 
 def is_replaced(query: Query, number: int) -> bool:
-    """Whether readers see a later generation than this one."""
+    """Return whether readers see a later generation than this one."""
     return any(each.number > number and each.state is State.LIVE for each in read(query))
 
 
 def refuse_dropped(query: Query, number: int) -> None:
-    """Raises HeadraceError when the generation was dropped: its tables and topics do not come back."""
+    """Raise HeadraceError if the generation was dropped: its tables and topics do not come back."""
     if any(each.number == number and each.state is State.DROPPED for each in read(query)):
         raise HeadraceError(
             f"generation {number} of reporting was dropped, so there is nothing left to look at; "
@@ -69,34 +62,23 @@ def refuse_dropped(query: Query, number: int) -> None:
         )
 
 
-def begin(generation: Generation) -> str:
-    """Adds one."""
-    return (
-        "INSERT INTO headrace.generation (generation, state, epoch) "
-        f"VALUES ({generation.number}, '{generation.state}', {generation.epoch})"
-    )
+def active_numbers(found: Sequence[Generation]) -> list[int]:
+    """Return the numbers of the generations that workers write to.
 
-
-def become(number: int, state: State, at: datetime) -> str:
-    """Changes the state of one at an instant (UTC)."""
-    changed = f"state = '{state}', changed_at = '{at.replace(tzinfo=None).isoformat(timespec='microseconds')}'"
-    return f"UPDATE headrace.generation SET {changed} WHERE generation = {number}"
-
-
-def fed(found: Sequence[Generation]) -> list[int]:
-    """The numbers of those that workers feed: what ages out, or is erased, must leave each of them."""
-    return [each.number for each in found if each.is_fed]
+    Retention and erasure must delete from each of them.
+    """
+    return [each.number for each in found if each.is_active]
 
 
 def live(found: Sequence[Generation]) -> Generation:
-    """The one that readers see. Raises HeadraceError where there is none."""
+    """Return the generation that readers see. Raises HeadraceError if there is none."""
     for each in found:
         if each.state is State.LIVE:
             return each
     raise HeadraceError("reporting has no generation that its readers see; run `headrace migrate`")
 
 
-def least(offsets: Iterable[Offsets]) -> dict[tuple[str, int], int]:
-    """Of each partition, how far the generation is that is the farthest behind. One that has not begun is at 0."""
+def lowest(offsets: Iterable[Offsets]) -> dict[tuple[str, int], int]:
+    """Return each partition's lowest offset over all generations; a generation without the partition counts as 0."""
     each = list(offsets)
     return {at: min(found.get(at, 0) for found in each) for at in set().union(*each)}

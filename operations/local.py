@@ -82,7 +82,7 @@ def _prepare(stack: Stack, folder: Path) -> dict[str, Server]:
     settings = adopt(stack.environment())
     migrate.migrate_catalog(settings)
     capture.make_topics(settings)
-    generations = connections.fed(settings)
+    generations = connections.active_generations(settings)
     return start_workers(folder, [*(name for each in generations for name in feeding(each.number)), *SHARED])
 
 

@@ -5,7 +5,7 @@ one transaction. The source is migrated in one for each revision, because the sh
 Alembic is imported by who migrates: it takes as long as the rest, and `headrace load` makes partitions only.
 """
 
-import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -28,9 +28,12 @@ from operations.months import month, months
 from operations.odbc import connection_string
 from operations.settings import CatalogSettings, ReportingSettings, Settings
 from schemas.generations import schema as schema_of
-from schemas.tables import reported
-from sinks.reporting.postgres import landing_sql as postgres_sql
-from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
+from sinks.reporting import control, views
+from sinks.reporting.postgres import cutover_sql as postgres_cutover_sql
+from sinks.reporting.postgres import errors as postgres_errors
+from sinks.reporting.sqlserver import cutover_sql as sqlserver_cutover_sql
+from sinks.reporting.sqlserver import errors as sqlserver_errors
+from sinks.reporting.views import CutoverDialect, CutoverSql
 
 OnEvent = Callable[[str], None]
 MONTHS_BEHIND, MONTHS_AHEAD = 1, 3
@@ -115,14 +118,15 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
     if at.adapter == "sqlserver":
         _prepare_sqlserver(at, server, passwords)
     done: list[str] = []
+    dialect = cutover_dialect(settings)
     with connected(server) as connection:
         with locked(connection):
             numbers = [generation] if generation else _fed(connection) or [at.generation]
         for number in numbers:
             with locked(connection):
                 applied = _upgrade(connection, at.adapter, number)
-                views = _create_views(connection, at.adapter, number)
-            _report(f"reporting generation {number}", [*applied, *(f"view report.{view}" for view in views)], on_event)
+                made = _create_views(connection, dialect.sql, number)
+            _report(f"reporting generation {number}", [*applied, *(f"view report.{view}" for view in made)], on_event)
             done += applied
         if at.adapter == "postgres":
             _set_passwords(connection, passwords)
@@ -136,18 +140,18 @@ def begin_generation(settings: Settings, epoch: int | None = None) -> Generation
     """
     at = settings.reporting
     with connected(reporting_server(settings)) as connection, locked(connection):
-        known = generations.read(lambda sql: connection.exec_driver_sql(sql).fetchall())
+        known = generations.read(_query(connection))
         number = max(each.number for each in known) + 1
         begun = Generation(number=number, state=State.BUILDING, epoch=epoch or generations.live(known).epoch)
-        connection.exec_driver_sql(generations.begin(begun))
+        _execute(connection, control.add_generation(begun.number, begun.state, begun.epoch))
         _upgrade(connection, at.adapter, number)
     return begun
 
 
 def _fed(connection: Connection) -> list[int]:
-    if not connection.exec_driver_sql(generations.IS_THERE).scalar_one():
-        return []
-    return generations.fed(generations.read(lambda sql: connection.exec_driver_sql(sql).fetchall()))
+    query = _query(connection)
+    ((tables,),) = query(*control.count_generation_tables())
+    return generations.active_numbers(generations.read(query)) if tables else []
 
 
 def _upgrade(connection: Connection, adapter: str, generation: int) -> list[str]:
@@ -160,7 +164,7 @@ def _upgrade(connection: Connection, adapter: str, generation: int) -> list[str]
     else:
         connection.exec_driver_sql(f"IF SCHEMA_ID(N'{schema}') IS NULL EXEC (N'CREATE SCHEMA [{schema}]')")
     applied = chain.upgrade(connection, f"reporting/{adapter}", schema=schema, generation=schema)
-    connection.exec_driver_sql(generations.ADOPT.format(generation=generation))
+    _execute(connection, control.add_first_generation(generation))
     return applied
 
 
@@ -263,35 +267,39 @@ def _alter_role(connection: Connection, statement: str) -> None:
                 raise
 
 
-def _create_views(connection: Connection, adapter: str, generation: int) -> list[str]:
-    """Views of the tables that have none, or one without a column that came later, unless the readers are looking at
-    another generation. Returns the names of those made."""
-    dialect = postgres_sql if adapter == "postgres" else sqlserver_sql
-    views: dict[str, str] = {str(name): str(text) for name, text in connection.exec_driver_sql(dialect.views())}
-    looked_at = {number for definition in views.values() for number in re.findall(r"reporting_g(\d+)", definition)}
-    if looked_at - {str(generation)}:
+def _create_views(connection: Connection, sql: CutoverSql, generation: int) -> list[str]:
+    """Create the readers' views that do not exist or lack a column, and return their names.
+
+    Views that show another generation are left alone, all of them.
+    """
+    definitions = {str(name): str(text) for name, text in connection.exec_driver_sql(sql.list_views())}
+    if views.shown_generations(definitions) - {generation}:
         return []
-    wanted = {table.name: dialect.create_view(table, generation) for table in reported()}
-    wanted["freshness"] = dialect.create_freshness_view(generation)
-    outdated = _outdated(connection) & views.keys()
-    for table in reported():
-        if table.name in outdated:
-            connection.exec_driver_sql(dialect.drop_view(table))
-    made = [name for name in wanted if name not in views or name in outdated]
-    for name in made:
-        connection.exec_driver_sql(wanted[name])
-    return made
+    columns: dict[str, list[str]] = defaultdict(list)
+    for view, column in _query(connection)(*control.list_view_columns()):
+        columns[view].append(column)
+    made = views.outdated(views.views(sql, generation), definitions, columns)
+    for each in made:
+        if each.name in definitions:
+            connection.exec_driver_sql(each.drop)
+        connection.exec_driver_sql(each.create)
+    return [each.name for each in made]
 
 
-def _outdated(connection: Connection) -> set[str]:
-    """The tables whose view, where there is one, has other columns than it would have now."""
-    shown: dict[str, list[str]] = {}
-    for view, column in connection.exec_driver_sql(
-        "SELECT TABLE_NAME, COLUMN_NAME FROM INFORMATION_SCHEMA.COLUMNS WHERE TABLE_SCHEMA = 'report' "
-        "ORDER BY TABLE_NAME, ORDINAL_POSITION"
-    ):
-        shown.setdefault(view, []).append(column)
-    return {table.name for table in reported() if shown.get(table.name) != [each.name for each in table.all_columns]}
+def cutover_dialect(settings: Settings) -> CutoverDialect:
+    """Return the statements of the reporting database's readers' views, and its classification of errors."""
+    if settings.reporting.adapter == "postgres":
+        return CutoverDialect(sql=postgres_cutover_sql, classify=postgres_errors.classify)  # type: ignore[arg-type]  # psycopg's own
+    return CutoverDialect(sql=sqlserver_cutover_sql, classify=lambda error: sqlserver_errors.classify(error.args))
+
+
+def _execute(connection: Connection, statement: control.Statement) -> None:
+    text, parameters = statement
+    connection.exec_driver_sql(text, tuple(parameters))
+
+
+def _query(connection: Connection) -> generations.Query:
+    return lambda text, parameters: connection.exec_driver_sql(text, tuple(parameters)).fetchall()
 
 
 def _report(what: str, applied: list[str], on_event: OnEvent) -> None:

@@ -22,7 +22,7 @@ def _reporting(*roles: str) -> Needs:
 _KAFKA, _REGISTRY, _CONNECT = ("kafka.bootstrap",), ("registry.url",), ("connect.url",)
 _CATALOG, _ARCHIVE = ("catalog.uri",), ("archive.url",)
 _SINK = _KAFKA + _REGISTRY + _reporting("writer")
-# Used by connections.probe, which measures how far the pipeline is.
+# Used by operations/probe.py, which measures how far the pipeline is.
 _PIPELINE = _oltp("reporter_reader") + _CATALOG + _CONNECT + _KAFKA + _reporting("writer")
 _CAPTURE = _PIPELINE + _oltp("migrator", "cdc_reader")
 _REPLAY = _CAPTURE + _REGISTRY + _oltp("retention") + _reporting("migrator")

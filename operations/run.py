@@ -8,6 +8,7 @@ import structlog
 
 from messaging.service import stop_on_signals
 from operations import connections
+from operations.probe import connect_probe
 from operations.settings import Settings, stack_dir
 from schemas import generations
 from schemas.tables import of_generation, reported
@@ -28,7 +29,7 @@ def report(settings: Settings) -> None:
     from sinks.reporting.worker import SinkLimits, SinkWorker
 
     bootstrap, generation = settings.kafka.bootstrap, settings.reporting.generation
-    fed, tables = connections.fed_generation(settings), of_generation(generation)
+    fed, tables = connections.active_generation(settings), of_generation(generation)
     sink = SinkWorker(
         bootstrap=bootstrap,
         group=generations.group(settings.sink.group, generation),
@@ -105,11 +106,11 @@ def watch(settings: Settings) -> None:
 
     pipeline = Pipeline()
     worker = WatchWorker(
-        connect=lambda: connections.probe(settings, settings.reporting.generation),
+        connect=lambda: connect_probe(settings, settings.reporting.generation),
         connectors=Connectors(
             Connect(settings.connect.url), [pipeline.connector(source) for source in pipeline.sources]
         ),
-        generation=connections.fed_generation(settings),
+        generation=connections.active_generation(settings),
         replication=connections.oltp_conninfo(settings, "cdc_reader"),
         every=settings.watch.seconds,
     )

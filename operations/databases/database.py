@@ -10,9 +10,9 @@ from operations.databases.queries import Relation
 from operations.databases.scope import Group, Scope, key_of
 from schemas.change import Key, Row, Value
 from schemas.checksums import Sum
-from schemas.generations import schema
 from schemas.position import Position
 from schemas.tables import Table
+from sinks.reporting import control
 from sinks.reporting.cutoff import Cutoff, cutoffs_of
 
 KEYS_AT_ONCE = 200  # SQL Server takes 2,100 parameters
@@ -79,13 +79,14 @@ class ReportingDatabase(Database):
     generation: int
     read_cutoffs: str  # the SQL of this database's dialect
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a small query."""
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a small query, with `%s` for each parameter."""
         raise NotImplementedError
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """Return the next offset of each (topic, partition) that has landed."""
-        return {(topic, number): offset for topic, number, offset in self.query(checkpoints(self.generation))}
+        found = self.query(*control.read_checkpoints(self.generation))
+        return {(topic, number): offset for topic, number, offset in found}
 
     def cutoffs(self) -> Mapping[str, Cutoff]:
         """Return what has aged out of each part of the retention policy."""
@@ -99,8 +100,3 @@ class ReportingDatabase(Database):
 def batches(keys: Sequence[Key]) -> Iterator[tuple[Key, ...]]:
     """As many keys at once as a query takes."""
     return (tuple(keys[start : start + KEYS_AT_ONCE]) for start in range(0, len(keys), KEYS_AT_ONCE))
-
-
-def checkpoints(generation: int) -> str:
-    """Return the query for how far each partition has landed. Quoted: CHECKPOINT is a statement of T-SQL."""
-    return f'SELECT "topic", "partition", "next_offset" FROM {schema(generation)}."checkpoint"'

@@ -37,9 +37,8 @@ class PostgresReport(ReportingDatabase):
         )
         self._connection, self.generation = connection, generation
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a small query."""
-        return self._connection.execute(sql.encode()).fetchall()
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql.encode(), parameters or None).fetchall()
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int:
         return self._connection.execute(sql.encode(), parameters).rowcount

@@ -50,8 +50,8 @@ class Report(Side, Protocol):
     def stored(self, table: Table, key: Key) -> Row | None:
         """Return the row as it is stored, documents by their own text."""
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a small query."""
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a small query, with `%s` for each parameter."""
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int:
         """Run a small statement in a transaction of its own, with `%s` for each parameter.

@@ -29,9 +29,8 @@ class SqlServerReport(ReportingDatabase):
         )
         self._connection, self.generation = connection, generation
 
-    def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a small query."""
-        return [tuple(row) for row in self._connection.execute(sql).fetchall()]
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._connection.execute(sql.replace("%s", "?"), *parameters).fetchall()]
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int:
         # As text: the driver may bind an instant without its microseconds.

@@ -7,6 +7,7 @@ from rich.console import Console
 from operations import barrier, connections, load
 from operations.demo.board import StageBoard
 from operations.demo.steps import Check, print_step
+from operations.probe import connect_probe
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.errors import HeadraceError
@@ -23,7 +24,7 @@ def write_orders(settings: Settings, past: History, out: Console, began: float, 
     Return the seconds from `began` (of `time.monotonic`) until a reader could see the first order.
     """
     print_step(out, "[3/5] orders", f"{past.orders:,} orders, {past.first_day} to {past.last_day}")
-    probe, reader = connections.probe(settings), connections.report(settings, "reader")
+    probe, reader = connect_probe(settings), connections.report(settings, "reader")
     stages, shop = Stages(probe), load.BackgroundLoad(settings, past)
     first: float | None = None
 

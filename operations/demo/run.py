@@ -7,13 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from operations import barrier, connections, load, local, local_workers
+from operations import barrier, load, local, local_workers
 from operations.console import invocation
 from operations.demo.ageing import archive_and_delete
 from operations.demo.changes import follow_changes
 from operations.demo.orders import CATCH_UP_S, write_orders
 from operations.demo.report import verify_report
 from operations.demo.steps import print_step
+from operations.probe import connect_probe
 from operations.settings import Settings
 from schemas.errors import HeadraceError
 from shop.model import History
@@ -54,7 +55,7 @@ def run_on(settings: Settings, out: Console, *, orders: int, olist: Path | None)
     print_step(
         out, "[1/5] servers", f"already running; reporting is {at.database} ({at.adapter}) on {at.host}:{at.port}"
     )
-    barrier.wait_for_barrier(connections.probe(settings), deadline_s=CATCH_UP_S)
+    barrier.wait_for_barrier(connect_probe(settings), deadline_s=CATCH_UP_S)
     print_step(out, "[2/5] pipeline", f"captures, enriches and lands; checked in {time.monotonic() - began:.1f} s")
     return _steps(settings, past, out, began, lambda: None)
 

@@ -93,7 +93,7 @@ def destinations(settings: Settings) -> list[Destination]:
             tables=of_generation(each.number),
             reporting=RetryingReporting(connections.landing(settings.of_generation(each.number)), PATIENCE_S),
         )
-        for each in connections.fed(settings)
+        for each in connections.active_generations(settings)
     ]
 
 

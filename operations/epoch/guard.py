@@ -77,7 +77,7 @@ def check_or_stop(probe: PipelineProbe, stand: SourcePosition, replication: str)
         store.end(probe.report, known.number, error.why, datetime.now(UTC))
         raise
     if epoch is not None and epoch.identity != known.identity:
-        store.follow(probe.report, known.number, epoch.identity.timeline)
+        store.set_timeline(probe.report, known.number, epoch.identity.timeline)
     return epoch
 
 

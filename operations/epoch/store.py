@@ -1,17 +1,16 @@
-"""The epochs: rows of `headrace.epoch` in reporting, the newest one last."""
+"""Read and write the epochs, rows of `headrace.epoch` in reporting; the newest has the highest number."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from operations.databases.sides import Report
 from operations.epoch.history import Identity
-
-REASON_LENGTH = 512
+from sinks.reporting import control
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """One history of the source. `ended` says why it ended, where capture was stopped for it."""
+    """One history of the source. `ended` is the reason why it ended; None while capture may go on."""
 
     number: int
     reason: str
@@ -22,11 +21,7 @@ class Epoch:
 
 
 def epochs(report: Report) -> list[Epoch]:
-    """All epochs, in order."""
-    found = report.query(
-        "SELECT epoch, reason, raised_by, raised_at, system_identifier, timeline, ended_because "
-        "FROM headrace.epoch ORDER BY epoch"
-    )
+    """Return all epochs, in order."""
     return [
         Epoch(
             number=number,
@@ -36,40 +31,31 @@ def epochs(report: Report) -> list[Epoch]:
             identity=Identity(system=system, timeline=timeline),
             ended=ended,
         )
-        for number, reason, raised_by, raised_at, system, timeline, ended in found
+        for number, reason, raised_by, raised_at, system, timeline, ended in report.query(*control.read_epochs())
     ]
 
 
 def newest(report: Report) -> Epoch | None:
-    """The epoch that capture stamps on records now; None before capture was first applied."""
+    """Return the epoch that capture stamps on records now; None before capture was first applied."""
     return next(reversed(epochs(report)), None)
 
 
-def record(report: Report, number: int, identity: Identity, *, reason: str, by: str) -> None:
-    """Begin epoch `number`, unless it has begun. As the migrator, who alone may."""
-    report.execute(
-        "INSERT INTO headrace.epoch (epoch, reason, raised_by, system_identifier, timeline) SELECT %s, %s, %s, %s, %s "
-        "WHERE NOT EXISTS (SELECT 1 FROM headrace.epoch WHERE epoch = %s)",
-        [number, reason[:REASON_LENGTH], by, identity.system, identity.timeline, number],
-    )
+def begin(report: Report, number: int, identity: Identity, *, reason: str, by: str) -> None:
+    """Begin epoch `number`, unless it exists. Only role migrator may."""
+    statement = control.begin_epoch(number, reason=reason, by=by, system=identity.system, timeline=identity.timeline)
+    report.execute(*statement)
 
 
-def end(report: Report, number: int, why: str, at: datetime) -> None:
-    """An epoch's history has ended: nothing is captured before the next one. The first reason stays."""
-    report.execute(
-        "UPDATE headrace.epoch SET ended_at = %s, ended_because = %s WHERE epoch = %s AND ended_because IS NULL",
-        [at, why[:REASON_LENGTH], number],
-    )
+def end(report: Report, number: int, reason: str, at: datetime) -> None:
+    """End an epoch: nothing is captured until the next epoch begins. If it has ended, its first reason is kept."""
+    report.execute(*control.end_epoch(number, reason, at))
 
 
-def reopen(report: Report, epoch: Epoch, identity: Identity, why: str) -> None:
-    """An epoch has not ended after all, and `identity` is the source's. As the migrator."""
-    report.execute(
-        "UPDATE headrace.epoch SET ended_at = NULL, ended_because = NULL, reason = %s, timeline = %s WHERE epoch = %s",
-        [f"{epoch.reason}; {why}"[:REASON_LENGTH], identity.timeline, epoch.number],
-    )
+def reopen(report: Report, epoch: Epoch, identity: Identity, reason: str) -> None:
+    """Cancel the end of an epoch, whose source is `identity` now. Only role migrator may."""
+    report.execute(*control.reopen_epoch(epoch.number, f"{epoch.reason}; {reason}", identity.timeline))
 
 
-def follow(report: Report, number: int, timeline: int) -> None:
-    """An epoch's history goes on, on another timeline."""
-    report.execute("UPDATE headrace.epoch SET timeline = %s WHERE epoch = %s", [timeline, number])
+def set_timeline(report: Report, number: int, timeline: int) -> None:
+    """Record that an epoch's history continues on another timeline."""
+    report.execute(*control.set_timeline(number, timeline))

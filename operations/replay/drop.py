@@ -80,7 +80,7 @@ def _drop(  # noqa: PLR0913, PLR0917
     none_left: str,
 ) -> None:
     for each in chosen:
-        reporting.note(each.number, State.DROPPED)  # 1
+        reporting.set_state(each.number, State.DROPPED)  # 1
         reached(FailPoint.GENERATION_DROPPED)
     if not finish_drops(settings, folder, reporting, out):
         raise HeadraceError(none_left)

@@ -22,6 +22,7 @@ from operations.barrier import PipelineProbe
 from operations.epoch import guard, store
 from operations.epoch.history import connector_epoch, read_identity
 from operations.epoch.store import Epoch
+from operations.probe import open_probe
 from operations.replay.run import replay
 from operations.settings import Settings
 from schemas.errors import HeadraceError
@@ -46,7 +47,7 @@ def raise_epoch(settings: Settings, folder: Path, out: Console, reason: str, *, 
     def report(text: str) -> None:
         out.print(text, markup=False, soft_wrap=True)
 
-    with connections.open_probe(settings) as probe:
+    with open_probe(settings) as probe:
         epoch = _begun(probe) or _begin(settings, probe, reason)
         reached(FailPoint.EPOCH_BEGUN)
         report(f"epoch {epoch.number}: {epoch.reason}")
@@ -73,6 +74,6 @@ def _begin(settings: Settings, probe: PipelineProbe, reason: str) -> Epoch:
     with closing(connections.report(settings, "migrator")) as report:
         before = store.epochs(report)[-1].number
         by = f"epoch raise on {socket.gethostname()}"
-        store.record(report, before + 1, read_identity(probe.oltp), reason=reason, by=by)
+        store.begin(report, before + 1, read_identity(probe.oltp), reason=reason, by=by)
         store.end(report, before, f"epoch {before + 1} was raised: {reason}", datetime.now(UTC))
         return store.epochs(report)[-1]

@@ -27,6 +27,7 @@ from operations.barrier import PipelineProbe
 from operations.console import invocation
 from operations.freshness import Stamp, stamp
 from operations.generations import Generation, State, live
+from operations.probe import open_probe
 from operations.replay import archived_events, drop
 from operations.replay.cutover import ReportingMigrator, opened
 from operations.replay.progress import ProgressBoard, TopicProgress, read_progress
@@ -79,7 +80,7 @@ def replay(settings: Settings, folder: Path, out: Console, *, max_rate: float = 
         workers.start(max_rate)
         reached(FailPoint.WORKERS_STARTED)
         out.print(f"generation {new.number} is being built beside {before.number}, which readers see", markup=False)
-        with connections.open_probe(settings, new.number) as probe:
+        with open_probe(settings, new.number) as probe:
             _fill(settings, new, probe, workers, out)
             _prove(settings, new, probe, workers, out)
             workers.unlimit()
@@ -110,7 +111,7 @@ def rollback(settings: Settings, out: Console) -> None:
                 f"the source is in epoch {shown.epoch}. See docs/runbook.md#rollback-refused"
             )
         try:
-            with connections.open_probe(settings, previous.number) as probe:
+            with open_probe(settings, previous.number) as probe:
                 cut_over(reporting, probe, previous, shown, ROLLBACK_S)
         except Unavailable as error:
             raise RollbackRefused(
@@ -132,7 +133,7 @@ def cut_over(
         Unavailable: The swap was not possible within `deadline_s` seconds. Readers still see `before`.
     """
     settle = partial(barrier.wait_until_landed, probe, deadline_s=min(SETTLE_S, deadline_s))
-    reporting.switch_readers(new.number, before.number, settle, deadline_s)
+    reporting.swap_views(new.number, before.number, settle, deadline_s)
 
 
 def begin(settings: Settings, reporting: ReportingMigrator, epoch: int | None) -> Generation:

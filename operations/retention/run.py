@@ -17,6 +17,7 @@ from messaging.registry import Registry
 from operations import connections, generations
 from operations.barrier import wait_for_barrier
 from operations.migrate import months_ahead
+from operations.probe import open_probe
 from operations.retention.dead_letters import dead_letter_items
 from operations.retention.errors import Protected
 from operations.retention.events import EventRetention
@@ -132,8 +133,8 @@ def _opened(settings: Settings, policy: Policy, held: frozenset[str], *, dry: bo
     log.manifest()  # an archive that can't be read, before anything else is asked
     with ExitStack() as closing:
         oltp = OltpRetention(closing.enter_context(connections.oltp(settings, "retention")))
-        probe = closing.enter_context(connections.open_probe(settings))
-        numbers = generations.fed(generations.read(probe.report.query))
+        probe = closing.enter_context(open_probe(settings))
+        numbers = generations.active_numbers(generations.read(probe.report.query))
         reports = [
             closing.enter_context(contextlib.closing(connections.report(settings, generation=number)))
             for number in numbers
@@ -151,7 +152,7 @@ def _opened(settings: Settings, policy: Policy, held: frozenset[str], *, dry: bo
             bootstrap=settings.kafka.bootstrap,
             decoding=Decoding(registry),
             barrier=lambda: wait_for_barrier(probe, deadline_s=BARRIER_S),
-            landed=lambda: generations.least(report.offsets() for report in reports),
+            landed=lambda: generations.lowest(report.offsets() for report in reports),
             spool=closing.enter_context(spooling(log.store, settings.archive.spool)),
             codec=settings.archive.codec,
             policy=policy,

@@ -14,16 +14,14 @@ from operations.console import invocation
 from operations.dlq.metrics import count_open
 from operations.epoch import guard
 from operations.epoch.history import SourceRestarted
+from operations.probe import open_probe
 from operations.settings import Settings
 from operations.stages import Stages
 from schemas.generations import schema
 from schemas.tables import TABLES, Mode
+from sinks.reporting import control
 
 MEGABYTE = 1 << 20
-FRESHNESS = (
-    "SELECT table_name, complete_through, lag_seconds FROM report.freshness "
-    "WHERE complete_through IS NOT NULL ORDER BY table_name"
-)
 
 Cells = tuple[str, str, str]
 
@@ -97,14 +95,14 @@ def _failure(status: ConnectorStatus) -> str:
 
 def generations(settings: Settings) -> Part:
     """Return the generations of reporting that receive changes."""
-    found = connections.fed(settings)
+    found = connections.active_generations(settings)
     rows = [(schema(each.number), str(each.state), f"records from epoch {each.epoch} on") for each in found]
     return Part(found=[asdict(each) for each in found], rows=rows)
 
 
 def stages(settings: Settings) -> Part:
     """Return each stage's records and backlog."""
-    with connections.open_probe(settings) as probe:
+    with open_probe(settings) as probe:
         stages = Stages(probe).sample()
     return Part(
         found=[{"name": each.name, "records": each.records, "behind": each.behind} for each in stages],
@@ -115,7 +113,7 @@ def stages(settings: Settings) -> Part:
 def source(settings: Settings) -> Part:
     """Return the source's epoch, or why its history isn't the captured one."""
     try:
-        with connections.open_probe(settings) as probe:
+        with open_probe(settings) as probe:
             epoch = guard.check_source(
                 probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader")
             )
@@ -130,7 +128,10 @@ def source(settings: Settings) -> Part:
 def freshness(settings: Settings) -> Part:
     """Return up to when each table is complete, and its lag in seconds."""
     with closing(connections.report(settings, "reader")) as reader:
-        found = [(name, float(lag), f"{through:%Y-%m-%d %H:%M:%S}") for name, through, lag in reader.query(FRESHNESS)]
+        found = [
+            (name, float(lag), f"{through:%Y-%m-%d %H:%M:%S}")
+            for name, through, lag in reader.query(*control.read_reported_freshness())
+        ]
     return Part(
         found={name: {"lag_seconds": lag, "complete_through": through} for name, lag, through in found},
         rows=[(name, f"{lag:,.1f} s", f"complete through {through} UTC") for name, lag, through in found],

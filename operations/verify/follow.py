@@ -14,6 +14,7 @@ from operations import connections
 from operations.barrier import PipelineProbe, log_of
 from operations.databases.sides import Report
 from operations.freshness import Stamp, stamp, stamped
+from operations.probe import open_probe
 from operations.settings import Settings
 from operations.verify.run import VerifySelection, compare_selection
 from operations.verify.settle import Result
@@ -57,7 +58,7 @@ def follow(  # noqa: PLR0913
     names = cycle(selection.tables)
     while not stopping.is_set():
         try:
-            with connections.open_probe(settings, generation) as probe:
+            with open_probe(settings, generation) as probe:
                 restore_metrics(selection, probe.report)
                 while not stopping.is_set():
                     began = time.monotonic()

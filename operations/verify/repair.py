@@ -35,9 +35,9 @@ from operations.verify.documents import can_capture_again, write_documents
 from operations.verify.output import row_fields
 from operations.verify.settle import Result, Sides, read_differences, settle
 from schemas.change import Row, Value
-from schemas.generations import schema
 from schemas.position import FIRST_EPOCH
 from schemas.tables import Mode, Source, Table
+from sinks.reporting import control
 
 KEYS_A_SIGNAL = 100
 SIGNAL_LENGTH = 1_800  # of a filter, in characters: a signal's data has 2,048
@@ -167,31 +167,29 @@ def remove_row(found: Difference, report: Report, remover: Report, *, reached: i
     row = report.stored(table, found.key)
     if row is None:
         return
-    target = f'{schema(generation)}."{table.name}"'
-    where, parameters = _unchanged(found)
-    recorded = report.execute(
-        "INSERT INTO headrace.repair (repaired_at, repaired_by, generation, table_name, row_key, old_row) "
-        f"SELECT %s, %s, %s, %s, %s, %s FROM {target} WHERE {where}",
-        [datetime.now(UTC), by, generation, table.name, _key_json(found), _row_json(found, row), *parameters],
-    )
-    if recorded and table.mode is Mode.EVENT:
-        remover.execute(f"DELETE FROM {target} WHERE {where}", parameters)
-    elif recorded and found.place is not None:
-        others = [column.name for column in table.all_columns if column.name not in table.key]
-        emptied = ", ".join(f'"{name}" = NULL' for name in others)
+    where = _unchanged(found)
+    kept: dict[str, Value] = {
+        "repaired_at": datetime.now(UTC),
+        "repaired_by": by,
+        "row_key": _key_json(found),
+        "old_row": _row_json(found, row),
+    }
+    if not report.execute(*control.keep_row(table, generation, where, kept)):
+        return
+    if table.mode is Mode.EVENT:
+        remover.execute(*control.delete_row(table, generation, where))
+    elif found.place is not None:
         offset = min(found.place.position.offset, reached - 1)
-        report.execute(
-            f'UPDATE {target} SET {emptied}, "_deleted" = %s, "_offset" = %s WHERE {where}', [True, offset, *parameters]
-        )
+        report.execute(*control.mark_deleted(table, generation, where, offset))
 
 
-def _unchanged(found: Difference) -> tuple[str, list[Value]]:
-    """Return the condition that the row is still the one that was read, and its parameters."""
+def _unchanged(found: Difference) -> dict[str, Value]:
+    """Return the columns and values by which the row is still the one that was compared."""
     where: dict[str, Value] = dict(zip(found.table.key, found.key, strict=True))
     if found.place is not None:
         at = found.place.position
         where |= {"_epoch": at.epoch, "_offset": at.offset, "_version": at.version, "_deleted": False}
-    return " AND ".join(f'"{name}" = %s' for name in where), list(where.values())
+    return where
 
 
 def _key_json(found: Difference) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from operations import connections
 from operations.barrier import OnWait, PipelineProbe, catalog_time, wait_for_barrier
 from operations.databases.mongo import CatalogSource
 from operations.databases.postgres import PostgresSource
 from operations.databases.scope import Scope
 from operations.databases.sides import Side
+from operations.probe import open_probe
 from operations.settings import Settings
 from operations.verify.enriched import EnrichedSource
 from operations.verify.output import print_result
@@ -100,7 +100,7 @@ def verify(  # noqa: PLR0913
         Unavailable: The pipeline did not catch up within `deadline_s`.
         HeadraceError: A selected tenant has no row on either side.
     """
-    with connections.open_probe(settings, generation) as probe:
+    with open_probe(settings, generation) as probe:
         result = compare_selection(probe, selection, deadline_s=deadline_s, on_wait=on_wait, on_table=on_table)
         if repair_by is None or result.equal:
             return result

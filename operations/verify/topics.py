@@ -18,6 +18,7 @@ from messaging.registry import Registry
 from operations import connections
 from operations.barrier import PipelineProbe, wait_for_barrier
 from operations.databases.postgres import PostgresSource
+from operations.probe import open_probe
 from operations.settings import Settings
 from operations.verify.delete_records import keys_present, write_deletes
 from operations.verify.diff import Difference
@@ -52,7 +53,7 @@ def verify_topics(  # noqa: PLR0913
         Unavailable: A server does not answer.
         HeadraceError: A topic is missing.
     """
-    with connections.open_probe(settings, generation) as probe, closing(Registry(settings.registry.url)) as registry:
+    with open_probe(settings, generation) as probe, closing(Registry(settings.registry.url)) as registry:
         chosen = [table for table in reported(probe.pipeline.tables) if not tables or table.name in tables]
         decoding = Decoding(registry, probe.pipeline.tables)
         found = find_overtaken(probe.bootstrap, probe.report, decoding, chosen, on_table)

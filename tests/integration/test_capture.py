@@ -21,8 +21,8 @@ from connectors.pipeline import Pipeline
 from messaging import clients, dead_letters
 from messaging.decoding import Decoding
 from messaging.registry import Registry
-from operations import connections
 from operations.databases.canonical import Place
+from operations.probe import open_probe
 from operations.settings import Settings
 from operations.verify.diff import Difference
 from operations.verify.documents import write_documents
@@ -399,7 +399,7 @@ def test_a_key_that_a_late_record_has_overtaken_gets_its_newest_state_as_its_las
         found.append(
             Overtaken(table=ORDERS, key=landed.key, record=(ORDERS_TOPIC, record.partition), last=last, landed=at)
         )
-    with connections.open_probe(settings, 1) as probe, closing(Registry(settings.registry.url)) as registry:
+    with open_probe(settings, 1) as probe, closing(Registry(settings.registry.url)) as registry:
         capture_again(settings, probe, registry, found)
     assert newest_order(orders(shop, tenant, "there", 3)[-1:]).op is Op.READ
     gone = orders(shop, tenant, "gone", 4)

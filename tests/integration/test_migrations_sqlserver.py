@@ -23,7 +23,7 @@ from schemas.checksums import sum_of
 from schemas.tables import EVENTS, ORDERS, PAYMENTS, reported
 from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.port import Batch
-from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
+from sinks.reporting.sqlserver import cutover_sql as sqlserver_cutover_sql
 from tests.support.epochs import epochs_follow_each_other, freshness_is_read_as_it_was_stamped
 from tests.support.later_columns import a_column_that_came_later_reaches_the_view
 from tests.support.sqlserver import empty, reporting
@@ -92,13 +92,13 @@ def test_a_column_that_came_later_reaches_the_view(migrated: Settings) -> None:
 
 def test_a_long_view_tells_which_generation_it_shows(migrated: Settings) -> None:
     """INFORMATION_SCHEMA.VIEWS has NULL for a definition of more than 4,000 characters."""
-    with connected(reporting_server(migrated.reporting)) as connection, connection.begin() as transaction:
+    with connected(reporting_server(migrated)) as connection, connection.begin() as transaction:
         connection.exec_driver_sql("DROP VIEW report.payments")
         literal = "N'" + "x" * 4_000 + "'"
         connection.exec_driver_sql(
             f"CREATE VIEW report.payments AS SELECT tenant_id, {literal} AS long FROM reporting_g1.payments"
         )
-        views = {name: text for name, text in connection.exec_driver_sql(sqlserver_sql.views())}  # noqa: C416
+        views = {name: text for name, text in connection.exec_driver_sql(sqlserver_cutover_sql.list_views())}  # noqa: C416
         assert "reporting_g1" in views["payments"]
         transaction.rollback()
 

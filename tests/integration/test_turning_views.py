@@ -36,7 +36,7 @@ def test_a_transaction_that_reads_on_keeps_what_it_saw_and_the_views_turn_when_i
     with connections.reporting(at.settings, "reader") as reader:
         reader.autocommit = False
         assert reader.execute("SELECT count(*) FROM report.payments").fetchall() == [(FIRST[1],)]
-        thread = threading.Thread(target=at.switch_readers, args=(2,))
+        thread = threading.Thread(target=at.swap_views, args=(2,))
         thread.start()
         with connections.reporting(at.settings, "migrator") as owner:
             waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
@@ -47,7 +47,7 @@ def test_a_transaction_that_reads_on_keeps_what_it_saw_and_the_views_turn_when_i
         assert at.counts() == SECOND
         assert reader.execute("SELECT count(*) FROM report.payments").fetchall() == [(SECOND[1],)]
         reader.commit()
-    at.switch_readers(1)
+    at.swap_views(1)
 
 
 def test_nobody_lands_in_what_readers_see_while_it_is_turned(at: Turning):
@@ -59,8 +59,8 @@ def test_nobody_lands_in_what_readers_see_while_it_is_turned(at: Turning):
             with pytest.raises(Exception, match="lock timeout"):
                 writer.execute("UPDATE reporting_g1.checkpoint SET next_offset = 1")
 
-        at.switch_readers(2, settle)
-        at.switch_readers(1)
+        at.swap_views(2, settle)
+        at.swap_views(1)
         writer.execute("UPDATE reporting_g1.checkpoint SET next_offset = 1")
 
 

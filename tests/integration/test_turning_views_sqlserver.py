@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from operations.generations import State
-from operations.replay.cutover import HOLD_MS
+from operations.replay.cutover import LOCK_MS
 from operations.settings import Settings
 from tests.support import cutover
 from tests.support.cutover import Turning
@@ -35,12 +35,12 @@ def test_a_reader_that_never_pauses_sees_no_mix_and_no_error(at: Turning):
 
 
 def test_how_long_turning_waits_for_a_view_does_not_outlive_it(at: Turning):
-    at.switch_readers(2)
-    at.switch_readers(1)
+    at.swap_views(2)
+    at.swap_views(1)
     assert at.states()[1] is State.LIVE
     connection = at.reporting._connection
     with connection.begin():
-        assert connection.exec_driver_sql("SELECT @@LOCK_TIMEOUT").scalar_one() == HOLD_MS
+        assert connection.exec_driver_sql("SELECT @@LOCK_TIMEOUT").scalar_one() == LOCK_MS
 
 
 def test_one_replay_at_a_time(at: Turning):

@@ -22,6 +22,7 @@ from operations.databases.database import KEYS_AT_ONCE
 from operations.databases.mongo import CatalogSource
 from operations.databases.postgres import PostgresReport, PostgresSource
 from operations.databases.scope import Scope
+from operations.probe import open_probe
 from operations.retention.source import OltpRetention
 from operations.settings import Settings
 from operations.verify.diff import Difference
@@ -144,7 +145,7 @@ def rebuilt(landing: Landing) -> set[str]:
 def repaired(landing: Landing, order_id: str, source: Any) -> Result:
     """Return the comparison after a repair of an order that only reporting has."""
     with (
-        connections.open_probe(landing.settings) as probe,
+        open_probe(landing.settings) as probe,
         psycopg.connect(landing.conninfo, autocommit=True) as connection,
     ):
         report = PostgresReport(connection, GENERATION)
@@ -233,7 +234,7 @@ def test_an_event_that_only_reporting_has_is_left_as_it_is(
     """It may be the only copy of it; and its record, which nothing deletes, would bring it back."""
     key = (tenant, NOW.date(), str(uuid4()))
     with (
-        connections.open_probe(settings) as probe,
+        open_probe(settings) as probe,
         psycopg.connect(connections.reporting_conninfo(settings, "writer"), autocommit=True) as connection,
     ):
         connection.execute(

@@ -17,6 +17,7 @@ from messaging.registry import Registry
 from operations import connections, migrate
 from operations.barrier import PipelineProbe
 from operations.generations import Generation, State
+from operations.probe import connect_probe
 from operations.settings import Settings
 from operations.watch import metrics
 from operations.watch.connectors import Connectors
@@ -67,7 +68,7 @@ class World:
 
     def _hops(self) -> PipelineProbe:
         catalog = self.settings.catalog.model_copy(update={"uri": self.catalog} if self.catalog else {})
-        probe = connections.probe(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
+        probe = connect_probe(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
         return replace(probe, line=replace(probe.pipeline, tables=TABLES))
 
     def turn(self) -> None:

@@ -16,17 +16,19 @@ from connectors import apply
 from connectors.connect import Connect
 from connectors.state import STOPPED
 from connectors.steps import Restart
-from operations import connections, generations, migrate, status
+from operations import connections, migrate, status
 from operations.barrier import PipelineProbe
 from operations.epoch import store
 from operations.epoch.history import SourceRestarted, read_identity
 from operations.generations import Generation, State
+from operations.probe import connect_probe
 from operations.replay import cutover as replayed
 from operations.settings import Settings
 from operations.watch import metrics
 from operations.watch.connectors import FIRST_S, Connectors
 from operations.watch.worker import WatchWorker
 from schemas.tables import Source
+from sinks.reporting import control
 from tests.support.capture_pipeline import THINGS, THINGS_DDL, CapturePipeline, Connection, capture_pipeline
 from tests.support.eventually import eventually
 
@@ -49,12 +51,12 @@ def watching(own: CapturePipeline, settings: Settings) -> Iterator[WatchWorker]:
     """A watch of a line of its own, from capture's first epoch on; it has no tables, so no workers are needed."""
 
     def probe() -> PipelineProbe:
-        found = connections.probe(settings)
+        found = connect_probe(settings)
         found.oltp.close()
         return replace(found, pipeline=replace(own.pipeline, tables=()), oltp=own.connect())
 
     with own.connect() as source, closing(connections.report(settings, "migrator")) as report:
-        store.record(report, 1, read_identity(source), reason="capture begins", by="a test")
+        store.begin(report, 1, read_identity(source), reason="capture begins", by="a test")
     watch = WatchWorker(
         connect=probe,
         connectors=Connectors(Connect(own.servers.connect_url), [own.pipeline.connector(Source.POSTGRES)]),
@@ -218,7 +220,7 @@ def test_connect_down_leaves_no_connector_that_counts_as_running() -> None:
 def test_the_watch_of_a_generation_that_was_dropped_ends_and_says_so(own_reporting: Settings, tmp_path: Path) -> None:
     migrate.migrate_reporting(own_reporting, LATER.number)
     with closing(connections.report(own_reporting, "migrator")) as report:
-        report.execute(generations.begin(LATER), [])
+        report.execute(*control.add_generation(LATER.number, LATER.state, LATER.epoch))
     log = tmp_path / "watch.log"
     with log.open("w") as stderr:
         watch = subprocess.Popen(
@@ -229,7 +231,7 @@ def test_the_watch_of_a_generation_that_was_dropped_ends_and_says_so(own_reporti
     try:
         eventually(lambda: "serving" in log.read_text())
         with replayed.opened(own_reporting) as reporting:
-            reporting.note(LATER.number, State.DROPPED)
+            reporting.set_state(LATER.number, State.DROPPED)
             reporting.drop(LATER.number)
         eventually(lambda: watch.poll() is not None)
     finally:

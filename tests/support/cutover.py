@@ -36,10 +36,8 @@ class Turning:
     def states(self) -> dict[int, State]:
         return {each.number: each.state for each in self.reporting.generations()}
 
-    def switch_readers(
-        self, number: int, settle: Callable[[], None] = lambda: None, deadline_s: float = SHOW_S
-    ) -> None:
-        self.reporting.switch_readers(number, 3 - number, settle, deadline_s)
+    def swap_views(self, number: int, settle: Callable[[], None] = lambda: None, deadline_s: float = SHOW_S) -> None:
+        self.reporting.swap_views(number, 3 - number, settle, deadline_s)
 
 
 @contextmanager
@@ -68,9 +66,9 @@ def turning(settings: Settings) -> Iterator[Turning]:
 def turned_and_back(at: Turning) -> None:
     """Readers see the other generation, and then the first again; the states say so."""
     assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.BUILDING})
-    at.switch_readers(2)
+    at.swap_views(2)
     assert (at.counts(), at.states()) == (SECOND, {1: State.PREVIOUS, 2: State.LIVE})
-    at.switch_readers(1)
+    at.swap_views(1)
     assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.PREVIOUS})
 
 
@@ -87,10 +85,10 @@ def all_or_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(failpoints, "on_reach", die)
-        at.switch_readers(2)
+        at.swap_views(2)
     assert (at.counts(), at.states()) == before
     with pytest.raises(Unavailable, match=r"still see generation 1: 7 records behind.*views-not-turned"):
-        at.switch_readers(2, behind, deadline_s=0)
+        at.swap_views(2, behind, deadline_s=0)
     assert (at.counts(), at.states()) == before
 
 
@@ -116,7 +114,7 @@ def never_a_mix(at: Turning, times: int) -> None:
     try:
         for number, expected in (*((1, FIRST), (2, SECOND)) * times, (1, FIRST)):
             if seen:
-                at.switch_readers(number)
+                at.swap_views(number)
             eventually(lambda expected=expected: sees(expected))  # type: ignore[misc]
     finally:
         done.set()
@@ -127,13 +125,13 @@ def never_a_mix(at: Turning, times: int) -> None:
 
 def one_at_a_time(at: Turning) -> None:
     """A second replay is refused while one is at work."""
-    with pytest.raises(Unavailable, match="another `headrace replay`"), opened(at.settings):
+    with pytest.raises(Unavailable, match="another `headrace replay` is running"), opened(at.settings):
         pass
 
 
 def dropped(at: Turning) -> None:
     """The other generation's tables go, and its number isn't given to the next one."""
-    at.reporting.note(2, State.DROPPED)
+    at.reporting.set_state(2, State.DROPPED)
     assert at.reporting.has_schema(2)
     at.reporting.drop(2)
     assert not at.reporting.has_schema(2)

@@ -21,11 +21,11 @@ def epochs_follow_each_other(settings: Settings) -> None:
 def _epochs(migrator: Report, writer: Report) -> None:
     assert store.newest(writer) is None
     for _ in range(2):  # begun twice, it has begun once
-        store.record(migrator, 1, Identity(system=SYSTEM, timeline=1), reason="capture begins", by="a test")
-    store.follow(writer, 1, 4)
+        store.begin(migrator, 1, Identity(system=SYSTEM, timeline=1), reason="capture begins", by="a test")
+    store.set_timeline(writer, 1, 4)
     for why in ("its log ends early", "something else"):
         store.end(writer, 1, why, datetime.now(UTC))
-    store.record(migrator, 2, Identity(system=SYSTEM, timeline=5), reason="x" * 1_000, by="a test")
+    store.begin(migrator, 2, Identity(system=SYSTEM, timeline=5), reason="x" * 1_000, by="a test")
     first, second = store.epochs(writer)
     assert (first.identity, first.ended) == (Identity(system=SYSTEM, timeline=4), "its log ends early")
     assert (second.number, second.ended, second.reason) == (2, None, "x" * 512)

@@ -19,11 +19,13 @@ from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.memory import MemoryReporting, Stored
 from sinks.reporting.memory_retention import MemoryRetention
 from sinks.reporting.port import Reporting
+from sinks.reporting.postgres import cutover_sql as postgres_cutover_sql
 from sinks.reporting.postgres import landing_sql as postgres_sql
 from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
 from sinks.reporting.postgres.driver import PostgresReporting
 from sinks.reporting.postgres.retention import PostgresRetention
 from sinks.reporting.retention import RetentionStore
+from sinks.reporting.sqlserver import cutover_sql as sqlserver_cutover_sql
 from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
 from sinks.reporting.sqlserver.driver import SqlServerReporting
@@ -207,8 +209,9 @@ class SqlStore:
         # Made and looked through in a transaction that is rolled back: the readers' own views stay as they are.
         connection = self._own()
         cursor = connection.cursor()
-        cursor.execute(self._dialect.drop_view(table))
-        cursor.execute(self._dialect.create_view(table, GENERATION))
+        views = postgres_cutover_sql if self._dialect is postgres_sql else sqlserver_cutover_sql
+        cursor.execute(views.drop_view(table))
+        cursor.execute(views.create_view(table, GENERATION))
         cursor.execute(f"SELECT * FROM report.{table.name} WHERE tenant_id = {self._mark}", (tenant,))
         rows = [tuple(map(_utc, row)) for row in cursor.fetchall()]
         connection.rollback()

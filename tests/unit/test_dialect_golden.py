@@ -1,12 +1,12 @@
 """Golden files of each dialect's SQL: a reviewer reads tests/golden, and sees a change of SQL in the diff.
 
-`python tests/unit/test_dialect_golden.py` writes the files again.
+`python -m tests.unit.test_dialect_golden` writes the files again.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -17,9 +17,12 @@ from sqlglot import exp
 from operations.databases.queries import Relation, in_postgres, in_source, in_sqlserver
 from operations.databases.scope import Scope
 from schemas.tables import EVENTS, ORDERS, Mode, Table, reported
+from sinks.reporting import control
 from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.postgres import cutover_sql as postgres_cutover_sql
 from sinks.reporting.postgres import landing_sql as postgres_sql
 from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
+from sinks.reporting.sqlserver import cutover_sql as sqlserver_cutover_sql
 from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
 
@@ -30,11 +33,14 @@ DIALECTS: dict[str, tuple[ModuleType, str]] = {
     "sqlserver": (sqlserver_sql, "tsql"),
 }
 LOOKING: dict[str, Callable[..., Relation]] = {"postgres": in_postgres, "sqlserver": in_sqlserver}
+CUTOVER = {"postgres": postgres_cutover_sql, "sqlserver": sqlserver_cutover_sql}
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 RETIRING = {"postgres": postgres_retiring_sql, "sqlserver": sqlserver_retiring_sql}
 
 
 def statements(sql: ModuleType, table: Table) -> dict[str, str]:
-    """Everything that is said about one table."""
+    """Every statement of landing in one table, and of its readers' view."""
+    cutover = postgres_cutover_sql if sql is postgres_sql else sqlserver_cutover_sql
     load: Callable[[Table], str] = sql.copy if sql is postgres_sql else sql.load
     found = {
         "drop stage": sql.drop_stage(table) if sql is sqlserver_sql else "",
@@ -44,8 +50,8 @@ def statements(sql: ModuleType, table: Table) -> dict[str, str]:
         "update": sql.update(table, GENERATION) if table.mode is Mode.STATE else "",
         "insert": sql.insert(table, GENERATION),
         "standing": sql.read_position(table, GENERATION),
-        "drop view": sql.drop_view(table),
-        "create view": sql.create_view(table, GENERATION),
+        "drop view": cutover.drop_view(table),
+        "create view": cutover.create_view(table, GENERATION),
     }
     return {name: text for name, text in found.items() if text}
 
@@ -60,9 +66,56 @@ def checkpoints(sql: ModuleType) -> dict[str, str]:
     }
 
 
-def freshness(sql: ModuleType) -> dict[str, str]:
-    """Everything that is said about the readers' view of freshness."""
+def freshness(dialect: str) -> dict[str, str]:
+    """Every statement of the readers' view of freshness."""
+    sql = CUTOVER[dialect]
     return {"drop view": sql.drop_freshness_view(), "create view": sql.create_freshness_view(GENERATION)}
+
+
+def cutover(dialect: str) -> dict[str, str]:
+    """Every statement of a cutover beside those of the readers' views."""
+    sql = CUTOVER[dialect]
+    return {
+        "take replay lock": sql.take_replay_lock(),
+        "limit lock wait": sql.limit_lock_wait(100),
+        "block landing": sql.block_landing(GENERATION),
+        "list views": sql.list_views(),
+    }
+
+
+def described(dialect: str) -> dict[str, str]:
+    """Every statement on the tables that describe generations."""
+    key = {"tenant_id": "t", "event_day": date(2026, 11, 1), "event_id": "e"}
+    row = {"tenant_id": "t", "order_month": date(2026, 11, 1), "order_id": "o", "_epoch": 1, "_deleted": False}
+    kept = {"repaired_at": NOON, "repaired_by": "who", "row_key": "key", "old_row": "row"}
+    found = {
+        "read generations": control.read_generations(),
+        "count generation tables": control.count_generation_tables(),
+        "add generation": control.add_generation(2, "building", 1),
+        "add first generation": control.add_first_generation(GENERATION),
+        "set state": control.set_state(2, "live", NOON),
+        "list schemas": control.list_schemas(),
+        "list tables": control.list_tables(GENERATION),
+        "list view columns": control.list_view_columns(),
+        "drop table": control.drop_table(GENERATION, ORDERS.name),
+        "drop schema": control.drop_schema(GENERATION),
+        "read checkpoints": control.read_checkpoints(GENERATION),
+        "read epochs": control.read_epochs(),
+        "begin epoch": control.begin_epoch(2, reason="why", by="who", system=7, timeline=1),
+        "end epoch": control.end_epoch(2, "why", NOON),
+        "reopen epoch": control.reopen_epoch(2, "why", 1),
+        "set timeline": control.set_timeline(2, 1),
+        "read freshness": control.read_freshness(GENERATION, "complete_through"),
+        "add freshness": control.add_freshness(GENERATION, ORDERS.name, "complete_through", NOON, NOON),
+        "advance freshness": control.advance_freshness(GENERATION, ORDERS.name, "verified_through", NOON, NOON),
+        "read reported freshness": control.read_reported_freshness(),
+        "keep event": control.keep_row(EVENTS, GENERATION, key, kept),
+        "delete event": control.delete_row(EVENTS, GENERATION, key),
+        "mark deleted": control.mark_deleted(ORDERS, GENERATION, row, 7),
+    }
+    mark = {"postgres": "%s", "sqlserver": "?"}[dialect]
+    assert all(text.count("%s") == len(parameters) for text, parameters in found.values())
+    return {name: text.strip().replace("%s", mark) for name, (text, _) in found.items()}
 
 
 def retiring(sql: ModuleType, table: Table) -> dict[str, str]:
@@ -152,7 +205,9 @@ FILES = {
         ("cutoff", cutoffs(sql, RETIRING[dialect])),
         ("looking_orders", looking(dialect, ORDERS)),
         ("looking_events", looking(dialect, EVENTS)),
-        ("freshness", freshness(sql)),
+        ("freshness", freshness(dialect)),
+        ("cutover", cutover(dialect)),
+        ("control", described(dialect)),
     ]
 }
 
@@ -168,8 +223,16 @@ def _everything() -> list[tuple[str, str, str]]:
         for dialect, (sql, _) in DIALECTS.items()
         for table in reported()
         for name, text in (
-            statements(sql, table) | checkpoints(sql) | freshness(sql) | aged(dialect, table) | looking(dialect, table)
+            statements(sql, table)
+            | checkpoints(sql)
+            | freshness(dialect)
+            | aged(dialect, table)
+            | looking(dialect, table)
         ).items()
+    ] + [
+        (dialect, f"reporting: {name}", text)
+        for dialect in DIALECTS
+        for name, text in (cutover(dialect) | described(dialect)).items()
     ]
 
 
@@ -186,15 +249,15 @@ def test_every_statement_parses_in_its_dialect(dialect: str, name: str, text: st
     parsed = sqlglot.parse(text.replace("%s", "NULL").replace("%%", "%"), read=DIALECTS[dialect][1])
     assert parsed
     understood = [each for each in parsed if each is not None and not isinstance(each, exp.Command)]
-    assert understood or name.endswith(("load", "load list", "clear stage", "lock cutoffs")), (
+    assert understood or name.endswith(("load", "load list", "clear stage", "lock cutoffs", "block landing")), (
         "sqlglot took it for an opaque command"
     )
 
 
 @pytest.mark.parametrize("table", reported(), ids=lambda table: table.name)
 def test_readers_see_neither_system_columns_nor_deleted_rows(table: Table) -> None:
-    for sql, read in DIALECTS.values():
-        (view,) = sqlglot.parse(sql.create_view(table, GENERATION), read=read)
+    for dialect, (_, read) in DIALECTS.items():
+        (view,) = sqlglot.parse(CUTOVER[dialect].create_view(table, GENERATION), read=read)
         assert view is not None
         columns = [column.name for column in view.find_all(exp.Select).__next__().selects]
         assert columns == [column.name for column in table.all_columns]

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.pipeline import Pipeline
-from operations.generations import Generation, State, fed, least, live
+from operations.generations import Generation, State, active_numbers, live, lowest
 from schemas import generations
 from schemas.errors import HeadraceError
 from schemas.tables import EVENTS, ORDER_LINES, of_generation
@@ -44,12 +44,12 @@ def test_a_generations_enrichment_writes_topics_of_its_own():
 
 def test_what_is_dropped_is_not_fed_and_readers_see_the_live_one():
     found = [generation(1, State.DROPPED), generation(2, State.LIVE), generation(3, State.BUILDING)]
-    assert fed(found) == [2, 3]
+    assert active_numbers(found) == [2, 3]
     assert live(found).number == 2
     with pytest.raises(HeadraceError, match="headrace migrate"):
         live(found[:1])
 
 
 def test_what_a_generation_has_not_begun_holds_everything_back():
-    behind = least([{("events", 0): 7, ("events", 1): 3}, {("events", 0): 5}])
+    behind = lowest([{("events", 0): 7, ("events", 1): 3}, {("events", 0): 5}])
     assert behind == {("events", 0): 5, ("events", 1): 0}

@@ -132,41 +132,6 @@ def read_position(table: Table, generation: int) -> str:
     return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key}"
 
 
-def drop_view(table: Table) -> str:
-    """Drop the readers' view if it exists."""
-    return f'DROP VIEW IF EXISTS report."{table.name}"'
-
-
-def create_view(table: Table, generation: int) -> str:
-    """Create the readers' view of a table: no system columns, no deleted rows."""
-    columns = _list(column.name for column in table.all_columns)
-    hidden = [] if table.mode is Mode.EVENT else ['NOT "_deleted"']
-    if table.soft_deleted:
-        hidden.append(f'"{table.soft_deleted}" IS NULL')
-    where = f"\nWHERE {' AND '.join(hidden)}" if hidden else ""
-    return f'CREATE VIEW report."{table.name}" AS\nSELECT {columns}\nFROM {target(table, generation)}{where}'
-
-
-def drop_freshness_view() -> str:
-    """Drop the readers' view of freshness if it exists."""
-    return "DROP VIEW IF EXISTS report.freshness"
-
-
-def views() -> str:
-    """Name and definition of each of the readers' views."""
-    return "SELECT viewname, definition FROM pg_views WHERE schemaname = 'report'"
-
-
-def create_freshness_view(generation: int) -> str:
-    """Create the readers' view of freshness (docs/freshness.md). The lag is that of the time of reading."""
-    return f"""\
-CREATE VIEW report.freshness AS
-SELECT table_name, complete_through,
-    CAST(EXTRACT(EPOCH FROM statement_timestamp() - complete_through) AS decimal(19, 3)) AS lag_seconds,
-    passed_at, verified_through, verified_at
-FROM {schema(generation)}.freshness"""
-
-
 def _assignment(name: str) -> str:
     if name.startswith("_log"):
         return f'"{name}" = CASE WHEN {KEEPS_LOG} THEN t."{name}" ELSE s."{name}" END'

@@ -166,48 +166,6 @@ def read_position(table: Table, generation: int) -> str:
     return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key};"
 
 
-def drop_view(table: Table) -> str:
-    """Drop the readers' view if it exists."""
-    return f"DROP VIEW IF EXISTS [report].[{table.name}];"
-
-
-def create_view(table: Table, generation: int) -> str:
-    """Create the readers' view of a table: no system columns, no deleted rows. It must be alone in its batch."""
-    columns = _list(column.name for column in table.all_columns)
-    hidden = [] if table.mode is Mode.EVENT else ["[_deleted] = 0"]
-    if table.soft_deleted:
-        hidden.append(f"[{table.soft_deleted}] IS NULL")
-    where = f"\nWHERE {' AND '.join(hidden)}" if hidden else ""
-    return f"CREATE VIEW [report].[{table.name}] AS\nSELECT {columns}\nFROM {target(table, generation)}{where};"
-
-
-def drop_freshness_view() -> str:
-    """Drop the readers' view of freshness if it exists."""
-    return "DROP VIEW IF EXISTS [report].[freshness];"
-
-
-def views() -> str:
-    """Name and definition of the readers' views. INFORMATION_SCHEMA has no definition beyond 4,000 characters."""
-    return """\
-SELECT v.[name], m.[definition] FROM sys.views AS v
-JOIN sys.schemas AS s ON s.[schema_id] = v.[schema_id]
-JOIN sys.sql_modules AS m ON m.[object_id] = v.[object_id]
-WHERE s.[name] = N'report';"""
-
-
-def create_freshness_view(generation: int) -> str:
-    """Create the readers' view of freshness (docs/freshness.md). The lag is that of the time of reading.
-
-    It must be alone in its batch.
-    """
-    return f"""\
-CREATE VIEW [report].[freshness] AS
-SELECT [table_name], [complete_through],
-    CAST(DATEDIFF_BIG(MILLISECOND, [complete_through], SYSUTCDATETIME()) / 1000.0 AS DECIMAL(19, 3)) AS [lag_seconds],
-    [passed_at], [verified_through], [verified_at]
-FROM {schema(generation)}.[freshness];"""
-
-
 def _json_type(column: Column | None, name: str) -> str:
     return _SYSTEM_TYPES[name] if column is None else column_type(column.type)
 
