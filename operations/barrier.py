@@ -1,15 +1,16 @@
-"""A barrier turns "everything up to now" into something that can be checked, hop by hop.
+"""A barrier turns "everything up to now" into a condition that can be checked at each stage of the pipeline.
 
-It asks the slot, Connect, Kafka and the checkpoints, never a counter of ours. One table's barrier:
+It asks the replication slot, Connect, Kafka and the checkpoints, never a counter of ours. One table's barrier:
 
-1. Note where the source stands: its clock, then its log's position (Postgres' LSN, MongoDB's cluster time).
-2. It is captured when the slot's confirmed_flush_lsn has reached that position: it moves only with offsets that Connect
-   has committed, so every change up to it is in Kafka. Connect's committed offset tells the same of MongoDB.
-3. Take the end offsets of the table's captured topics.
-4. It is passed when reporting's checkpoints have reached them; where enrichment stands between, its group's committed
-   offsets must have reached them first, and the end offsets of its topic are taken after that.
+1. Read the source's clock, then the end of its log (Postgres' LSN, MongoDB's cluster time): the barrier's position.
+2. The position is captured when the slot's confirmed_flush_lsn has reached it. That LSN advances only with offsets that
+   Connect has committed, so every change up to it is in Kafka. For MongoDB, Connect's committed offset shows the same.
+3. Then read the end offsets of the table's captured topics.
+4. The barrier is passed when reporting's checkpoints have reached these ends. For an enriched table, the committed
+   offsets of the enrichment's group must have reached them first; then the end offsets of the enriched topic are read,
+   and the checkpoints must reach those.
 
-`PipelineOffsets` are asked for in this order, so one look may bring a barrier over several hops. `advance` is pure.
+`PipelineOffsets` are read in this order, so one reading may advance a barrier over several stages. `advance` is pure.
 """
 
 import time
@@ -37,7 +38,10 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineProbe:
-    """What a record passes, and whom to ask. `oltp` may be any role, `enrich_group` is a consumer group."""
+    """The pipeline, and connections to everything that knows how far a record has come.
+
+    `oltp` may be of any role; `enrich_group` is the consumer group of the enrichment.
+    """
 
     pipeline: Pipeline
     oltp: psycopg.Connection[Any]
@@ -48,7 +52,7 @@ class PipelineProbe:
     report: Report
 
     def close(self) -> None:
-        """Closes the connections to the databases."""
+        """Close the connections to the databases."""
         self.oltp.close()
         self.catalog.client.close()
         self.report.close()
@@ -56,8 +60,15 @@ class PipelineProbe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePosition:
-    """Where a source stands: `at` by its own clock, read before `position`, where its log ends; and up to where its log
-    is in Kafka (`captured`; None where nobody knows, and `unknown` says why). `unit` is that of a position."""
+    """End of a source's log, and how much of the log is captured.
+
+    Attributes:
+        at: The source's clock, read before `position`.
+        position: The end of the source's log.
+        captured: The position up to which the log is in Kafka; None if it is unknown.
+        unit: The unit of a difference of positions, for messages.
+        unknown: Why `captured` is unknown, for messages.
+    """
 
     at: datetime
     position: int
@@ -65,23 +76,29 @@ class SourcePosition:
     unit: str
     unknown: str
 
-    def behind(self, position: int) -> str | None:
-        """What capture lacks to have reached `position`; None when it lacks nothing."""
+    def lag_to(self, position: int) -> str | None:
+        """Return why capture has not reached `position`, for a message; None if it has."""
         if self.captured is None:
             return self.unknown
         return None if self.captured >= position else f"capture is {position - self.captured} {self.unit}"
 
 
-Stands = Mapping[Source, SourcePosition]
+SourcePositions = Mapping[Source, SourcePosition]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineOffsets:
-    """What one look along the line has found, in the order in which it was asked: where the sources stand, the end
-    offsets of the captured topics, what enrichment has committed of them, the end offsets of its own topics, and the
-    checkpoints. A source that did not answer has no stand."""
+    """One reading of the whole pipeline, in the order in which it was read.
 
-    stands: Stands
+    Attributes:
+        sources: The sources' positions; a source that did not answer is missing.
+        captured: The end offsets of the captured topics.
+        taken: The offsets of captured topics that enrichment has committed.
+        emitted: The end offsets of the enrichment's topics.
+        landed: Reporting's checkpoints.
+    """
+
+    sources: SourcePositions
     captured: Offsets
     taken: Offsets
     emitted: Offsets
@@ -90,8 +107,10 @@ class PipelineOffsets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barrier:
-    """One table's barrier: begun `at` that moment of the source's clock, when its log ended at `position`. Then the
-    offsets to be reached, once they are known."""
+    """One table's barrier, at the instant `at` of the source's clock, when the source's log ended at `position`.
+
+    `captured` and `emitted` are the end offsets that enrichment and reporting must reach; None until they are known.
+    """
 
     table: Table
     at: datetime
@@ -100,113 +119,137 @@ class Barrier:
     emitted: Offsets | None = None
 
 
-def log_of(table: Table) -> Source:
-    """The source whose log carries a table."""
+def source_of(table: Table) -> Source:
+    """Return the source whose log carries a table: events of the outbox are in Postgres' log."""
     return Source.MONGODB if table.source is Source.MONGODB else Source.POSTGRES
 
 
-def begin(table: Table, stand: SourcePosition) -> Barrier:
-    """A barrier where the source of `table` stands now."""
-    return Barrier(table=table, at=stand.at, position=stand.position)
+def begin_barrier(table: Table, source: SourcePosition) -> Barrier:
+    """Return a barrier at the present position of the table's source."""
+    return Barrier(table=table, at=source.at, position=source.position)
 
 
 def advance(barrier: Barrier, seen: PipelineOffsets) -> tuple[Barrier, str | None]:
-    """The barrier as far as this look brings it, and what it still lacks: None when it is passed."""
+    """Advance a barrier as far as one reading allows.
+
+    Returns:
+        The barrier, and the stage that is behind, for a message; None if the barrier is passed.
+    """
     table = barrier.table
     if barrier.captured is None:
-        stand = seen.stands.get(log_of(table))
-        lack = f"{log_of(table)} did not answer" if stand is None else stand.behind(barrier.position)
-        if lack is not None:
-            return barrier, lack
-        barrier = replace(barrier, captured=_within(seen.captured, table.captured_topics))
+        source = seen.sources.get(source_of(table))
+        behind = f"{source_of(table)} did not answer" if source is None else source.lag_to(barrier.position)
+        if behind is not None:
+            return barrier, behind
+        barrier = replace(barrier, captured=_of_topics(seen.captured, table.captured_topics))
     if barrier.emitted is None:
-        lack = behind("enrich", barrier.captured or {}, seen.taken) if table.enrichment else None
-        if lack is not None:
-            return barrier, lack
-        emitted = _within(seen.emitted, table.landed_topics) if table.enrichment else barrier.captured
+        behind = lag("enrich", barrier.captured or {}, seen.taken) if table.enrichment else None
+        if behind is not None:
+            return barrier, behind
+        emitted = _of_topics(seen.emitted, table.landed_topics) if table.enrichment else barrier.captured
         barrier = replace(barrier, emitted=emitted)
-    return barrier, behind("reporting", barrier.emitted or {}, seen.landed)
+    return barrier, lag("reporting", barrier.emitted or {}, seen.landed)
 
 
-def behind(hop: str, ends: Offsets, reached: Offsets) -> str | None:
-    """What `hop` still lacks to have reached `ends`; None when it lacks nothing."""
+def lag(stage: str, ends: Offsets, reached: Offsets) -> str | None:
+    """Return how many records `stage` is behind `ends`, for a message; None if it is not behind."""
     missing = {at: end - reached.get(at, 0) for at, end in ends.items() if end > reached.get(at, 0)}
     if not missing:
         return None
     (topic, partition), records = max(missing.items(), key=lambda item: item[1])
-    return f"{hop} is {sum(missing.values())} records behind, {records} of them in {topic}[{partition}]"
+    return f"{stage} is {sum(missing.values())} records behind, {records} of them in {topic}[{partition}]"
 
 
-def _within(offsets: Offsets, topics: Iterable[str]) -> Offsets:
+def _of_topics(offsets: Offsets, topics: Iterable[str]) -> Offsets:
     wanted = frozenset(topics)
     return {at: offset for at, offset in offsets.items() if at[0] in wanted}
 
 
-def wait_for_barrier(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> Stands:
-    """Return when everything committed before the call has landed, whatever its table; and where the sources stood.
+def wait_for_barrier(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> SourcePositions:
+    """Wait until everything committed before the call has landed, in every table.
 
-    Raises Unavailable, naming the hop that is behind, when that has not happened after `deadline_s` seconds.
+    Args:
+        probe: The pipeline.
+        deadline_s: How long to wait, in seconds.
+        on_wait: Called before each pause with the stage that is behind.
+
+    Returns:
+        The sources' positions at the call.
+
+    Raises:
+        Unavailable: the deadline has passed; the message names the stage that is behind.
     """
-    begun = sources(probe)
-    barriers = [begin(table, begun[log_of(table)]) for table in reported(probe.pipeline.tables)]
-    _pass(probe, barriers, lambda: sources(probe), deadline_s, on_wait)
+    begun = read_sources(probe)
+    barriers = [begin_barrier(table, begun[source_of(table)]) for table in reported(probe.pipeline.tables)]
+    _pass(probe, barriers, lambda: read_sources(probe), deadline_s, on_wait)
     return begun
 
 
 def wait_until_landed(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait = lambda _: None) -> None:
-    """Return when everything that was in Kafka at the call has landed, whatever its table. Raises as `cross` does."""
-    seen, now = look(probe, {}), datetime.now(UTC)
+    """Wait until everything that was in Kafka at the call has landed, in every table.
+
+    Raises Unavailable as `wait_for_barrier` does.
+    """
+    seen, now = read_offsets(probe, {}), datetime.now(UTC)
     barriers = [
-        Barrier(table=table, at=now, position=0, captured=_within(seen.captured, table.captured_topics))
+        Barrier(table=table, at=now, position=0, captured=_of_topics(seen.captured, table.captured_topics))
         for table in reported(probe.pipeline.tables)
     ]
     _pass(probe, barriers, dict, deadline_s, on_wait)
 
 
 def _pass(
-    probe: PipelineProbe, barriers: Sequence[Barrier], stands: Callable[[], Stands], deadline_s: float, on_wait: OnWait
+    probe: PipelineProbe,
+    barriers: Sequence[Barrier],
+    sources: Callable[[], SourcePositions],
+    deadline_s: float,
+    on_wait: OnWait,
 ) -> None:
     end = time.monotonic() + deadline_s
     while True:
-        seen = look(probe, stands())
+        seen = read_offsets(probe, sources())
         steps = [advance(barrier, seen) for barrier in barriers]
-        lack = next((lack for _, lack in steps if lack is not None), None)
-        if lack is None:
+        behind = next((behind for _, behind in steps if behind is not None), None)
+        if behind is None:
             return
         if time.monotonic() > end:
-            raise Unavailable(f"the barrier was not passed in time: {lack}")
-        on_wait(lack)
+            raise Unavailable(f"the barrier was not passed in time: {behind}")
+        on_wait(behind)
         time.sleep(POLL_S)
         barriers = [barrier for barrier, _ in steps]
 
 
-def look(probe: PipelineProbe, stands: Stands) -> PipelineOffsets:
-    """One look along the line, from `stands`, which were asked for just before, to the checkpoints.
+def read_offsets(probe: PipelineProbe, sources: SourcePositions) -> PipelineOffsets:
+    """Read the offsets of every stage, from the sources' positions, read just before the call, to the checkpoints.
 
-    Raises Unavailable when Kafka does not answer, the driver's error when reporting does not.
+    Raises Unavailable if Kafka does not answer, the driver's error if reporting does not.
     """
     tables = reported(probe.pipeline.tables)
     enriched = [table for table in tables if table.enrichment]
     captured = clients.end_offsets(probe.bootstrap, [topic for table in tables for topic in table.captured_topics])
-    lines = _within(captured, (topic for table in enriched for topic in table.captured_topics))
+    to_enrich = _of_topics(captured, (topic for table in enriched for topic in table.captured_topics))
     return PipelineOffsets(
-        stands=stands,
+        sources=sources,
         captured=captured,
-        taken=committed(probe.bootstrap, probe.enrich_group, lines),
+        taken=committed_offsets(probe.bootstrap, probe.enrich_group, to_enrich),
         emitted=clients.end_offsets(probe.bootstrap, [topic for table in enriched for topic in table.landed_topics]),
         landed=probe.report.offsets(),
     )
 
 
-def sources(probe: PipelineProbe) -> Stands:
-    """Where both sources stand. Raises Unavailable when Connect does not answer, the driver's error when a source
-    does not."""
-    return {Source.POSTGRES: postgres(probe), Source.MONGODB: catalog(probe)}
+def read_sources(probe: PipelineProbe) -> SourcePositions:
+    """Read both sources' positions.
+
+    Raises Unavailable if Connect does not answer, the driver's error if a source does not.
+    """
+    return {Source.POSTGRES: read_postgres(probe), Source.MONGODB: read_catalog(probe)}
 
 
-def postgres(probe: PipelineProbe) -> SourcePosition:
-    """Where Postgres stands. What anybody could see at `at` was logged before `position`, also by a transaction that
-    did not wait for the disk."""
+def read_postgres(probe: PipelineProbe) -> SourcePosition:
+    """Read Postgres' position, in bytes of its log.
+
+    The insert position covers everything that was visible at `at`, also transactions that did not wait for the disk.
+    """
     found = probe.oltp.execute(
         "SELECT clock_timestamp(), pg_current_wal_insert_lsn() - '0/0'::pg_lsn, "
         "(SELECT confirmed_flush_lsn - '0/0'::pg_lsn FROM pg_replication_slots WHERE slot_name = %s)",
@@ -222,10 +265,12 @@ def postgres(probe: PipelineProbe) -> SourcePosition:
     )
 
 
-def catalog(probe: PipelineProbe) -> SourcePosition:
-    """Where MongoDB stands, in seconds of its cluster time. Connect commits a source offset only when the records
-    before it are in Kafka. One of a later second is past everything in the seconds before; heartbeats see to it that
-    there will be one."""
+def read_catalog(probe: PipelineProbe) -> SourcePosition:
+    """Read MongoDB's position, in seconds of its cluster time.
+
+    Connect commits a source offset only when the records before it are in Kafka. An offset of a later second is past
+    everything in the seconds before it, and heartbeats make sure that there will be one.
+    """
     hello = probe.catalog.command("hello")
     offsets = probe.connect.offsets(probe.pipeline.connector(Source.MONGODB))
     reached = [int(each["offset"]["sec"]) for each in offsets if "sec" in each["offset"]]
@@ -238,18 +283,21 @@ def catalog(probe: PipelineProbe) -> SourcePosition:
     )
 
 
-def catalog_time(probe: PipelineProbe) -> datetime:
-    """MongoDB's time now."""
+def read_catalog_time(probe: PipelineProbe) -> datetime:
+    """Read MongoDB's clock."""
     now: datetime = probe.catalog.command("hello")["localTime"]
     return now.replace(tzinfo=UTC)
 
 
-def committed(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, int], int]:
-    """The offsets that a consumer group has committed of the partitions in `wanted`; none when nobody answers."""
+def committed_offsets(bootstrap: str, group: str, wanted: Offsets) -> dict[tuple[str, int], int]:
+    """Read the offsets that a consumer group has committed for the partitions in `wanted`.
+
+    Returns an empty dict if the group's coordinator does not answer.
+    """
     if not wanted:
         return {}
     try:
         found = clients.observer(bootstrap, group).committed([TopicPartition(*at) for at in wanted], clients.TIMEOUT)
-    except KafkaException:  # its coordinator moves, or the group has never been
+    except KafkaException:  # the coordinator moves, or the group has never existed
         return {}
     return {(each.topic, each.partition): max(0, each.offset) for each in found}

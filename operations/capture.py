@@ -29,7 +29,9 @@ Say = Callable[[str], None]
 def print_plan(settings: Settings, out: Console, *, json: bool) -> None:
     """Print what `apply` would do. Raises PlanRefused or SourceRestarted when it can't be done."""
     with open_probe(settings) as probe:
-        epoch = guard.check_source(probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader"))
+        epoch = guard.check_source(
+            probe, barrier.read_postgres(probe), connections.oltp_conninfo(settings, "cdc_reader")
+        )
         if epoch is not None:
             guard.require_raised(probe, epoch)
         pipeline = replace(probe.pipeline, epoch=epoch.number) if epoch else probe.pipeline
@@ -54,7 +56,9 @@ def apply(settings: Settings, say: Say) -> int:
     """
     replication = connections.oltp_conninfo(settings, "cdc_reader")
     with open_probe(settings) as probe:
-        epoch = guard.check_or_stop(probe, barrier.postgres(probe), replication) or begin_first_epoch(settings, probe)
+        epoch = guard.check_or_stop(probe, barrier.read_postgres(probe), replication) or begin_first_epoch(
+            settings, probe
+        )
         guard.require_raised(probe, epoch)
         pipeline = replace(probe.pipeline, epoch=epoch.number)
     found = capture.plan(pipeline, servers(settings))

@@ -52,8 +52,8 @@ class Stages:
 
     def sample(self) -> list[Stage]:
         """Return the stages now. Raises Unavailable when Kafka or a database does not answer."""
-        source = barrier.postgres(self._probe)
-        seen = barrier.look(self._probe, {Source.POSTGRES: source})
+        source = barrier.read_postgres(self._probe)
+        seen = barrier.read_offsets(self._probe, {Source.POSTGRES: source})
         lines = {at: end for at, end in seen.captured.items() if at[0] in self._lines}
         expected = {at: end for at, end in seen.captured.items() if at not in lines} | dict(seen.emitted)
         landed = sum(seen.landed.get(at, 0) for at in expected)

@@ -24,12 +24,12 @@ from schemas.errors import HeadraceError
 from schemas.tables import Source
 
 
-def check_source(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
+def check_source(probe: PipelineProbe, source: SourcePosition, replication: str) -> Epoch | None:
     """Check that capture can continue in the source's history. Changes nothing.
 
     Args:
         probe: The pipeline.
-        stand: Where Postgres' log ended just before the call.
+        source: Postgres' position, read just before the call.
         replication: A conninfo for a replication connection to the source.
 
     Returns:
@@ -47,7 +47,7 @@ def check_source(probe: PipelineProbe, stand: SourcePosition, replication: str) 
     offset = _offset(probe, epoch.number)
     now = read_source_state(probe.oltp, epoch.identity, replication)
     why = restart_reason(epoch.identity, now, read_lsn(offset)) or slot_gap(
-        probe.pipeline.slot, stand.captured, committed_lsn(offset)
+        probe.pipeline.slot, source.captured, committed_lsn(offset)
     )
     if why is not None:
         raise SourceRestarted(why)
@@ -61,7 +61,7 @@ def _offset(probe: PipelineProbe, epoch: int) -> Offset:
     return offsets[0]["offset"] if offsets else {}
 
 
-def check_or_stop(probe: PipelineProbe, stand: SourcePosition, replication: str) -> Epoch | None:
+def check_or_stop(probe: PipelineProbe, source: SourcePosition, replication: str) -> Epoch | None:
     """Check the source as `check_source` does; stop capture and record the reason if the history diverges.
 
     The connector stays stopped, and the check fails, until the next epoch is raised. A failover that lost nothing is
@@ -71,7 +71,7 @@ def check_or_stop(probe: PipelineProbe, stand: SourcePosition, replication: str)
     if known is None:
         return None
     try:
-        epoch = check_source(probe, stand, replication)
+        epoch = check_source(probe, source, replication)
     except SourceRestarted as error:
         stop_capture(probe)
         store.end(probe.report, known.number, error.why, datetime.now(UTC))

@@ -72,7 +72,7 @@ def read_progress(probe: PipelineProbe) -> list[TopicProgress]:
     topics = [*enriched, *landing]
     starts, ends = clients.start_offsets(probe.bootstrap, topics), clients.end_offsets(probe.bootstrap, topics)
     wanted = {at: end for at, end in ends.items() if at[0] in enriched}
-    reached = probe.report.offsets() | barrier.committed(probe.bootstrap, probe.enrich_group, wanted)
+    reached = probe.report.offsets() | barrier.committed_offsets(probe.bootstrap, probe.enrich_group, wanted)
     return [topic_progress(topic, starts, ends, reached) for topic in topics]
 
 

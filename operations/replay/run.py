@@ -226,7 +226,7 @@ def _prove(settings: Settings, new: Generation, probe: PipelineProbe, workers: W
             f"whether generation {new.number} equals the source could not be decided; run the command again"
         )
     for each in result.tables:
-        through = result.through[barrier.log_of(each.table)]
+        through = result.through[barrier.source_of(each.table)]
         stamp(probe.report, new.number, each.table.name, Stamp.COMPLETE, through)
         stamp(probe.report, new.number, each.table.name, Stamp.VERIFIED, through)
     reached(FailPoint.GENERATION_PROVEN)

@@ -115,7 +115,7 @@ def source(settings: Settings) -> Part:
     try:
         with open_probe(settings) as probe:
             epoch = guard.check_source(
-                probe, barrier.postgres(probe), connections.oltp_conninfo(settings, "cdc_reader")
+                probe, barrier.read_postgres(probe), connections.oltp_conninfo(settings, "cdc_reader")
             )
     except SourceRestarted as error:
         return Part(found=None, rows=[("", "restarted", str(error))], wrong=str(error))

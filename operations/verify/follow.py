@@ -11,7 +11,7 @@ from itertools import cycle
 from prometheus_client import Gauge
 
 from operations import connections
-from operations.barrier import PipelineProbe, log_of
+from operations.barrier import PipelineProbe, source_of
 from operations.databases.sides import Report
 from operations.freshness import Stamp, stamp, stamped
 from operations.probe import open_probe
@@ -92,7 +92,7 @@ def record_result(result: Result, probe: PipelineProbe) -> None:
         DIFFERENT.labels(table.name).set(len(each.different) + each.unread)
         UNSETTLED.labels(table.name).set(each.undecided)
         if each.equal:
-            through = result.through[log_of(table)]
+            through = result.through[source_of(table)]
             stamp(probe.report, probe.report.generation, table.name, Stamp.VERIFIED, through)
             VERIFIED_THROUGH.labels(table.name).set(through.timestamp())
 

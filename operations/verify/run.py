@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from operations.barrier import OnWait, PipelineProbe, catalog_time, wait_for_barrier
+from operations.barrier import OnWait, PipelineProbe, read_catalog_time, wait_for_barrier
 from operations.databases.mongo import CatalogSource
 from operations.databases.postgres import PostgresSource
 from operations.databases.scope import Scope
@@ -134,7 +134,7 @@ def compare_selection(
 def sides_of(probe: PipelineProbe, *, deadline_s: float, on_wait: OnWait) -> Sides:
     """Return the sides of a comparison that reads a running pipeline."""
     postgres, catalog = PostgresSource(probe.oltp), CatalogSource(probe.catalog)
-    enriched = EnrichedSource(postgres, catalog, now=lambda: catalog_time(probe))
+    enriched = EnrichedSource(postgres, catalog, now=lambda: read_catalog_time(probe))
 
     def source(table: Table) -> Side:
         if table.source is Source.MONGODB:

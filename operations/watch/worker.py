@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from messaging.clients import TopicMissing
 from messaging.service import Service
 from operations import barrier, connections
-from operations.barrier import Barrier, PipelineProbe, SourcePosition, Stands
+from operations.barrier import Barrier, PipelineProbe, SourcePosition, SourcePositions
 from operations.epoch.guard import check_or_stop
 from operations.epoch.history import SourceRestarted
 from operations.freshness import Stamp, stamp, stamped
@@ -106,7 +106,7 @@ class WatchWorker(Service):
         epoch = check_or_stop(probe, stand, self._replication)
         self._connectors.restart_failed(time.monotonic())
         if epoch is not None and epoch.number == self._generation.epoch:
-            self._advance(probe, _stands(probe, stand))
+            self._advance(probe, _source_positions(probe, postgres))
         else:
             self._barriers.clear()
             if is_replaced(probe.report.query, self._generation.number):
@@ -119,14 +119,14 @@ class WatchWorker(Service):
             metrics.complete(table, through.timestamp())
         return self._probe
 
-    def _advance(self, probe: PipelineProbe, stands: Stands) -> None:
-        seen = barrier.look(probe, stands)
+    def _advance(self, probe: PipelineProbe, sources: SourcePositions) -> None:
+        seen = barrier.read_offsets(probe, sources)
         for table in reported(probe.pipeline.tables):
             begun = self._barriers.pop(table.name, None)
             if begun is None:
-                if (stand := stands.get(barrier.log_of(table))) is None:
+                if (source := sources.get(barrier.source_of(table))) is None:
                     continue
-                begun = barrier.begin(table, stand)
+                begun = barrier.begin_barrier(table, source)
             reached, lack = barrier.advance(begun, seen)
             if lack is None:
                 stamp(probe.report, self._generation.number, table.name, Stamp.COMPLETE, begun.at)
@@ -147,7 +147,7 @@ def _stands(probe: PipelineProbe, postgres: SourcePosition) -> Stands:
     stands = {Source.POSTGRES: postgres}
     try:
         with pymongo.timeout(CATALOG_S):
-            stands[Source.MONGODB] = barrier.catalog(probe)
+            sources[Source.MONGODB] = barrier.read_catalog(probe)
     except PyMongoError as error:
         _LOG.warning("MongoDB did not answer", error=" ".join(str(error).split()))
-    return stands
+    return sources

@@ -1,21 +1,21 @@
-"""When a table's barrier is passed: a look along the line is a value, so each stall is a one-line test."""
+"""Barriers of tables: a reading of the pipeline is a value, so each stall is a one-line test."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from operations.barrier import Barrier, PipelineOffsets, SourcePosition, advance, begin
+from operations.barrier import Barrier, PipelineOffsets, SourcePosition, advance, begin_barrier
 from schemas.tables import ORDER_LINES, ORDERS, PAYMENTS, PRODUCTS, Source, Table
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-STAND = SourcePosition(at=NOON, position=100, captured=100, unit="bytes behind", unknown="no slot")
+POSITION = SourcePosition(at=NOON, position=100, captured=100, unit="bytes behind", unknown="no slot")
 CAPTURED = {(f"shop.sales.{name}", number): 10 for name in ("orders", "order_lines", "payments") for number in (0, 1)}
 LINES = {at: end for at, end in CAPTURED.items() if "lines" in at[0]}
 EMITTED = {("reporting.order_lines", 0): 15, ("reporting.order_lines", 1): 15}
 CATALOG = {("shop.catalog.products", 0): 5}
 PASSED = PipelineOffsets(
-    stands={Source.POSTGRES: STAND, Source.MONGODB: STAND},
+    sources={Source.POSTGRES: POSITION, Source.MONGODB: POSITION},
     captured=CAPTURED | CATALOG,
     taken=LINES,
     emitted=EMITTED,
@@ -25,7 +25,7 @@ TABLES = (ORDERS, ORDER_LINES, PAYMENTS, PRODUCTS)
 
 
 def begun(table: Table) -> Barrier:
-    return begin(table, STAND)
+    return begin_barrier(table, POSITION)
 
 
 def lack(table: Table, seen: PipelineOffsets) -> str | None:
@@ -60,14 +60,14 @@ def test_a_partition_that_has_never_landed_anything_holds_its_table_back():
 
 
 def test_a_source_that_does_not_answer_holds_its_tables_back_and_no_other():
-    seen = replace(PASSED, stands={Source.POSTGRES: STAND})
+    seen = replace(PASSED, sources={Source.POSTGRES: POSITION})
     assert [table.name for table in TABLES if lack(table, seen) is not None] == ["products"]
 
 
 @pytest.mark.parametrize(("captured", "said"), [(99, "capture is 1 bytes behind"), (None, "no slot")])
 def test_what_is_not_captured_yet_lands_behind_the_ends_that_are_taken_then(captured, said):
     """The ends of this look would be reached, but a record of before the barrier is still to come."""
-    early = replace(PASSED, stands={Source.POSTGRES: replace(STAND, captured=captured)})
+    early = replace(PASSED, sources={Source.POSTGRES: replace(POSITION, captured=captured)})
     barrier, lacks = advance(begun(ORDERS), early)
     assert (barrier.captured, lacks) == (None, said)
     grown = replace(PASSED, captured=PASSED.captured | {("shop.sales.orders", 0): 11})
