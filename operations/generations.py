@@ -38,7 +38,7 @@ class Generation:
 
     @property
     def is_active(self) -> bool:
-        """Whether workers write to it."""
+        """True while workers write to it."""
         return self.state is not State.DROPPED
 
 

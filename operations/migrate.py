@@ -1,8 +1,9 @@
-"""`headrace migrate`: brings the source, the reporting database and the catalog to this version's schema.
+"""`headrace migrate`: bring the source, the reporting database and the catalog to this version's schema.
 
-Everything may be run again, and by two at once: each database has one lock. A generation of reporting is migrated in
-one transaction. The source is migrated in one for each revision, because the shop waits for the locks of an open one.
-Alembic is imported by who migrates: it takes as long as the rest, and `headrace load` makes partitions only.
+Every migration is idempotent, and two may run at the same time: each database has a lock. A generation of reporting is
+migrated in one transaction. The source is migrated in one transaction for each revision, because the shop's statements
+wait for the locks of an open one. Alembic is imported lazily: its import takes as long as all others together, and
+`headrace load` only makes partitions.
 """
 
 from collections import defaultdict
@@ -38,7 +39,7 @@ from sinks.reporting.views import CutoverDialect, CutoverSql
 OnEvent = Callable[[str], None]
 MONTHS_BEHIND, MONTHS_AHEAD = 1, 3
 ROLE_ATTEMPTS = 20
-LIMITS = "0007"  # from this revision on the source refuses long values
+LIMITS = "0007"  # from this revision on, the source refuses long values
 
 
 def _silent(_event: str) -> None:
@@ -46,7 +47,7 @@ def _silent(_event: str) -> None:
 
 
 def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
-    """Migrate the source, set its roles' passwords, and make partitions from last month to three months ahead.
+    """Migrate the source, set its roles' passwords, and create partitions from last month to three months ahead.
 
     Returns the revisions applied. Raises MigrationFailed.
     """
@@ -74,7 +75,7 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
 
 
 def _limit_values(connection: Connection, most: int, on_event: OnEvent) -> None:
-    """Have the source refuse values that are longer than `most` bytes (migrations/oltp/versions/0007_limits.sql)."""
+    """Make the source refuse values longer than `most` bytes (migrations/oltp/versions/0007_limits.sql)."""
     if connection.exec_driver_sql("SELECT sales.max_value_bytes()").scalar_one() == most:
         return
     connection.exec_driver_sql(
@@ -85,13 +86,15 @@ def _limit_values(connection: Connection, most: int, on_event: OnEvent) -> None:
 
 
 def months_ahead(today: date) -> tuple[date, date]:
-    """The first and the last month whose partitions must be there."""
+    """Return the first and the last month whose partitions must exist, each by its first day."""
     return month(today, -MONTHS_BEHIND), month(today, MONTHS_AHEAD)
 
 
 def make_partitions(settings: Settings, first_day: date, last_day: date, on_event: OnEvent = _silent) -> int:
-    """Make the partitions of schema `sales` for the months of these days, the last one included; returns how many
-    leaves were made. Each month is a transaction of its own, so that writers wait for milliseconds only.
+    """Create the partitions of schema `sales` for the months of these days, the last day's month included.
+
+    Each month is a transaction of its own, so that writers wait for milliseconds only. Returns how many leaves were
+    created. Raises MigrationFailed.
     """
     made = 0
     with connected(_source(settings)) as connection:
@@ -104,9 +107,20 @@ def make_partitions(settings: Settings, first_day: date, last_day: date, on_even
 
 
 def migrate_reporting(settings: Settings, generation: int | None = None, on_event: OnEvent = _silent) -> list[str]:
-    """Migrate a generation of reporting, by default every one that is fed and in a new database the settings'; set the
-    roles' passwords, and give the readers views of the tables that have none. The first one in a database is live from
-    the start. Returns the revisions applied. Raises MigrationFailed.
+    """Migrate generations of reporting, set the roles' passwords, and create the readers' views that are missing.
+
+    The first generation of a database is live at once.
+
+    Args:
+        settings: The settings of the reporting database and its roles.
+        generation: The generation to migrate. None means every active one; in a new database, the settings'.
+        on_event: Called with a line for each generation.
+
+    Returns:
+        The revisions applied.
+
+    Raises:
+        MigrationFailed: the database does not answer, or refused a statement.
     """
     at = settings.reporting
     server = reporting_server(settings)
@@ -134,9 +148,9 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
 
 
 def begin_generation(settings: Settings, epoch: int | None = None) -> Generation:
-    """Add a generation of reporting, to be built: its row in `headrace.generation` and its tables, both or neither.
+    """Add a generation of reporting in state BUILDING: its row in `headrace.generation` and its tables, or neither.
 
-    It reads nothing that was captured before `epoch`, by default the live one's. Raises MigrationFailed.
+    It contains nothing that was captured before `epoch`; None means the live generation's. Raises MigrationFailed.
     """
     at = settings.reporting
     with connected(reporting_server(settings)) as connection, locked(connection):
@@ -155,7 +169,7 @@ def _fed(connection: Connection) -> list[int]:
 
 
 def _upgrade(connection: Connection, adapter: str, generation: int) -> list[str]:
-    """Bring one generation to the last revision; the first of a database becomes what its readers see."""
+    """Bring one generation to the last revision; a database's first generation becomes live."""
     from migrations import chain
 
     schema = schema_of(generation)
@@ -203,7 +217,7 @@ def _source(settings: Settings) -> Server:
 
 
 def reporting_server(settings: Settings) -> Server:
-    """Reporting, as its migrator reaches it. Raises HeadraceError that names what is not set."""
+    """Return the reporting database with its migrator's login. Raises HeadraceError that names what is not set."""
     settings.require("reporting.host", "reporting.port", "reporting.migrator_password")
     at = settings.reporting
     odbc = None
@@ -244,7 +258,10 @@ def _prepare_sqlserver(at: ReportingSettings, server: Server, passwords: Mapping
 
 
 def _set_passwords(connection: Connection, passwords: Mapping[str, SecretStr]) -> None:
-    """Give Postgres' roles their passwords. What is sent is what the server would store, so its log holds no secret."""
+    """Set the passwords of Postgres' roles.
+
+    The statement contains the verifier that the server would store, so the server's log never contains a password.
+    """
     for role, password in passwords.items():
         driver: Any = connection.connection.driver_connection
         secret = password.get_secret_value().encode()
@@ -254,8 +271,10 @@ def _set_passwords(connection: Connection, passwords: Mapping[str, SecretStr]) -
 
 
 def _alter_role(connection: Connection, statement: str) -> None:
-    """Roles belong to the cluster and locks to a database: a migration of another one may alter the same role at this
-    moment. Postgres then waits for it, and refuses; a second look sees the role as it is now.
+    """Alter a role, and retry while another session alters it.
+
+    Roles belong to the cluster and the migration lock to a database: a migration of another database may alter the same
+    role at the same time. Postgres then waits for it and refuses; the retry sees the new state of the role.
     """
     for attempts_left in reversed(range(ROLE_ATTEMPTS)):
         try:

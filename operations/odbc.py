@@ -27,7 +27,7 @@ def connection_string(reporting: ReportingSettings, user: str, password: str, *,
     }
     if "driver=" not in reporting.odbc.lower():
         attributes["DRIVER"] = str(driver())
-    # Braces quote a value, whatever it holds; a closing one in it is doubled.
+    # Braces quote a value with any characters; a closing brace in it is doubled.
     quoted = (f"{name}={{{value.replace('}', '}}')}}}" for name, value in attributes.items() if value)
     return ";".join([*quoted, reporting.odbc])
 

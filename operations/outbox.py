@@ -1,4 +1,4 @@
-"""Events as the source holds them."""
+"""Read events from the source's outbox."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

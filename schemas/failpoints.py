@@ -49,7 +49,7 @@ class FailPoint(StrEnum):
     ARCHIVE_LANDED = "events that only the archive has are in the generation"
     CAUGHT_UP = "the generation has caught up"
     GENERATION_PROVEN = "the generation was found equal to the source"
-    VIEWS_TURNED = "the views are swapped, not committed"
+    VIEWS_SWAPPED = "the views are swapped, not committed"
     CUT_OVER = "readers see the generation"
     GENERATION_DROPPED = "a generation no longer receives changes"
     WORKERS_GONE = "the generation's workers have ended, its groups are gone"

@@ -29,11 +29,17 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column. `nullable` says whether the source may hold null; a deleted row's columns may always be null."""
+    """One column.
+
+    Attributes:
+        nullable: Whether the source may hold null. A deleted row's columns may always be null.
+        day_of: For a date that the source does not store: the column of instants whose day in UTC it is.
+    """
 
     name: str
     type: Type
     nullable: bool = False
+    day_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +226,7 @@ EVENTS = Table(
     key=("tenant_id", "event_day", "event_id"),
     columns=(
         _column("tenant_id", ID),
-        _column("event_day", Date()),
+        Column(name="event_day", type=Date(), day_of="occurred_at"),
         _column("event_id", Uuid()),
         _column("aggregate_type", Text(32)),
         _column("aggregate_id", Text(128)),

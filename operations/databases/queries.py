@@ -1,6 +1,6 @@
 """Queries for rows, hashes and sums, in either dialect: text and parameters only, golden files in tests/golden.
 
-Opens nothing. Parameters stand as `%s`; a `%` of SQL's own is doubled. Deleted rows are never looked at.
+Opens nothing. A parameter is marked `%s`; a `%` of SQL's own is doubled. Deleted rows are left out, except by `places`.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,9 +21,6 @@ from sinks.reporting.staging import SYSTEM
 
 Query = tuple[str, list[Value]]
 
-_EVENT_DAY = "event_day"
-_DAY = "(occurred_at AT TIME ZONE 'UTC')::date"
-
 
 class Dialect(Protocol):
     """The functions of sinks/reporting/*/checksum_sql.py that verification calls."""
@@ -38,9 +35,18 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A table as one database holds it: under which name, which of its columns, each by which expression, and the
-    condition by which a row isn't deleted. `equal` is what a value is looked up by, and `dated` what a row's date is,
-    so that indexes and partitions serve; `text_hash` is what hashes a text there."""
+    """A table in one database.
+
+    Attributes:
+        name: The table's qualified name.
+        columns: The columns that the database has.
+        expression: A column's value, for comparing and ordering.
+        equal: A column, for finding rows by value through an index.
+        dated: A date column, for conditions that select partitions.
+        alive: The condition that a row is not deleted; None where rows are never marked as deleted.
+        dialect: The database's expressions for checksums.
+        text_hash: The expression that hashes a text.
+    """
 
     table: Table
     name: str
@@ -76,7 +82,7 @@ class Relation:
         return f"SELECT {columns}\nFROM {self.name}{where}", parameters
 
     def sums(self, scope: Scope) -> Query:
-        """Tenant, month, count and sum of the hashes of each group."""
+        """Select tenant, month, count and sum of the hashes of each group."""
         where, parameters = self._where(scope)
         day = self.table.ages_by
         first = "CAST(NULL AS DATE)" if day is None else self.dialect.month(self._value(day))
@@ -173,15 +179,14 @@ class Relation:
 
 
 def in_source(table: Table) -> Relation:
-    """Return a table of the source. The outbox stores an event's instant alone, from which reporting derives the
-    day; a session in UTC compares the instant with a day as it should."""
+    """Return a table of the source, by whose session in UTC an instant is compared with a day."""
     return Relation(
         table=table,
         name=f"{table.schema}.{table.relation}",
         columns=table.columns,
-        expression=lambda column: _DAY if column.name == _EVENT_DAY else postgres_sums_sql.plain(column),
-        equal=lambda column: _DAY if column.name == _EVENT_DAY else _quoted(column),
-        dated=lambda column: "occurred_at" if column.name == _EVENT_DAY else _quoted(column),
+        expression=lambda column: _day(column) or postgres_sums_sql.plain(column),
+        equal=lambda column: _day(column) or _quoted(column),
+        dated=lambda column: column.day_of or _quoted(column),
         alive=None,
         dialect=postgres_sums_sql,
         text_hash=postgres_sums_sql.text_hash,
@@ -216,6 +221,11 @@ def in_sqlserver(table: Table, generation: int, *, knows_utf8: bool) -> Relation
         dialect=sqlserver_sums_sql,
         text_hash=sqlserver_sums_sql.text_hash if knows_utf8 else sqlserver_sums_sql.own_text_hash,
     )
+
+
+def _day(column: Column) -> str | None:
+    """Return the expression of a day that the source does not store; None for a column that it stores."""
+    return f"({column.day_of} AT TIME ZONE 'UTC')::date" if column.day_of else None
 
 
 def _quoted(column: Column) -> str:

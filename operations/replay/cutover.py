@@ -107,7 +107,7 @@ class ReportingMigrator:
         now = datetime.now(UTC)  # 4
         self._execute(control.set_state(instead_of, State.PREVIOUS, now))
         self._execute(control.set_state(number, State.LIVE, now))
-        reached(FailPoint.VIEWS_TURNED)
+        reached(FailPoint.VIEWS_SWAPPED)
 
     def has_schema(self, number: int) -> bool:
         """Return whether a generation's schema exists."""

@@ -102,8 +102,9 @@ class WatchWorker(Service):
         refuse_dropped(probe.report.query, self._generation.number)
         for retained, limit in probe.oltp.execute(_SLOT, [probe.pipeline.slot]):
             metrics.slot(retained, limit)
-        stand = barrier.postgres(probe)  # the barriers use it, too: no other may be ahead of Connect's offset
-        epoch = check_or_stop(probe, stand, self._replication)
+        # The same position as the barriers': another one may be ahead of Connect's offset.
+        postgres = barrier.read_postgres(probe)
+        epoch = check_or_stop(probe, postgres, self._replication)
         self._connectors.restart_failed(time.monotonic())
         if epoch is not None and epoch.number == self._generation.epoch:
             self._advance(probe, _source_positions(probe, postgres))
@@ -142,9 +143,9 @@ class WatchWorker(Service):
         self._barriers.clear()
 
 
-def _stands(probe: PipelineProbe, postgres: SourcePosition) -> Stands:
+def _source_positions(probe: PipelineProbe, postgres: SourcePosition) -> SourcePositions:
     """Return the position of each source; MongoDB's only if it answers in time, as only its own tables need it."""
-    stands = {Source.POSTGRES: postgres}
+    sources = {Source.POSTGRES: postgres}
     try:
         with pymongo.timeout(CATALOG_S):
             sources[Source.MONGODB] = barrier.read_catalog(probe)

@@ -18,16 +18,14 @@ from schemas.tables import Table
 
 
 def decoder(table: Table) -> Decode:
-    """Return a function (key, value, epoch, offset) → Change, which raises BadRecord.
-
-    The event's day is that of `occurred_at`.
-    """
+    """Return a function (key, value, epoch, offset) → Change, which raises BadRecord."""
     decode_row = row_decoder(table.columns)
+    days = [column.name for column in table.columns if column.day_of == "occurred_at"]
     key_indexes = tuple([column.name for column in table.columns].index(name) for name in table.key)
 
     def decode(_key: bytes | None, value: Mapping[str, Any], epoch: int, offset: int) -> Change:
         occurred_at: datetime = timestamp(value.get("occurred_at"))
-        row = decode_row({**value, "event_day": occurred_at.date()})
+        row = decode_row({**value, **dict.fromkeys(days, occurred_at.date())})
         return Change(
             table=table,
             key=tuple(row[index] for index in key_indexes),

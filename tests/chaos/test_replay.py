@@ -25,7 +25,7 @@ BUILDING = (
     FailPoint.ARCHIVE_LANDED,
     FailPoint.CAUGHT_UP,
     FailPoint.GENERATION_PROVEN,
-    FailPoint.VIEWS_TURNED,
+    FailPoint.VIEWS_SWAPPED,
 )
 REMOVING = (
     FailPoint.GENERATION_DROPPED,

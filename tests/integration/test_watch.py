@@ -69,7 +69,7 @@ class World:
     def _hops(self) -> PipelineProbe:
         catalog = self.settings.catalog.model_copy(update={"uri": self.catalog} if self.catalog else {})
         probe = connect_probe(self.settings.model_copy(update={"catalog": catalog}), GENERATION)
-        return replace(probe, line=replace(probe.pipeline, tables=TABLES))
+        return replace(probe, pipeline=replace(probe.pipeline, tables=TABLES))
 
     def turn(self) -> None:
         self.sink.turn(0.05)

@@ -16,7 +16,7 @@ from connectors import apply
 from connectors.connect import Connect
 from connectors.state import STOPPED
 from connectors.steps import Restart
-from operations import connections, migrate, status
+from operations import connections, migrate
 from operations.barrier import PipelineProbe
 from operations.epoch import store
 from operations.epoch.history import SourceRestarted, read_identity
@@ -24,6 +24,7 @@ from operations.generations import Generation, State
 from operations.probe import connect_probe
 from operations.replay import cutover as replayed
 from operations.settings import Settings
+from operations.status import parts
 from operations.watch import metrics
 from operations.watch.connectors import FIRST_S, Connectors
 from operations.watch.worker import WatchWorker
@@ -191,8 +192,8 @@ def test_a_failed_task_is_called_failed_and_starts_again_when_its_cause_is_gone(
 
 def shown(settings: Settings, own: CapturePipeline, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the connectors' problems in `headrace status`."""
-    monkeypatch.setattr(status, "Pipeline", lambda: own.pipeline)
-    part = status._connectors(settings)
+    monkeypatch.setattr(parts, "Pipeline", lambda: own.pipeline)
+    part = parts.connectors(settings)
     assert part.found[own.pipeline.connector(Source.POSTGRES)]["state"] == "FAILED"
     return part.wrong or ""
 

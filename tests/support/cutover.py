@@ -20,10 +20,10 @@ from tests.support.trade import Tenant
 
 COUNTS = "SELECT (SELECT COUNT(*) FROM report.orders), (SELECT COUNT(*) FROM report.payments)"
 FIRST, SECOND = (2, 1), (5, 3)  # orders and payments in each generation
-SHOW_S = 20.0
+SWAP_S = 20.0
 
 
-class Turning:
+class Cutover:
     """A database with two generations of different content; readers see the first."""
 
     def __init__(self, settings: Settings, reporting: ReportingMigrator) -> None:
@@ -36,20 +36,20 @@ class Turning:
     def states(self) -> dict[int, State]:
         return {each.number: each.state for each in self.reporting.generations()}
 
-    def swap_views(self, number: int, settle: Callable[[], None] = lambda: None, deadline_s: float = SHOW_S) -> None:
-        self.reporting.swap_views(number, 3 - number, settle, deadline_s)
+    def swap_views(self, number: int, catch_up: Callable[[], None] = lambda: None, deadline_s: float = SWAP_S) -> None:
+        self.reporting.swap_views(number, 3 - number, catch_up, deadline_s)
 
 
 @contextmanager
 def reading(settings: Settings) -> Iterator[Callable[[], tuple[int, int]]]:
-    """A reader, asked for orders and payments in one statement."""
+    """Give a function that reads the counts of orders and payments in one statement, as a reader."""
     with closing(connections.report(settings, "reader", generation=1)) as reader:
         yield lambda: tuple(*reader.query(COUNTS))
 
 
 @contextmanager
-def turning(settings: Settings) -> Iterator[Turning]:
-    """A Turning in an empty database."""
+def two_generations(settings: Settings) -> Iterator[Cutover]:
+    """Give a Cutover in an empty database."""
     migrate_reporting(settings)
     assert begin_generation(settings).number == 2
     tenant = Tenant()
@@ -60,11 +60,11 @@ def turning(settings: Settings) -> Iterator[Turning]:
         assert landing.land(Batch(changes=changes, checkpoints={})).written == orders + payments
         landing.close()
     with opened(settings) as reporting:
-        yield Turning(settings, reporting)
+        yield Cutover(settings, reporting)
 
 
-def turned_and_back(at: Turning) -> None:
-    """Readers see the other generation, and then the first again; the states say so."""
+def swapped_and_back(at: Cutover) -> None:
+    """Check that readers see the other generation, and then the first again, and that the states say so."""
     assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.BUILDING})
     at.swap_views(2)
     assert (at.counts(), at.states()) == (SECOND, {1: State.PREVIOUS, 2: State.LIVE})
@@ -72,12 +72,12 @@ def turned_and_back(at: Turning) -> None:
     assert (at.counts(), at.states()) == (FIRST, {1: State.LIVE, 2: State.PREVIOUS})
 
 
-def all_or_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch) -> None:
+def all_or_nothing(at: Cutover, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cutover that ends before its commit, or whose generation stays behind, changes no view and no state."""
     before = at.counts(), at.states()
 
     def die(point: FailPoint) -> None:
-        if point is FailPoint.VIEWS_TURNED:
+        if point is FailPoint.VIEWS_SWAPPED:
             raise KeyboardInterrupt
 
     def behind() -> None:
@@ -92,8 +92,8 @@ def all_or_nothing(at: Turning, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (at.counts(), at.states()) == before
 
 
-def never_a_mix(at: Turning, times: int) -> None:
-    """A reader that asks without a pause sees one generation or the other in each statement, and no error."""
+def never_a_mix(at: Cutover, times: int) -> None:
+    """Check that a reader that never pauses sees one generation or the other in each statement, and no error."""
     seen: list[tuple[int, int]] = []
     failed: list[BaseException] = []
     done = threading.Event()
@@ -123,14 +123,14 @@ def never_a_mix(at: Turning, times: int) -> None:
     assert set(seen) == {FIRST, SECOND}, f"of {len(seen)} readings: {set(seen)}"
 
 
-def one_at_a_time(at: Turning) -> None:
-    """A second replay is refused while one is at work."""
+def one_at_a_time(at: Cutover) -> None:
+    """Check that a second replay is refused while one is running."""
     with pytest.raises(Unavailable, match="another `headrace replay` is running"), opened(at.settings):
         pass
 
 
-def dropped(at: Turning) -> None:
-    """The other generation's tables go, and its number isn't given to the next one."""
+def dropped(at: Cutover) -> None:
+    """Check that the other generation's tables are dropped, and that the next generation gets a new number."""
     at.reporting.set_state(2, State.DROPPED)
     assert at.reporting.has_schema(2)
     at.reporting.drop(2)

@@ -20,7 +20,7 @@ def epochs_follow_each_other(settings: Settings) -> None:
 
 def _epochs(migrator: Report, writer: Report) -> None:
     assert store.newest(writer) is None
-    for _ in range(2):  # begun twice, it has begun once
+    for _ in range(2):  # the second call changes nothing
         store.begin(migrator, 1, Identity(system=SYSTEM, timeline=1), reason="capture begins", by="a test")
     store.set_timeline(writer, 1, 4)
     for why in ("its log ends early", "something else"):
@@ -39,7 +39,7 @@ def freshness_is_read_as_it_was_stamped(settings: Settings) -> None:
 
 def _freshness(writer: Report, reader: Report) -> None:
     through = (datetime.now(UTC) - timedelta(seconds=60)).replace(microsecond=123_457)
-    for moment in (through, through - timedelta(seconds=5)):  # the slower of two who watch
+    for moment in (through, through - timedelta(seconds=5)):  # the second is of a slower worker
         stamp(writer, 1, "orders", Stamp.COMPLETE, moment)
     stamp(writer, 1, "orders", Stamp.VERIFIED, through - timedelta(seconds=7))
     ((name, complete, lag, passed, verified),) = reader.query(

@@ -1,4 +1,4 @@
-"""A generation's number names everything of its own, and nothing of what all of them share."""
+"""A generation's number is in all of its own names, and in no name that all generations share."""
 
 import pytest
 

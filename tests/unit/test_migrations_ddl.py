@@ -1,4 +1,4 @@
-"""The migrations are written out by hand; here they are held against schemas/tables.py, and linted."""
+"""The migrations' SQL is written by hand: compare it with schemas/tables.py, and lint it."""
 
 import re
 import subprocess
