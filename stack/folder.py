@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack.errors import StackError
+from stack.java import cache
 
 MARKER = ".headrace-stack"
 LOOPBACK = "127.0.0.1"
@@ -26,6 +27,7 @@ LOOPBACK = "127.0.0.1"
 # Below the ports that Linux (32768) and macOS (49152) hand out to outgoing connections: one of those
 # may be borrowed by any client while a server of ours is being restarted.
 PORTS = range(20_000, 32_000)
+RESERVED_S = 60.0  # from the choice of a port until its server listens
 
 PORT_NAMES = ("postgres", "kafka", "kafka_controller", "registry", "registry_management", "catalog", "connect")
 
@@ -192,15 +194,31 @@ class Ports:
 
 
 def free_port(taken: set[int]) -> int:
-    """Return a loopback port on which no program listens at this moment and that is not among `taken`."""
+    """Return a loopback port on which no program listens at this moment and that is not among `taken`.
+
+    Nor has any process of this user got it within the last minute: a server may be about to listen on it.
+    """
     for _ in range(1000):
         port = random.choice(PORTS)  # noqa: S311 (not a secret)
-        if port not in taken and is_free(port):
+        if port not in taken and is_free(port) and _reserved(port):
             return port
     raise StackError(f"no free port on {LOOPBACK} between {PORTS.start} and {PORTS.stop}")
 
 
+def _reserved(port: int) -> bool:
+    """Reserve a port by a file in the cache folder that all stacks share; False if it is reserved already."""
+    file = cache() / "ports" / str(port)
+    try:
+        if time.time() - file.stat().st_mtime < RESERVED_S:
+            return False
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    return True
+
+
 def is_free(port: int) -> bool:
+    """Return whether a server could listen on this loopback port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

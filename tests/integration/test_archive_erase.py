@@ -353,7 +353,7 @@ def test_events_that_come_later_are_erased_by_the_next_erasure(shop: Erasable):
     assert not shop.archive.archived()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("point", "times"),
     [

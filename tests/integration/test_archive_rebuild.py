@@ -141,7 +141,7 @@ def test_what_was_erased_does_not_come_back_with_a_file_that_still_lay_there(arc
     assert archive.store.sizes("events").keys() == archive.log().manifest().files.keys()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("point", "times"),
     [

@@ -176,6 +176,18 @@ def test_a_free_port_is_one_that_can_be_bound() -> None:
     assert port in PORTS and is_free(port)
 
 
+def test_a_port_is_given_once_until_its_server_may_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_STACK_CACHE", str(tmp_path))
+    few = next(range(first, first + 2) for first in PORTS if is_free(first) and is_free(first + 1))
+    monkeypatch.setattr("stack.folder.PORTS", few)
+    assert {free_port(taken=set()), free_port(taken=set())} == set(few)
+    with pytest.raises(StackError, match="no free port"):
+        free_port(taken=set())
+    for reservation in (tmp_path / "ports").iterdir():
+        os.utime(reservation, (0, 0))
+    assert free_port(taken=set()) in few
+
+
 def test_one_up_or_down_at_a_time(folder: Folder) -> None:
     with (
         folder.locked(),

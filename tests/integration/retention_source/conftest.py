@@ -73,14 +73,20 @@ def month(migrated: Settings, unused_months: Iterator[date]) -> date:
 
 
 @pytest.fixture
-def day(migrated: Settings, owner: Connection, unused_months: Iterator[date]) -> datetime:
+def split_tables() -> dict[str, str]:
+    """Return the tables whose month is partitioned by day, with the column that decides."""
+    return {"outbox_events": "occurred_at"}
+
+
+@pytest.fixture
+def day(migrated: Settings, owner: Connection, unused_months: Iterator[date], split_tables: dict[str, str]) -> datetime:
     """Return noon of a day that no other test uses, in an old month that is partitioned by day.
 
     The following month is not used by another test either.
     """
     first, _ = month_of(next(unused_months), 12 * 17), next(unused_months)
     with owner.transaction():
-        for root, key in (("outbox_events", "occurred_at"), ("sessions", "started_at")):
+        for root, key in split_tables.items():
             split(owner, root, key, first)
     make_partitions(migrated, first, first)
     return datetime(first.year, first.month, 5, 12, tzinfo=UTC)

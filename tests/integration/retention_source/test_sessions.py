@@ -41,6 +41,12 @@ def session_days(connection: Connection, at: datetime) -> list[str]:
 
 
 @pytest.fixture
+def split_tables() -> dict[str, str]:
+    """Return the tables whose month is partitioned by day, with the column that decides."""
+    return {"outbox_events": "occurred_at", "sessions": "started_at"}
+
+
+@pytest.fixture
 def no_sessions(owner: Connection) -> Iterator[None]:
     yield
     owner.execute("DELETE FROM sales.sessions")
