@@ -113,13 +113,13 @@ def retention_stores(settings: Settings) -> list[RetentionStore]:
     at: Callable[[int], RetentionStore]
     if settings.reporting.adapter == "postgres":
         from sinks.reporting.postgres import retention_sql as postgres_retention_sql
-        from sinks.reporting.postgres.retention import PostgresRetention
+        from sinks.reporting.postgres.driver import PostgresRetention
 
         list_schemas = postgres_retention_sql.generations()
         at = partial(PostgresRetention, reporting_conninfo(settings, "retention"))
     else:
         from sinks.reporting.sqlserver import retention_sql as sqlserver_retention_sql
-        from sinks.reporting.sqlserver.retention import SqlServerRetention
+        from sinks.reporting.sqlserver.driver import SqlServerRetention
 
         list_schemas = sqlserver_retention_sql.generations()
         at = partial(SqlServerRetention, odbc_string(settings, "retention"))

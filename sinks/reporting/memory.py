@@ -1,4 +1,4 @@
-"""Reporting in memory: the contract as plain Python. What the SQL adapters must equal, and what tests land in."""
+"""Reporting in memory: the contract as plain Python. The SQL databases must behave the same; tests land in it."""
 
 import threading
 from collections.abc import Mapping

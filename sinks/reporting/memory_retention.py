@@ -1,4 +1,4 @@
-"""Ageing out of reporting in memory: what the SQL adapters must equal, and what tests retire from."""
+"""Retention from reporting in memory: the contract as plain Python. The SQL databases must behave the same."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date

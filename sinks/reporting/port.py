@@ -12,7 +12,8 @@ The commit protocol, whose numbers the adapters' code follows, is one transactio
 4. Insert the missing rows; of events, those that belong to no erased person.
 5. Move the checkpoint of every partition whose fence this worker still holds. If one is lost, roll back: `Fenced`.
 
-Then commit. A database may run 3 and 4 in either order. Events are inserted if absent and never updated.
+Then commit. A database may run 3 and 4 in either order. Events are inserted if absent and never updated. landing.py
+runs the steps for both SQL databases.
 """
 
 from collections.abc import Mapping, Sequence
@@ -136,6 +137,10 @@ class Poison(HeadraceError):
 
 class Transient(Unavailable):
     """A deadlock, a timeout, a lost connection: worth another try from the start of the batch."""
+
+
+class Duplicate(Transient):
+    """The primary key refused a row: another worker inserted it first. If that happens again, the row itself is bad."""
 
 
 def fenced(partitions: Sequence[Partition]) -> Fenced:

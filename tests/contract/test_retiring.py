@@ -65,7 +65,7 @@ def test_event_ids_are_those_of_the_day_and_the_tenant_in_order(
     store: Store, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for dialect in ("postgres", "sqlserver"):
-        monkeypatch.setattr(f"sinks.reporting.{dialect}.retention.PAGE", 3)
+        monkeypatch.setattr(f"sinks.reporting.{dialect}.retention_sql.PAGE", 3)
     trading(store, tenant, ids(7))
     trading(store, tenant, ids(2, prefix=1), day=LATER)
     trading(store, Tenant(), ids(2, prefix=2))
@@ -265,9 +265,8 @@ def test_a_legal_hold_that_comes_between_two_batches_keeps_the_rest(
             eventually(database.waited_for)
         return require_cut_off(*given)
 
-    module = f"sinks.reporting.{database.name}.retention"
-    monkeypatch.setattr(f"{module}.BATCH", 1)
-    monkeypatch.setattr(f"{module}.require_cut_off", hold_after_the_first)
+    monkeypatch.setattr("sinks.reporting.sql_retention.BATCH", 1)
+    monkeypatch.setattr("sinks.reporting.sql_retention.require_cut_off", hold_after_the_first)
     with ThreadPoolExecutor(1) as pool, pytest.raises(NotCutOff, match=f"held: {tenant.name}"):
         retiring.retire_rows(tenant.table(ORDERS), MONTH, others)
     assert keys(database, ORDERS, tenant) == ["b"]

@@ -264,8 +264,8 @@ def lines(desk: Desk, tenant: str) -> dict[str, tuple[str | None, Decimal | None
         f"SELECT order_id, product_name, list_price, _offset FROM reporting_g{GENERATION}.order_lines "
         "WHERE tenant_id = %s"
     )
-    with desk.reporting._session.transaction() as connection:
-        return {order: (name, price, offset) for order, name, price, offset in connection.execute(query, (tenant,))}
+    with desk.reporting._session.transaction() as transaction:
+        return {order: (name, price, offset) for order, name, price, offset in transaction.query(query, (tenant,))}
 
 
 def test_a_republished_catalog_entry_reaches_the_catalogs_readers(world: World, desk) -> None:

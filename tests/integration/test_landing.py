@@ -21,8 +21,7 @@ from schemas.errors import HeadraceError, Unavailable
 from sinks.reporting import metrics
 from sinks.reporting.cutoff import Cutoff
 from sinks.reporting.port import Fatal, Fenced
-from sinks.reporting.postgres.driver import PostgresReporting
-from sinks.reporting.postgres.retention import PostgresRetention
+from sinks.reporting.postgres.driver import PostgresReporting, PostgresRetention
 from sinks.reporting.worker import SinkWorker
 from tests.support.eventually import eventually
 from tests.support.landing import EPOCH, GENERATION, Landing

@@ -8,18 +8,17 @@ import pytest
 from schemas.change import Change
 from schemas.tables import ORDERS
 from sinks.reporting.sqlserver import landing_sql as sql
-from sinks.reporting.sqlserver.bulk_json import execute, to_json
 from tests.support.bulk_rows import Filled
 from tests.support.query_plans import Step, steps
 
 
 def plan(big: Filled, changes: Sequence[Change], statement: str) -> list[Step]:
     """The plan of a statement of landing, with these changes staged; what it does is rolled back."""
-    with closing(big.landing()) as landing, landing._session.transaction() as cursor:
-        row = landing._stage(cursor, ORDERS)
-        execute(cursor, sql.load(ORDERS), (to_json([row(change) for change in changes]),))
-        found = steps(cursor, statement)
-        cursor.connection.rollback()
+    with closing(big.landing()) as landing, landing._session.transaction() as transaction:
+        landing._prepare_stage(transaction, ORDERS, set())
+        landing._driver.load_stage(transaction, ORDERS, {change.key: change for change in changes})
+        found = steps(transaction.cursor, statement)
+        transaction.cursor.connection.rollback()
     return found
 
 

@@ -76,8 +76,9 @@ def test_a_batch_in_hand_keeps_nobody_out(big: Filled) -> None:
     """Ten thousand rows are written and not committed: another worker lands beside them, and a reader reads."""
     even, odd = (range(start, start + 2 * big.batch, 2) for start in (2, 1))
     with closing(big.landing()) as one, closing(big.landing()) as other:
-        with one._session.transaction() as cursor:
-            assert one._land_round(cursor, ORDERS, big.updates(even, "held")) == big.batch
+        with one._session.transaction() as transaction:
+            newest = {change.key: change for change in big.updates(even, "held")}
+            assert one._land_round(transaction, ORDERS, newest, set()) == big.batch
             landed = other.land(Batch(changes=big.updates(odd, "beside"), checkpoints={}))
             assert landed.written == big.batch
             assert seen(big, "held") == 0

@@ -1,4 +1,4 @@
-"""A landing line of a test's own: a captured table's topic, written to as Debezium would, and workers on it."""
+"""A landing of a test's own: a captured table's topic, written as Debezium writes it, and workers on it."""
 
 import time
 from collections.abc import Iterator
@@ -78,11 +78,11 @@ class Landing:
         return self.envelopes.value(op, self.row(order_id, **changed), log=(self.sent, self.sent), at=datetime.now(UTC))
 
     def put(self, order_id: str, op: str = "u", **changed: Any) -> None:
-        """One change, as capture sends it."""
+        """Send a change, as capture does."""
         self.send(self.envelopes.key(self.row(order_id)), self.value(order_id, op, **changed))
 
     def send(self, key: bytes | None, value: bytes | None, headers: Any = EPOCH, partition: int = -1) -> None:
-        """Any record."""
+        """Send any record."""
         self.producer.produce(self.topic, key=key, value=value, headers=headers, partition=partition)
         assert self.producer.flush(30) == 0
 
@@ -95,7 +95,7 @@ class Landing:
         letters: dead_letters.DeadLetters | None = None,
         **pace: Any,
     ) -> SinkWorker:
-        """Return a worker of the group; it is closed at the end of the test."""
+        """Return a worker of the topic's group, which is closed at the end of the test."""
         worker = SinkWorker(
             bootstrap=self.bootstrap,
             group=group or self.name,
@@ -113,7 +113,7 @@ class Landing:
         return connections.reporting_conninfo(self.settings, "writer")
 
     def drain(self, *workers: SinkWorker, deadline_s: float = 240) -> None:
-        """Turns the workers until everything that is in the topic now has landed."""
+        """Turn the workers until every present record of the topic has landed."""
         ends = clients.end_offsets(self.bootstrap, [self.topic])
         give_up = time.monotonic() + deadline_s
         while self.checkpoints() != ends:

@@ -22,14 +22,12 @@ from sinks.reporting.port import Reporting
 from sinks.reporting.postgres import cutover_sql as postgres_cutover_sql
 from sinks.reporting.postgres import landing_sql as postgres_sql
 from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
-from sinks.reporting.postgres.driver import PostgresReporting
-from sinks.reporting.postgres.retention import PostgresRetention
+from sinks.reporting.postgres.driver import PostgresReporting, PostgresRetention
 from sinks.reporting.retention import RetentionStore
 from sinks.reporting.sqlserver import cutover_sql as sqlserver_cutover_sql
 from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
-from sinks.reporting.sqlserver.driver import SqlServerReporting
-from sinks.reporting.sqlserver.retention import SqlServerRetention
+from sinks.reporting.sqlserver.driver import SqlServerReporting, SqlServerRetention
 from sinks.reporting.staging import stored_columns
 
 GENERATION = 71
@@ -42,31 +40,31 @@ class Store(Protocol):
     locks_nothing: bool
 
     def reporting(self) -> Reporting:
-        """Another adapter on this store, closed at the end of the test."""
+        """Open another adapter on this store. It is closed at the end of the test."""
 
     def retiring(self) -> RetentionStore:
-        """This store as retention reaches it, closed at the end of the test."""
+        """Open this store for retention. It is closed at the end of the test."""
 
     def noted_epoch(self, number: int) -> AbstractContextManager[None]:
-        """While `number` is noted as an epoch; below 1, no other test takes it for the newest."""
+        """Record `number` as an epoch meanwhile; below 1, no other test takes it for the newest."""
 
     def waited_for(self) -> bool:
         """Return whether a session waits for a transaction to end."""
 
     def rows(self, table: Table, tenant: str) -> Mapping[Key, Stored]:
-        """A tenant's rows as they are committed, deleted ones included."""
+        """Return a tenant's committed rows, deleted ones included."""
 
     def others(self, tenant: str) -> list[str]:
-        """All tenants of other tests, which one that retires a month must hold."""
+        """Return all tenants of other tests, which a test that retires a month must hold."""
 
     def keep_repaired(self, table: Table, row: str) -> None:
-        """Keeps a row, as a repair does that takes it out."""
+        """Keep a row, as a repair does that removes it."""
 
     def view(self, table: Table, tenant: str) -> list[Row]:
-        """A tenant's rows as readers see them through the view of this generation."""
+        """Return a tenant's rows as readers see them through the view of this generation."""
 
     def close(self) -> None:
-        """Closes what was opened."""
+        """Close all connections."""
 
 
 class MemoryStore:
@@ -155,7 +153,7 @@ class SqlStore:
 
     @contextmanager
     def setting(self, cutoff: Cutoff) -> Iterator[Callable[[], None]]:
-        """The moment in which a cutoff is being set; it is set when what is yielded is called."""
+        """Set a cutoff in an open transaction, and yield the function that commits it."""
         connection = self._own()
         cursor = connection.cursor()
         cursor.execute(self._lock)
@@ -225,7 +223,7 @@ class SqlStore:
 
 
 def postgres(writer: str, migrator: str, retention: str) -> SqlStore:
-    """The generation of this suite in Postgres, which `headrace migrate` has made."""
+    """Return the generation of this suite in Postgres, which `headrace migrate` has made."""
     return SqlStore(
         "postgres",
         connect=lambda: psycopg.connect(writer, autocommit=True),
@@ -239,7 +237,7 @@ def postgres(writer: str, migrator: str, retention: str) -> SqlStore:
 
 
 def sqlserver(odbc: str) -> SqlStore:
-    """The generation of this suite in SQL Server."""
+    """Return the generation of this suite in SQL Server."""
     import pyodbc
 
     store = SqlStore(

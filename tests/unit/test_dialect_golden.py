@@ -19,15 +19,19 @@ from operations.databases.scope import Scope
 from schemas.tables import EVENTS, ORDERS, Mode, Table, reported
 from sinks.reporting import control
 from sinks.reporting.cutoff import Cutoff
+from sinks.reporting.port import Checkpoint, Partition
 from sinks.reporting.postgres import cutover_sql as postgres_cutover_sql
 from sinks.reporting.postgres import landing_sql as postgres_sql
 from sinks.reporting.postgres import retention_sql as postgres_retiring_sql
+from sinks.reporting.query import Query
 from sinks.reporting.sqlserver import cutover_sql as sqlserver_cutover_sql
 from sinks.reporting.sqlserver import landing_sql as sqlserver_sql
 from sinks.reporting.sqlserver import retention_sql as sqlserver_retiring_sql
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GENERATION = 1
+PARTITION, CHECKPOINT = Partition("topic", 0), Checkpoint(topic_id="id", next_offset=0, fence=1)
+KEY, DAY, HELD = ("a", "b", "c", "d"), date(2026, 11, 1), ["held"]
 DIALECTS: dict[str, tuple[ModuleType, str]] = {
     "postgres": (postgres_sql, "postgres"),
     "sqlserver": (sqlserver_sql, "tsql"),
@@ -38,18 +42,25 @@ NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 RETIRING = {"postgres": postgres_retiring_sql, "sqlserver": sqlserver_retiring_sql}
 
 
+def text(query: Query) -> str:
+    """A statement that has as many parameters as it has places for them."""
+    sql, parameters = query
+    assert len(re.findall(r"%s|\?", sql)) == len(parameters)
+    return sql
+
+
 def statements(sql: ModuleType, table: Table) -> dict[str, str]:
     """Every statement of landing in one table, and of its readers' view."""
     cutover = postgres_cutover_sql if sql is postgres_sql else sqlserver_cutover_sql
-    load: Callable[[Table], str] = sql.copy if sql is postgres_sql else sql.load
+    *drop, create = sql.create_stage(table, GENERATION)
     found = {
-        "drop stage": sql.drop_stage(table) if sql is sqlserver_sql else "",
-        "create stage": sql.create_stage(table, GENERATION),
+        "drop stage": drop[0] if drop else "",
+        "create stage": create,
         "clear stage": sql.clear_stage(table),
-        "load": load(table),
+        "load": sql.load_stage(table),
         "update": sql.update(table, GENERATION) if table.mode is Mode.STATE else "",
         "insert": sql.insert(table, GENERATION),
-        "standing": sql.read_position(table, GENERATION),
+        "standing": text(sql.read_position(table, GENERATION, KEY[: len(table.key)])),
         "drop view": cutover.drop_view(table),
         "create view": cutover.create_view(table, GENERATION),
     }
@@ -59,10 +70,10 @@ def statements(sql: ModuleType, table: Table) -> dict[str, str]:
 def checkpoints(sql: ModuleType) -> dict[str, str]:
     """Everything that is said about checkpoints."""
     return {
-        "make checkpoint": sql.make_checkpoint(GENERATION),
-        "raise fence": sql.raise_fence(GENERATION),
-        "read checkpoint": sql.read_checkpoint(GENERATION),
-        "move checkpoints": sql.move_checkpoints(GENERATION),
+        "make checkpoint": text(sql.make_checkpoint(GENERATION, PARTITION, "id", 0)),
+        "raise fence": text(sql.raise_fence(GENERATION, PARTITION)),
+        "read checkpoint": text(sql.read_checkpoint(GENERATION, PARTITION)),
+        "move checkpoints": text(sql.move_checkpoints(GENERATION, {PARTITION: CHECKPOINT})),
     }
 
 
@@ -122,25 +133,31 @@ def retiring(sql: ModuleType, table: Table) -> dict[str, str]:
     """Everything that is said about what ages out of one table."""
     if table.mode is Mode.EVENT:
         return events(sql, table)
-    conditions = {"of month": sql.of_month(table), "deleted before": sql.deleted_before(table)}
+    conditions = {
+        "of month": sql.in_month(table, DAY, DAY, HELD),
+        "deleted before": sql.deleted_before(table, DAY, HELD),
+    }
+    create, index = sql.create_deletion_list(table, GENERATION)
     listing = {
         "drop list": sql.drop_deletion_list(table),
-        "create list": sql.create_deletion_list(table, GENERATION),
-        "index list": sql.index_deletion_list(table),
-        "load list": (sql.copy_keys if sql is postgres_retiring_sql else sql.load_keys)(table),
-    } | {f"list {name}": sql.fill_deletion_list(table, GENERATION, condition) for name, condition in conditions.items()}
+        "create list": create,
+        "index list": index,
+        "load list": sql.load_deletion_list(table),
+    } | {f"list {name}": text(sql.fill_deletion_list(table, GENERATION, each)) for name, each in conditions.items()}
     conditions["deleted"] = sql.deleted()
-    deleting = {f"delete {name}": sql.delete_listed(table, GENERATION, each) for name, each in conditions.items()}
+    deleting = {
+        f"delete {name}": text(sql.delete_listed(table, GENERATION, each, 0, 10)) for name, each in conditions.items()
+    }
     return listing | deleting
 
 
 def events(sql: ModuleType, table: Table) -> dict[str, str]:
     """Everything that is said about events that age out or are erased."""
     found = {
-        "event sums": sql.event_sums(table, GENERATION),
-        "event ids": sql.event_ids(table, GENERATION),
-        "retire events": sql.retire_events(table, GENERATION),
-        "delete events": sql.delete_events(table, GENERATION),
+        "event sums": text(sql.event_sums(table, GENERATION, DAY, HELD)),
+        "event ids": text(sql.event_ids(table, GENERATION, DAY, "t", "")),
+        "retire events": text(sql.retire_events(table, GENERATION, DAY, HELD)),
+        "delete events": text(sql.delete_events(table, GENERATION, "t", HELD)),
     }
     if sql is sqlserver_retiring_sql:
         found |= {
@@ -174,16 +191,14 @@ def looking(dialect: str, table: Table) -> dict[str, str]:
 
 def cutoffs(landing: ModuleType, sql: ModuleType) -> dict[str, str]:
     """Everything that is said about what all generations share."""
-    if sql is postgres_retiring_sql:
-        setting = {"set cutoff": sql.set_cutoff()}
-    else:
-        setting = {"move cutoff": sql.move_cutoff(), "make cutoff": sql.make_cutoff()}
+    names = ["set cutoff"] if sql is postgres_retiring_sql else ["move cutoff", "make cutoff"]
+    setting = dict(zip(names, map(text, sql.set_cutoff(Cutoff("part", DAY))), strict=True))
     return {
         "read epochs": landing.read_epochs(),
         "read cutoffs": landing.read_cutoffs(),
         "lock cutoffs": sql.lock_cutoffs(),
         **setting,
-        "erase events": sql.erase_events(),
+        "erase events": text(sql.erase_events("t", HELD)),
         "generations": sql.generations(),
     }
 

@@ -5,10 +5,9 @@ import pytest
 from psycopg import errors
 
 from schemas.errors import HeadraceError
-from sinks.reporting.port import Fatal, Poison, Transient
+from sinks.reporting.port import Duplicate, Fatal, Poison, Transient
 from sinks.reporting.postgres import errors as postgres_errors
 from sinks.reporting.sqlserver import errors as sqlserver_errors
-from sinks.reporting.sqlserver.errors import Duplicate
 
 
 def odbc(state: str, *numbers: int) -> tuple[str, str]:

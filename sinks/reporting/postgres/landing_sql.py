@@ -1,21 +1,27 @@
-"""The Postgres dialect of landing: text only, golden files in tests/golden/postgres. Opens nothing.
+"""The Postgres dialect of landing: SQL with its parameters. Opens nothing. Golden files: tests/golden/postgres.
 
-Rows are inserted first, then updated: ON CONFLICT waits for a concurrent insert of the same key, and the update that
-follows sees it, so a race needs no retry. (The guard needs `_read`, which ON CONFLICT DO UPDATE could not see.)
+The upsert: rows are inserted first, then updated. ON CONFLICT waits for a concurrent insert of the same key, and the
+update that follows sees it, so a race needs no retry. (ON CONFLICT DO UPDATE could not see `_read`, which the guard
+needs.)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from schemas import generations
+from schemas.change import Key
 from schemas.tables import Mode, Table
 from sinks.reporting.cutoff import TENANT
+from sinks.reporting.port import Checkpoint, Partition
+from sinks.reporting.query import Query
 from sinks.reporting.staging import POSITION, READ, event_id, staged_columns, stored_columns
 
+# The winner rule, `Position.wins_over`: the staged row `s` is newer than the stored row `t`.
 GUARD = """\
 (s."_epoch" > t."_epoch" OR (s."_epoch" = t."_epoch" AND (
     (s."_offset" = t."_offset" AND s."_version" > t."_version")
     OR (s."_offset" > t."_offset" AND (s."_read"
         OR (s."_log_commit", s."_log_change", s."_version") > (t."_log_commit", t."_log_change", t."_version"))))))"""
+# `Position.replacing`: a snapshot read keeps the log position of the row that it replaces, if that is newer.
 KEEPS_LOG = (
     's."_read" AND s."_epoch" = t."_epoch" AND (t."_log_commit", t."_log_change") > (s."_log_commit", s."_log_change")'
 )
@@ -45,13 +51,13 @@ def stage(table: Table) -> str:
     return f'pg_temp."stage_{table.name}"'
 
 
-def create_stage(table: Table, generation: int) -> str:
+def create_stage(table: Table, generation: int) -> Sequence[str]:
     """Create the staging table, typed as the target. Each commit empties it."""
     read = "" if table.mode is Mode.EVENT else f', "{READ}" boolean NOT NULL'
-    return (
+    return [
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {stage(table)}"
         f" (LIKE {target(table, generation)}{read}) ON COMMIT DELETE ROWS"
-    )
+    ]
 
 
 def clear_stage(table: Table) -> str:
@@ -59,7 +65,7 @@ def clear_stage(table: Table) -> str:
     return f"TRUNCATE {stage(table)}"
 
 
-def copy(table: Table) -> str:
+def load_stage(table: Table) -> str:
     """Step 2: loads the staging table from what the client sends."""
     return f"COPY {stage(table)} ({_list(staged_columns(table))}) FROM STDIN"
 
@@ -83,13 +89,22 @@ def insert(table: Table, generation: int) -> str:
     )
 
 
-def move_checkpoints(generation: int) -> str:
-    """Step 5: one row for each partition whose fence is still ours. Parameters: four arrays of equal length."""
-    return f"""\
+def move_checkpoints(generation: int, checkpoints: Mapping[Partition, Checkpoint]) -> Query:
+    """Step 5: move the checkpoint of each partition whose fence is still the same."""
+    parameters = (
+        [each.topic for each in checkpoints],
+        [each.number for each in checkpoints],
+        [each.fence for each in checkpoints.values()],
+        [each.next_offset for each in checkpoints.values()],
+    )
+    return (
+        f"""\
 UPDATE {schema(generation)}.checkpoint AS c
 SET next_offset = m.next_offset, updated_at = now()
 FROM unnest(%s::text[], %s::integer[], %s::bigint[], %s::bigint[]) AS m (topic, partition, fence, next_offset)
-WHERE c.topic = m.topic AND c.partition = m.partition AND c.fence = m.fence"""
+WHERE c.topic = m.topic AND c.partition = m.partition AND c.fence = m.fence""",
+        parameters,
+    )
 
 
 def read_cutoffs() -> str:
@@ -102,34 +117,43 @@ def read_epochs() -> str:
     return "SELECT epoch FROM headrace.epoch"
 
 
-def make_checkpoint(generation: int) -> str:
-    """Insert a checkpoint for a partition without one. Parameters: topic, partition, topic id, next offset."""
-    return f"""\
+def make_checkpoint(generation: int, partition: Partition, topic_id: str, next_offset: int) -> Query:
+    """Insert a checkpoint with fence 0 for a partition that has none. Idempotent."""
+    return (
+        f"""\
 INSERT INTO {schema(generation)}.checkpoint (topic, partition, topic_id, next_offset, fence, updated_at)
 VALUES (%s, %s, %s, %s, 0, now())
-ON CONFLICT (topic, partition) DO NOTHING"""
+ON CONFLICT (topic, partition) DO NOTHING""",
+        (*partition, topic_id, next_offset),
+    )
 
 
-def raise_fence(generation: int) -> str:
-    """Claims a partition and returns topic_id, next_offset and fence. Parameters: topic, partition."""
-    return f"""\
+def raise_fence(generation: int, partition: Partition) -> Query:
+    """Claim a partition: raise its fence, so that an earlier holder's `move_checkpoints` finds no row."""
+    return (
+        f"""\
 UPDATE {schema(generation)}.checkpoint SET fence = fence + 1, updated_at = now()
 WHERE topic = %s AND partition = %s
-RETURNING topic_id, next_offset, fence"""
+RETURNING topic_id, next_offset, fence""",
+        partition,
+    )
 
 
-def read_checkpoint(generation: int) -> str:
-    """Select a partition's topic_id, next_offset and fence. Parameters: topic, partition."""
-    return f"""\
+def read_checkpoint(generation: int, partition: Partition) -> Query:
+    """Select topic_id, next_offset and fence of a partition."""
+    return (
+        f"""\
 SELECT topic_id, next_offset, fence FROM {schema(generation)}.checkpoint
-WHERE topic = %s AND partition = %s"""
+WHERE topic = %s AND partition = %s""",
+        partition,
+    )
 
 
-def read_position(table: Table, generation: int) -> str:
-    """Select a row's position (`staging.POSITION`). Parameters: the values of the table's key."""
+def read_position(table: Table, generation: int, key: Key) -> Query:
+    """Select the position (`staging.POSITION`) of a key's row."""
     columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
-    key = " AND ".join(f'"{name}" = %s' for name in table.key)
-    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key}"
+    where = " AND ".join(f'"{name}" = %s' for name in table.key)
+    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {where}", key
 
 
 def _assignment(name: str) -> str:

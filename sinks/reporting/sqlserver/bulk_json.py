@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 import orjson
 
@@ -19,10 +18,9 @@ class LongText(str):
     __slots__ = ()
 
 
-def execute(cursor: Any, statement: str, parameters: Sequence[object]) -> Any:
-    """Execute a statement whose parameters may hold a `LongText`, and return the cursor."""
-    cursor.setinputsizes([_LONG_TEXT if isinstance(each, LongText) else None for each in parameters])
-    return cursor.execute(statement, parameters)
+def input_sizes(parameters: Sequence[object]) -> list[tuple[int, int, int] | None]:
+    """Return what pyodbc's `setinputsizes` takes for parameters: the type of each `LongText`, None for the others."""
+    return [_LONG_TEXT if isinstance(each, LongText) else None for each in parameters]
 
 
 def to_json(rows: Sequence[Sequence[object]]) -> LongText:

@@ -1,116 +1,103 @@
-"""Landing in SQL Server: one JSON parameter into a staging table of the connection, then two statements a table."""
+"""Connect to SQL Server, and what landing and retention do its own way there: one JSON parameter for all rows, the
+update before the insert, and a list of deleted events.
+"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from schemas.change import Change, Key, Row
-from schemas.position import FIRST_EPOCH, Position
+from schemas.change import Change, Key
+from schemas.errors import HeadraceError
 from schemas.tables import Mode, Table
-from sinks.reporting.cutoff import Cutoff, cutoffs_of, split
-from sinks.reporting.port import Batch, Checkpoint, Landed, Partition, Poison, fenced, topic_replaced
-from sinks.reporting.sqlserver import landing_sql as sql
-from sinks.reporting.sqlserver.bulk_json import execute, require_fits, to_json
-from sinks.reporting.sqlserver.errors import Duplicate
-from sinks.reporting.sqlserver.session import SqlServerSession
-from sinks.reporting.staging import position_from_columns, rounds, staged_columns, staged_row, text_lengths
+from sinks.reporting.landing import LandingSql, SqlReporting
+from sinks.reporting.session import Transaction
+from sinks.reporting.sql_retention import RetentionSql, SqlRetention
+from sinks.reporting.sqlserver import landing_sql, retention_sql
+from sinks.reporting.sqlserver.bulk_json import input_sizes, require_fits, to_json
+from sinks.reporting.sqlserver.errors import classify
+from sinks.reporting.staging import staged_columns, staged_row, text_lengths
 
-STATEMENT_SECONDS = 120
+CONNECT_SECONDS = 10
+LANDING_SECONDS = 120  # the longest that a statement may take
+RETENTION_SECONDS = 3_600
 
 
-class SqlServerReporting:
-    """`Reporting` (port.py) over pyodbc. `odbc` is a connection string, driver included; tables and checkpoints are
-    in the generation's schema, which `headrace migrate` makes."""
+class SqlServerDriver:
+    """A driver over pyodbc. `odbc` is a connection string with its driver, `settings` the batch that a new connection
+    begins with, `seconds` the longest that a statement may take."""
 
-    def __init__(self, odbc: str, generation: int) -> None:
-        self._generation = generation
-        self._stages: dict[str, Callable[[Change], Row]] = {}
-        self._session = SqlServerSession(odbc, sql.SESSION, seconds=STATEMENT_SECONDS, on_reset=self._stages.clear)
+    landing_sql: LandingSql = landing_sql
+    retention_sql: RetentionSql = retention_sql
+    commit_clears_stages = False
 
-    def claim(self, partition: Partition, topic_id: str, beginning: int) -> Checkpoint:
-        with self._session.transaction() as cursor:
-            fresh = (*partition, topic_id, beginning, *partition)
-            cursor.execute(sql.make_checkpoint(self._generation), fresh)
-            cursor.execute(sql.raise_fence(self._generation), partition)
-            known = _checkpoint(cursor.execute(sql.read_checkpoint(self._generation), partition).fetchone())
-            if known.topic_id != topic_id:
-                raise topic_replaced(partition, known.topic_id, topic_id)
-        return known
+    def __init__(self, odbc: str, settings: str, *, seconds: int) -> None:
+        self._odbc, self._settings, self._seconds = odbc, settings, seconds
 
-    def checkpoint(self, partition: Partition) -> Checkpoint | None:
-        with self._session.transaction() as cursor:
-            row = cursor.execute(sql.read_checkpoint(self._generation), partition).fetchone()
-        return None if row is None else _checkpoint(row)
+    @property
+    def error(self) -> type[Exception]:
+        import pyodbc  # lazy: only SQL Server needs unixODBC
 
-    def land(self, batch: Batch) -> Landed:
-        try:
-            return self._land(batch)
-        except Duplicate:
-            pass  # most likely a race, which a second attempt settles
-        try:
-            return self._land(batch)
-        except Duplicate as error:
-            raise Poison(str(error)) from error
+        error: type[Exception] = pyodbc.Error
+        return error
 
-    def position_of(self, table: Table, key: Key) -> Position | None:
-        with self._session.transaction() as cursor:
-            row = cursor.execute(sql.read_position(table, self._generation), key).fetchone()
-        return position_from_columns(row)
+    def connect(self) -> Any:
+        import pyodbc
 
-    def epochs(self) -> frozenset[int]:
-        with self._session.transaction() as cursor:
-            return frozenset({FIRST_EPOCH, *(number for (number,) in cursor.execute(sql.read_epochs()).fetchall())})
+        pyodbc.pooling = False  # a pooled connection could come with another's transaction state
+        connection = pyodbc.connect(self._odbc, autocommit=False, timeout=CONNECT_SECONDS)
+        connection.timeout = self._seconds
+        connection.execute(self._settings)
+        return connection
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._session.close()
+    def classify(self, error: Exception) -> HeadraceError:
+        return classify(error.args)
 
-    def _land(self, batch: Batch) -> Landed:
-        folded = written = 0
-        with self._session.transaction() as cursor:
-            changes, refused = split(batch.changes, _cutoffs(cursor, batch))  # 0
-            for table, newest in rounds(changes):  # 1
-                written += self._land_round(cursor, table, [newest[key] for key in sorted(newest, key=_order)])
-                folded += len(newest)
-            self._move(cursor, batch)  # 5
-        return Landed(folded=folded, written=written, refused=len(refused))
+    def execute(self, cursor: Any, sql: str, parameters: Sequence[object]) -> None:
+        cursor.setinputsizes(input_sizes(parameters))
+        cursor.execute(sql, parameters)
 
-    def _land_round(self, cursor: Any, table: Table, changes: Sequence[Change]) -> int:
-        row = self._stage(cursor, table)
-        cursor.execute(sql.clear_stage(table))
-        rows = [row(change) for change in changes]
+    def load_stage(self, transaction: Transaction, table: Table, newest: Mapping[Key, Change]) -> None:
+        row = staged_row(table)
+        rows = [row(newest[key]) for key in sorted(newest, key=_order)]
         text = to_json(rows)
         require_fits(staged_columns(table), text_lengths(table), rows, text)
-        execute(cursor, sql.load(table), (text,))  # 2
-        updated: int = 0
+        transaction.execute(landing_sql.load_stage(table), (text,))
+
+    def upsert(self, transaction: Transaction, table: Table, generation: int, staged: int) -> int:
+        updated = 0
         if table.mode is Mode.STATE:
-            updated = cursor.execute(sql.update(table, self._generation)).rowcount  # 3
-        inserted: int = cursor.execute(sql.insert(table, self._generation)).rowcount  # 4
-        return updated + inserted
+            updated = transaction.execute(landing_sql.update(table, generation))  # 3
+        return updated + transaction.execute(landing_sql.insert(table, generation))  # 4
 
-    def _move(self, cursor: Any, batch: Batch) -> None:
-        moves = [(*at, moved.fence, moved.next_offset) for at, moved in batch.checkpoints.items()]
-        if not moves:
-            return
-        if execute(cursor, sql.move_checkpoints(self._generation), (to_json(moves),)).rowcount != len(moves):
-            raise fenced(list(batch.checkpoints))
+    def load_deletion_list(self, transaction: Transaction, table: Table, rows: Sequence[Sequence[object]]) -> None:
+        transaction.execute(retention_sql.load_deletion_list(table), (to_json(rows),))
 
-    def _stage(self, cursor: Any, table: Table) -> Callable[[Change], Row]:
-        if table.name not in self._stages:
-            cursor.execute(sql.drop_stage(table))
-            cursor.execute(sql.create_stage(table, self._generation))
-            self._stages[table.name] = staged_row(table)
-        return self._stages[table.name]
+    def retire_events(
+        self, transaction: Transaction, table: Table, generation: int, day: date, tenants: Collection[str]
+    ) -> list[Sequence[Any]]:
+        transaction.execute(retention_sql.drop_gone(table))
+        transaction.execute(retention_sql.create_gone(table, generation))
+        while transaction.execute(*retention_sql.retire_events(table, generation, day, tenants)):
+            pass
+        deleted = transaction.query(retention_sql.gone_sums(table))
+        transaction.execute(retention_sql.drop_gone(table))
+        return deleted
+
+
+class SqlServerReporting(SqlReporting):
+    """A generation of reporting in SQL Server, for the sink's login."""
+
+    def __init__(self, odbc: str, generation: int) -> None:
+        super().__init__(SqlServerDriver(odbc, landing_sql.SESSION, seconds=LANDING_SECONDS), generation)
+
+
+class SqlServerRetention(SqlRetention):
+    """A generation of reporting in SQL Server, for retention's login."""
+
+    def __init__(self, odbc: str, generation: int) -> None:
+        super().__init__(SqlServerDriver(odbc, retention_sql.SESSION, seconds=RETENTION_SECONDS), generation)
 
 
 def _order(key: Key) -> tuple[str, ...]:
-    """Any order will do, as long as all workers lock rows in it."""
+    """Return a sort key. Any order avoids deadlocks, as long as all workers lock rows in the same one."""
     return tuple(map(str, key))
-
-
-def _cutoffs(cursor: Any, batch: Batch) -> dict[str, Cutoff]:
-    return cutoffs_of(cursor.execute(sql.read_cutoffs()).fetchall()) if batch.changes else {}
-
-
-def _checkpoint(row: Any) -> Checkpoint:
-    topic_id, next_offset, fence = row
-    return Checkpoint(topic_id=topic_id, next_offset=next_offset, fence=fence)

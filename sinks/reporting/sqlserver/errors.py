@@ -12,12 +12,7 @@ import re
 from collections.abc import Sequence
 
 from schemas.errors import HeadraceError
-from sinks.reporting.port import Fatal, Poison, Transient
-
-
-class Duplicate(Transient):
-    """The primary key refused a row. Another worker was quicker; when it happens again, the row itself is bad."""
-
+from sinks.reporting.port import Duplicate, Fatal, Poison, Transient
 
 CLASSES: dict[int, type[HeadraceError]] = {
     2601: Duplicate,

@@ -1,19 +1,24 @@
-"""The T-SQL dialect of landing: text only, golden files in tests/golden/sqlserver. Opens nothing.
+"""The T-SQL dialect of landing: SQL with its parameters. Opens nothing. Golden files: tests/golden/sqlserver.
 
-No MERGE. UPDATE … FROM, then INSERT … WHERE NOT EXISTS, without a lock hint: the primary key catches a lost race. Both
-go through the stage, which is loaded in the order of the target's key, and seek each row there, whatever the statistics
-say (docs/decisions/0014-sqlserver.md). A text key is compared with its length, too: for SQL Server 'a' equals 'a ', and
-another row's values must not land in it.
+The upsert has no MERGE. UPDATE … FROM comes first, then INSERT … WHERE NOT EXISTS, without a lock hint: the primary key
+catches a lost race. Both read the staging table, which is loaded in the order of the target's key, and seek each row in
+the target, whatever the statistics say (docs/decisions/0014-sqlserver.md). A text key is compared with its length, too:
+for SQL Server 'a' equals 'a ', and another row's values must not land in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from schemas import generations
+from schemas.change import Key
 from schemas.tables import Column, Mode, Table
 from schemas.types import Boolean, Date, Integer, Json, Numeric, Text, Timestamp, Type, Uuid
 from sinks.reporting.cutoff import TENANT
+from sinks.reporting.port import Checkpoint, Partition
+from sinks.reporting.query import Query
+from sinks.reporting.sqlserver.bulk_json import to_json
 from sinks.reporting.staging import POSITION, READ, event_id, staged_columns, stored_columns
 
+# The winner rule, `Position.wins_over`: the staged row `s` is newer than the stored row `t`.
 GUARD = """\
 (s.[_epoch] > t.[_epoch] OR (s.[_epoch] = t.[_epoch] AND (
     (s.[_offset] = t.[_offset] AND s.[_version] > t.[_version])
@@ -21,6 +26,7 @@ GUARD = """\
         OR s.[_log_commit] > t.[_log_commit]
         OR (s.[_log_commit] = t.[_log_commit] AND (s.[_log_change] > t.[_log_change]
             OR (s.[_log_change] = t.[_log_change] AND s.[_version] > t.[_version]))))))))"""
+# `Position.replacing`: a snapshot read keeps the log position of the row that it replaces, if that is newer.
 KEEPS_LOG = (
     "s.[_read] = 1 AND s.[_epoch] = t.[_epoch] AND (t.[_log_commit] > s.[_log_commit]"
     " OR (t.[_log_commit] = s.[_log_commit] AND t.[_log_change] > s.[_log_change]))"
@@ -51,20 +57,16 @@ def stage(table: Table) -> str:
     return f"[#stage_{table.name}]"
 
 
-def create_stage(table: Table, generation: int) -> str:
-    """Create the staging table, typed and collated as the target.
+def create_stage(table: Table, generation: int) -> Sequence[str]:
+    """Create the staging table, with the types and collations of the target, in place of one that may exist.
 
-    Run `drop_stage` first, as a separate statement: a driver reports an error of a batch's second statement late.
+    Two statements, as a driver reports an error of a batch's second statement late.
     """
     read = "" if table.mode is Mode.EVENT else f", CAST(0 AS BIT) AS [{READ}]"
-    return (
-        f"SELECT TOP (0) {_list(stored_columns(table))}{read}\nINTO {stage(table)}\nFROM {target(table, generation)};"
-    )
-
-
-def drop_stage(table: Table) -> str:
-    """Drop the staging table if it exists."""
-    return f"DROP TABLE IF EXISTS {stage(table)};"
+    return [
+        f"DROP TABLE IF EXISTS {stage(table)};",
+        f"SELECT TOP (0) {_list(stored_columns(table))}{read}\nINTO {stage(table)}\nFROM {target(table, generation)};",
+    ]
 
 
 def clear_stage(table: Table) -> str:
@@ -72,7 +74,7 @@ def clear_stage(table: Table) -> str:
     return f"TRUNCATE TABLE {stage(table)};"
 
 
-def load(table: Table) -> str:
+def load_stage(table: Table) -> str:
     """Step 2: loads the staging table from one parameter, a JSON array of arrays in the order of the columns."""
     columns = staged_columns(table)
     own = {column.name: column for column in table.all_columns}
@@ -107,9 +109,10 @@ def insert(table: Table, generation: int) -> str:
     )
 
 
-def move_checkpoints(generation: int) -> str:
-    """Step 5: one row for each partition whose fence is still ours. Parameter: a JSON array of arrays."""
-    return f"""\
+def move_checkpoints(generation: int, checkpoints: Mapping[Partition, Checkpoint]) -> Query:
+    """Step 5: move the checkpoint of each partition whose fence is still the same."""
+    return (
+        f"""\
 UPDATE c SET [next_offset] = m.[next_offset], [updated_at] = SYSUTCDATETIME()
 FROM {schema(generation)}.[checkpoint] AS c
 JOIN OPENJSON(?) WITH (
@@ -117,7 +120,9 @@ JOIN OPENJSON(?) WITH (
     [partition] INT '$[1]',
     [fence] BIGINT '$[2]',
     [next_offset] BIGINT '$[3]'
-) AS m ON c.[topic] = m.[topic] COLLATE {KEY_COLLATION} AND c.[partition] = m.[partition] AND c.[fence] = m.[fence];"""
+) AS m ON c.[topic] = m.[topic] COLLATE {KEY_COLLATION} AND c.[partition] = m.[partition] AND c.[fence] = m.[fence];""",
+        (to_json([(*partition, each.fence, each.next_offset) for partition, each in checkpoints.items()]),),
+    )
 
 
 def read_cutoffs() -> str:
@@ -131,39 +136,45 @@ def read_epochs() -> str:
     return "SELECT [epoch] FROM [headrace].[epoch]"
 
 
-def make_checkpoint(generation: int) -> str:
-    """Insert a checkpoint for a partition without one.
-
-    Parameters: topic, partition, topic id, next offset, topic, partition.
-    """
-    return f"""\
+def make_checkpoint(generation: int, partition: Partition, topic_id: str, next_offset: int) -> Query:
+    """Insert a checkpoint with fence 0 for a partition that has none. Idempotent."""
+    return (
+        f"""\
 INSERT INTO {schema(generation)}.[checkpoint] ([topic], [partition], [topic_id], [next_offset], [fence], [updated_at])
 SELECT ?, ?, ?, ?, 0, SYSUTCDATETIME()
 WHERE NOT EXISTS (
     SELECT 1 FROM {schema(generation)}.[checkpoint] WITH (UPDLOCK, SERIALIZABLE)
     WHERE [topic] = ? AND [partition] = ?
-);"""
+);""",
+        (*partition, topic_id, next_offset, *partition),
+    )
 
 
-def raise_fence(generation: int) -> str:
-    """Claims a partition. Parameters: topic, partition."""
-    return f"""\
+def raise_fence(generation: int, partition: Partition) -> Query:
+    """Claim a partition: raise its fence, so that an earlier holder's `move_checkpoints` finds no row."""
+    return (
+        f"""\
 UPDATE {schema(generation)}.[checkpoint] SET [fence] = [fence] + 1, [updated_at] = SYSUTCDATETIME()
-WHERE [topic] = ? AND [partition] = ?;"""
+WHERE [topic] = ? AND [partition] = ?;""",
+        partition,
+    )
 
 
-def read_checkpoint(generation: int) -> str:
-    """Select a partition's topic_id, next_offset and fence. Parameters: topic, partition."""
-    return f"""\
+def read_checkpoint(generation: int, partition: Partition) -> Query:
+    """Select topic_id, next_offset and fence of a partition."""
+    return (
+        f"""\
 SELECT [topic_id], [next_offset], [fence] FROM {schema(generation)}.[checkpoint]
-WHERE [topic] = ? AND [partition] = ?;"""
+WHERE [topic] = ? AND [partition] = ?;""",
+        partition,
+    )
 
 
-def read_position(table: Table, generation: int) -> str:
-    """Select a row's position (`staging.POSITION`). Parameters: the values of the table's key."""
+def read_position(table: Table, generation: int, key: Key) -> Query:
+    """Select the position (`staging.POSITION`) of a key's row."""
     columns = "0, 0, 0, 0, 0" if table.mode is Mode.EVENT else _list(POSITION)
-    key = " AND ".join(f"[{name}] = ?" for name in table.key)
-    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {key};"
+    where = " AND ".join(f"[{name}] = ?" for name in table.key)
+    return f"SELECT {columns} FROM {target(table, generation)}\nWHERE {where};", key
 
 
 def _json_type(column: Column | None, name: str) -> str:

@@ -1,12 +1,16 @@
-"""The T-SQL dialect of retention: text only, golden files in tests/golden/sqlserver. Opens nothing.
+"""The T-SQL dialect of retention: SQL with its parameters. Opens nothing. Golden files: tests/golden/sqlserver.
 
-As in Postgres, what goes in batches is listed first, numbered, in a temporary table. Dates are sent as text in ISO form
-and lists as JSON arrays of arrays, which have no limit of 2,100 parameters.
+Dates are sent as text in ISO form, and lists as JSON arrays of arrays, which have no limit of 2,100 parameters.
 """
 
+from collections.abc import Collection, Sequence
+from datetime import date
+
 from schemas.tables import Table
-from sinks.reporting.cutoff import TENANT
-from sinks.reporting.retention import BATCH
+from sinks.reporting.cutoff import TENANT, Cutoff
+from sinks.reporting.query import Query
+from sinks.reporting.retention import BATCH, PAGE
+from sinks.reporting.sqlserver.bulk_json import LongText, to_json
 from sinks.reporting.sqlserver.checksum_sql import total
 from sinks.reporting.sqlserver.landing_sql import KEY_COLLATION, column_type, join, target
 from sinks.reporting.staging import event_id
@@ -31,42 +35,67 @@ def lock_cutoffs() -> str:
     return "SELECT COUNT(*) FROM [retention].[cutoff] WITH (TABLOCKX, HOLDLOCK);"
 
 
-def move_cutoff() -> str:
-    """Parameters: before, twice, held, part."""
-    return """\
+def set_cutoff(cutoff: Cutoff) -> Sequence[Query]:
+    """Upsert a cutoff, as T-SQL needs it: an update, then an insert if the update found no row.
+
+    `before` never moves back; `held` is replaced. The lock of `lock_cutoffs` keeps others from inserting in between.
+    """
+    return [move_cutoff(cutoff), make_cutoff(cutoff)]
+
+
+def move_cutoff(cutoff: Cutoff) -> Query:
+    """Update a cutoff that exists."""
+    before = cutoff.before.isoformat()
+    return (
+        """\
 UPDATE [retention].[cutoff] SET
     [before] = CASE WHEN [before] < CAST(? AS DATE) THEN CAST(? AS DATE) ELSE [before] END,
     [held] = ?,
     [set_at] = SYSUTCDATETIME()
-WHERE [part] = ?;"""
+WHERE [part] = ?;""",
+        (before, before, LongText(cutoff.held_text()), cutoff.part),
+    )
 
 
-def make_cutoff() -> str:
-    """Insert a cutoff where there was none to move. Parameters: part, before, held."""
-    return """\
+def make_cutoff(cutoff: Cutoff) -> Query:
+    """Insert a cutoff that does not exist."""
+    return (
+        """\
 INSERT INTO [retention].[cutoff] ([part], [before], [held], [set_at])
-VALUES (?, CAST(? AS DATE), ?, SYSUTCDATETIME());"""
+VALUES (?, CAST(? AS DATE), ?, SYSUTCDATETIME());""",
+        (
+            cutoff.part,
+            cutoff.before.isoformat(),
+            LongText(cutoff.held_text()),
+        ),
+    )
 
 
-def event_sums(table: Table, generation: int) -> str:
-    """Day, tenant, count and sum of the hashes. Parameters: before, held tenants."""
-    return f"""\
+def event_sums(table: Table, generation: int, before: date, held: Collection[str]) -> Query:
+    """Select day, tenant, count and sum of hashes of the events before `before`, except those of `held` tenants."""
+    return (
+        f"""\
 SELECT e.[day], e.[tenant], COUNT_BIG(*), {total("e.[hash]")}
 FROM (
     SELECT [{table.ages_by}] AS [day], [{TENANT}] AS [tenant], {_hash(event_id(table))} AS [hash]
     FROM {target(table, generation)}
     WHERE [{table.ages_by}] < CAST(? AS DATE) AND [{TENANT}] NOT IN ({_LISTED})
 ) AS e
-GROUP BY e.[day], e.[tenant];"""
+GROUP BY e.[day], e.[tenant];""",
+        (before.isoformat(), _json(held)),
+    )
 
 
-def event_ids(table: Table, generation: int) -> str:
-    """Select a page of ids. Parameters: the page's size, tenant, day, the last id of the previous page."""
+def event_ids(table: Table, generation: int, day: date, tenant: str, after: str) -> Query:
+    """Select the first PAGE of a tenant's sorted event ids of a day that are greater than `after`."""
     name = event_id(table)
-    return f"""\
+    return (
+        f"""\
 SELECT TOP (?) [{name}] FROM {target(table, generation)}
 WHERE [{TENANT}] = ? AND [{table.ages_by}] = CAST(? AS DATE) AND [{name}] > ?
-ORDER BY [{name}];"""
+ORDER BY [{name}];""",
+        (PAGE, tenant, day.isoformat(), after),
+    )
 
 
 def drop_gone(table: Table) -> str:
@@ -81,53 +110,63 @@ def create_gone(table: Table, generation: int) -> str:
     )
 
 
-def retire_events(table: Table, generation: int) -> str:
-    """Delete some of a day's events, few enough to lock rows and not the table, and list them.
+def retire_events(table: Table, generation: int, day: date, tenants: Collection[str]) -> Query:
+    """Delete some of the tenants' events of a day, few enough to lock rows and not the table, and list them.
 
-    Repeat it until it deletes none. Parameters: tenants, day.
+    Repeat it until it deletes none.
     """
     name = event_id(table)
-    return f"""\
+    return (
+        f"""\
 DELETE TOP ({BATCH}) FROM {target(table, generation)}
 OUTPUT deleted.[{TENANT}], deleted.[{name}] INTO [#gone_{table.name}]
-WHERE [{TENANT}] IN ({_LISTED}) AND [{table.ages_by}] = CAST(? AS DATE);"""
+WHERE [{TENANT}] IN ({_LISTED}) AND [{table.ages_by}] = CAST(? AS DATE);""",
+        (_json(tenants), day.isoformat()),
+    )
 
 
 def gone_sums(table: Table) -> str:
-    """Tenant, count and sum of the hashes of what is listed as gone."""
+    """Select tenant, count and sum of hashes of the listed events that were deleted."""
     return f"""\
 SELECT e.[tenant], COUNT_BIG(*), {total("e.[hash]")}
 FROM (SELECT [{TENANT}] AS [tenant], {_hash(event_id(table))} AS [hash] FROM [#gone_{table.name}]) AS e
 GROUP BY e.[tenant];"""
 
 
-def erase_events() -> str:
-    """Parameters: tenant, event ids, tenant."""
-    return f"""\
+def erase_events(tenant: str, ids: Collection[str]) -> Query:
+    """Record events as erased, so that no sink inserts them. Idempotent."""
+    return (
+        f"""\
 INSERT INTO [retention].[erased_event] ([tenant_id], [event_id], [erased_at])
 SELECT DISTINCT ?, i.[item], SYSUTCDATETIME()
 FROM (SELECT [item] COLLATE {KEY_COLLATION} AS [item] FROM OPENJSON(?) WITH ([item] NVARCHAR(36) '$[0]')) AS i
 WHERE NOT EXISTS (
     SELECT 1 FROM [retention].[erased_event] AS e WHERE e.[tenant_id] = ? AND e.[event_id] = i.[item]
-);"""
+);""",
+        (tenant, _json(ids), tenant),
+    )
 
 
-def delete_events(table: Table, generation: int) -> str:
-    """Parameters: tenant, event ids."""
-    return f"DELETE FROM {target(table, generation)}\nWHERE [{TENANT}] = ? AND [{event_id(table)}] IN ({_LISTED});"
+def delete_events(table: Table, generation: int, tenant: str, ids: Collection[str]) -> Query:
+    """Delete a tenant's events by their ids, whatever their day."""
+    where = f"[{TENANT}] = ? AND [{event_id(table)}] IN ({_LISTED})"
+    return f"DELETE FROM {target(table, generation)}\nWHERE {where};", (tenant, _json(ids))
 
 
-def repaired() -> str:
-    """Select the rows that repairs have kept. Parameter: the table's name."""
-    return "SELECT [old_row] FROM [headrace].[repair] WHERE [table_name] = ?;"
+def read_repaired(table: Table) -> Query:
+    """Select the rows that repairs have kept."""
+    return "SELECT [old_row] FROM [headrace].[repair] WHERE [table_name] = ?;", (table.name,)
 
 
-def erase_repaired() -> str:
-    """Parameters: the table's name, rows."""
-    rows = f"SELECT [item] COLLATE {KEY_COLLATION} FROM OPENJSON(?) WITH ([item] NVARCHAR(MAX) '$[0]')"
-    return f"""\
+def erase_repaired(table: Table, rows: Collection[str]) -> Query:
+    """Delete rows that repairs have kept."""
+    listed = f"SELECT [item] COLLATE {KEY_COLLATION} FROM OPENJSON(?) WITH ([item] NVARCHAR(MAX) '$[0]')"
+    return (
+        f"""\
 DELETE FROM [headrace].[repair]
-WHERE [table_name] = ? AND [old_row] COLLATE {KEY_COLLATION} IN ({rows});"""
+WHERE [table_name] = ? AND [old_row] COLLATE {KEY_COLLATION} IN ({listed});""",
+        (table.name, _json(rows)),
+    )
 
 
 def deletion_list(table: Table) -> str:
@@ -140,20 +179,16 @@ def drop_deletion_list(table: Table) -> str:
     return f"DROP TABLE IF EXISTS {deletion_list(table)};"
 
 
-def create_deletion_list(table: Table, generation: int) -> str:
-    """Create an empty list of rows to delete: keys, numbered from 1."""
-    return (
+def create_deletion_list(table: Table, generation: int) -> Sequence[str]:
+    """Create an empty list of rows to delete, numbered from 1, and the index by which a batch is found."""
+    return [
         f"SELECT TOP (0) {_list(table)}, CAST(0 AS BIGINT) AS [{NUMBER}]\n"
-        f"INTO {deletion_list(table)}\nFROM {target(table, generation)};"
-    )
+        f"INTO {deletion_list(table)}\nFROM {target(table, generation)};",
+        f"CREATE UNIQUE CLUSTERED INDEX [aged_{table.name}_number] ON {deletion_list(table)} ([{NUMBER}]);",
+    ]
 
 
-def index_deletion_list(table: Table) -> str:
-    """Lets a batch be found by its numbers."""
-    return f"CREATE UNIQUE CLUSTERED INDEX [aged_{table.name}_number] ON {deletion_list(table)} ([{NUMBER}]);"
-
-
-def load_keys(table: Table) -> str:
+def load_deletion_list(table: Table) -> str:
     """Load the list from one parameter, a JSON array of arrays: keys and their numbers."""
     types = [f"[{name}] {column_type(table.column(name).type)} '$[{index}]'" for index, name in enumerate(table.key)]
     types.append(f"[{NUMBER}] BIGINT '$[{len(types)}]'")
@@ -163,42 +198,55 @@ def load_keys(table: Table) -> str:
     )
 
 
-def fill_deletion_list(table: Table, generation: int, condition: str) -> str:
-    """Fill the list from the table. Parameters: those of the condition."""
-    return f"""\
+def fill_deletion_list(table: Table, generation: int, condition: Query) -> Query:
+    """Fill the list with the rows of the table that meet the condition."""
+    where, parameters = condition
+    return (
+        f"""\
 INSERT INTO {deletion_list(table)} ({_list(table)}, [{NUMBER}])
 SELECT {_list(table)}, ROW_NUMBER() OVER (ORDER BY {_list(table)})
 FROM {target(table, generation)} AS t
-WHERE {condition};"""
+WHERE {where};""",
+        parameters,
+    )
 
 
-def delete_listed(table: Table, generation: int, condition: str) -> str:
-    """Delete a batch. Parameters: the number before its first one, its last number, those of the condition."""
-    return f"""\
+def delete_listed(table: Table, generation: int, condition: Query, after: int, upto: int) -> Query:
+    """Delete a batch of listed rows that meet the condition: those numbered from `after` + 1 to `upto`."""
+    where, parameters = condition
+    return (
+        f"""\
 DELETE t
 FROM {deletion_list(table)} AS s
 INNER LOOP JOIN {target(table, generation)} AS t ON {join(table)}
-WHERE s.[{NUMBER}] > ? AND s.[{NUMBER}] <= ? AND {condition};"""
+WHERE s.[{NUMBER}] > ? AND s.[{NUMBER}] <= ? AND {where};""",
+        (after, upto, *parameters),
+    )
 
 
-def of_month(table: Table) -> str:
-    """Condition: rows of a month, but held tenants'. Parameters: its first day, the next month's, held."""
+def in_month(table: Table, month: date, after: date, held: Collection[str]) -> Query:
+    """Return the condition for rows from `month` until before `after`, except those of `held` tenants."""
     day = f"t.[{table.ages_by}]"
-    return f"({day} >= CAST(? AS DATE) AND {day} < CAST(? AS DATE) AND t.[{TENANT}] NOT IN ({_LISTED}))"
+    where = f"({day} >= CAST(? AS DATE) AND {day} < CAST(? AS DATE) AND t.[{TENANT}] NOT IN ({_LISTED}))"
+    return where, (month.isoformat(), after.isoformat(), _json(held))
 
 
-def deleted_before(table: Table) -> str:
-    """Condition: old deletes, but held tenants'. Parameters: before, twice, then held."""
+def deleted_before(table: Table, before: date, held: Collection[str]) -> Query:
+    """Return the condition for rows deleted at the source and older than `before`, except those of `held` tenants."""
     day = f"t.[{table.ages_by}]"
     return (
         f"(t.[_deleted] = 1 AND ({day} < CAST(? AS DATE)"
         f" OR ({day} IS NULL AND t.[_source_time] < CAST(? AS DATETIME2(6)))) AND t.[{TENANT}] NOT IN ({_LISTED}))"
-    )
+    ), (before.isoformat(), before.isoformat(), _json(held))
 
 
-def deleted() -> str:
-    """Condition: deletes."""
-    return "t.[_deleted] = 1"
+def deleted() -> Query:
+    """Return the condition for rows that are marked as deleted."""
+    return "t.[_deleted] = 1", ()
+
+
+def _json(texts: Collection[str]) -> LongText:
+    return to_json([(text,) for text in texts])
 
 
 def _hash(column: str) -> str:
