@@ -1,4 +1,4 @@
-"""The partitions that a worker holds: claimed at assignment, read on from their checkpoints.
+"""Fence assigned partitions and resume from their checkpoints.
 
 Kafka's group decides who should read a partition; the fence in reporting decides whose batch may land.
 """
@@ -21,21 +21,21 @@ class Assignments:
     def __init__(self, bootstrap: str, reporting: Reporting) -> None:
         self._bootstrap = bootstrap
         self._reporting = reporting
-        self._held: dict[Partition, Checkpoint] = {}
+        self._owned: dict[Partition, Checkpoint] = {}
 
     @property
-    def held(self) -> Mapping[Partition, Checkpoint]:
+    def owned(self) -> Mapping[Partition, Checkpoint]:
         """The assigned partitions and their checkpoints."""
-        return MappingProxyType(self._held)
+        return MappingProxyType(self._owned)
 
     def subscribe(self, consumer: Consumer, topics: Sequence[str]) -> None:
         """Join the group. The consumer's next `consume` raises errors of the callbacks."""
         clients.topic_ids(self._bootstrap, topics)  # names a topic that does not exist; a subscription waits for it
         consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
-    def moved(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
+    def record(self, checkpoints: Mapping[Partition, Checkpoint]) -> None:
         """Record committed checkpoints."""
-        self._held |= checkpoints
+        self._owned |= checkpoints
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         topics = {each.topic for each in partitions}
@@ -43,23 +43,23 @@ class Assignments:
         starts = clients.start_offsets(self._bootstrap, topics, {(each.topic, each.partition) for each in partitions})
         for each in partitions:
             at = Partition(each.topic, each.partition)
-            self._held[at] = self._reporting.claim(at, ids[at.topic], starts[at])
-            each.offset = self._held[at].next_offset
+            self._owned[at] = self._reporting.claim(at, ids[at.topic], starts[at])
+            each.offset = self._owned[at].next_offset
         consumer.incremental_assign(partitions)
-        _LOG.info("claimed", partitions=_names(partitions), held=len(self._held))
+        _LOG.info("claimed", partitions=_names(partitions), owned=len(self._owned))
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._drop(partitions)
         consumer.incremental_unassign(partitions)
-        _LOG.info("given up", partitions=_names(partitions), held=len(self._held))
+        _LOG.info("released", partitions=_names(partitions), owned=len(self._owned))
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._drop(partitions)
-        _LOG.warning("lost", partitions=_names(partitions), held=len(self._held))
+        _LOG.warning("lost", partitions=_names(partitions), owned=len(self._owned))
 
     def _drop(self, partitions: list[TopicPartition]) -> None:
         for each in partitions:
-            self._held.pop(Partition(each.topic, each.partition), None)
+            self._owned.pop(Partition(each.topic, each.partition), None)
 
 
 def _names(partitions: list[TopicPartition]) -> str:

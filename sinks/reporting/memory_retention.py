@@ -43,42 +43,42 @@ class MemoryRetention:
         tenant = table.key.index(TENANT)
         with self._reporting.transaction:
             require_refused(table, self._reporting.cutoffs, day, proven)
-            gone = [key for key in self._events(table, day) if key[tenant] in proven]
-            ids = {name: [str(key[-1]) for key in gone if key[tenant] == name] for name in proven}
+            deleted = [key for key in self._events(table, day) if key[tenant] in proven]
+            ids = {name: [str(key[-1]) for key in deleted if key[tenant] == name] for name in proven}
             found = {name: sum_of(some) for name, some in ids.items() if some}
             count = require_proven(table, day, found, proven)
-            self._drop(table, gone)
+            self._delete(table, deleted)
         return count
 
     def retire_rows(self, table: Table, month: date, held: Collection[str]) -> int:
         after = next_month(month)
 
-        def goes(tenant: Value, day: Value, _: Stored) -> bool:
+        def matches(tenant: Value, day: Value, _: Stored) -> bool:
             return _before(day, after) and not _before(day, month) and tenant not in held
 
-        return self._retire(table, goes, after, held)
+        return self._retire(table, matches, after, held)
 
     def purge_deleted(self, table: Table, keys: Iterable[Key]) -> int:
         with self._reporting.transaction:
             rows = self._reporting.rows(table)
-            return self._drop(table, [key for key in set(keys) if key in rows and rows[key].row is None])
+            return self._delete(table, [key for key in set(keys) if key in rows and rows[key].row is None])
 
     def purge_deleted_before(self, table: Table, before: date) -> int:
         cutoff = self._reporting.cutoffs.get(table.retention or "")
         held = cutoff.held if cutoff else frozenset()
 
-        def goes(tenant: Value, day: Value, stored: Stored) -> bool:
+        def matches(tenant: Value, day: Value, stored: Stored) -> bool:
             at = stored.source_time.date() if day is None else day
             return stored.row is None and _before(at, before) and tenant not in held
 
-        return self._retire(table, goes, before, held)
+        return self._retire(table, matches, before, held)
 
     def erase_events(self, table: Table, tenant: str, ids: Iterable[str]) -> int:
         with self._reporting.transaction:
             erased = {(tenant, each) for each in ids}
             self._reporting.erased |= erased
             at = table.key.index(TENANT)
-            return self._drop(table, [key for key in self._reporting.rows(table) if (key[at], key[-1]) in erased])
+            return self._delete(table, [key for key in self._reporting.rows(table) if (key[at], key[-1]) in erased])
 
     def repaired(self, table: Table) -> list[str]:
         return [row for name, row in self._reporting.repaired if name == table.name]
@@ -98,21 +98,21 @@ class MemoryRetention:
         return [key for key in self._reporting.rows(table) if key[at] == day]
 
     def _retire(
-        self, table: Table, goes: Callable[[Value, Value, Stored], bool], before: date, held: Collection[str]
+        self, table: Table, matches: Callable[[Value, Value, Stored], bool], before: date, held: Collection[str]
     ) -> int:
         tenant = table.key.index(TENANT)
         with self._reporting.transaction:
             require_cut_off(table, self._reporting.cutoffs, before, held)
             rows = self._reporting.rows(table)
-            return self._drop(
-                table, [key for key, row in rows.items() if goes(key[tenant], _day(table, key, row), row)]
+            return self._delete(
+                table, [key for key, row in rows.items() if matches(key[tenant], _day(table, key, row), row)]
             )
 
-    def _drop(self, table: Table, keys: Collection[Key]) -> int:
-        gone = set(keys)
-        left = {key: row for key, row in self._reporting.rows(table).items() if key not in gone}
+    def _delete(self, table: Table, keys: Collection[Key]) -> int:
+        deleted = set(keys)
+        left = {key: row for key, row in self._reporting.rows(table).items() if key not in deleted}
         self._reporting.tables = self._reporting.tables | {table.name: left}
-        return len(gone)
+        return len(deleted)
 
 
 def _day(table: Table, key: Key, stored: Stored) -> Value:

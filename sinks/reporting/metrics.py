@@ -36,7 +36,7 @@ RETRIES = Counter("headrace_sink_retries", "Retries of a batch.")
 POISONED = Counter("headrace_sink_poisoned", "Batches bisected to isolate a row that reporting refuses.")
 
 
-def forget(partition: Partition) -> None:
+def remove_partition(partition: Partition) -> None:
     """Remove the metrics of a partition that another worker holds now."""
     for gauge in (LAG_RECORDS, LAG_SECONDS):
         gauge.remove(*map(str, partition))

@@ -34,9 +34,14 @@ _Item = tuple[Message, Change]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkLimits:
-    """`batch` is the most records a transaction takes; `linger` the seconds that a first record waits for more;
-    `patience` the seconds for which a database that does not answer is tried again; `rate` the most records a second,
-    0 for no limit."""
+    """The limits of a sink worker.
+
+    Attributes:
+        batch: The most records of a transaction.
+        linger: Seconds for which a first record waits for more.
+        patience: Seconds for which a transient error is retried.
+        rate: The most records a second; 0 for no limit.
+    """
 
     batch: int = 10_000
     linger: float = 0.1
@@ -45,10 +50,10 @@ class SinkLimits:
 
 
 class SinkWorker(Service):
-    """Lands `tables` from their topics, but for what was captured before `epoch`. Workers of one `group` share the
-    partitions.
+    """Lands `tables` from their topics, except records that were captured before `epoch`.
 
-    `turn` is one turn of the loop. It raises what ends the worker: Fenced, Fatal, Unavailable.
+    Workers of one `group` share the partitions. `turn` is one turn of the loop. It raises the errors that end the
+    worker: Fenced, Fatal, Unavailable.
     """
 
     def __init__(  # noqa: PLR0913  # the composition root's one call
@@ -71,11 +76,11 @@ class SinkWorker(Service):
         self._known_epochs: frozenset[int] = frozenset()
         self._pace = pace
         self._throttle = RateLimit(pace.rate)
-        self._claims = Assignments(bootstrap, self._reporting)
+        self._assignments = Assignments(bootstrap, self._reporting)
         self._fetcher = Fetcher(bootstrap, group, pace.patience)
         self._consumer = self._fetcher.consumer
-        self._claims.subscribe(self._consumer, self._topics)
-        self._told: set[Partition] = set()
+        self._assignments.subscribe(self._consumer, self._topics)
+        self._reported: set[Partition] = set()
 
     def run(self, http_port: int | None = None, http_host: str = "127.0.0.1") -> None:
         """Run as `Service.run` does, with a garbage collector that suits batches."""
@@ -92,11 +97,11 @@ class SinkWorker(Service):
 
     def check_ready(self) -> str | None:
         """Return None while partitions are assigned, otherwise what is missing."""
-        return None if self._claims.held else "no partition is assigned yet"
+        return None if self._assignments.owned else "no partition is assigned yet"
 
     def landed_offsets(self) -> dict[Partition, int]:
         """Return the first offset that has not landed, of each partition that this worker holds."""
-        return {at: checkpoint.next_offset for at, checkpoint in self._claims.held.items()}
+        return {at: checkpoint.next_offset for at, checkpoint in self._assignments.owned.items()}
 
     def turn(self, wait: float = 1.0) -> Landed | None:
         """Fetch, decode and land one batch. Return None when no record came within `wait` seconds."""
@@ -104,14 +109,14 @@ class SinkWorker(Service):
         items, checkpoints = self._decode(messages)
         self._dead_letters.confirm()
         landed = self._land(items, checkpoints) if checkpoints else None
-        self._claims.moved(checkpoints)
+        self._assignments.record(checkpoints)
         self.pause = self._throttle.pause(len(messages), time.monotonic())
-        self._tell(messages, checkpoints)
+        self._report_progress(messages, checkpoints)
         return landed
 
     def _decode(self, messages: Sequence[Message]) -> tuple[list[_Item], dict[Partition, Checkpoint]]:
         items: list[_Item] = []
-        records, ends = self._fetcher.records(messages, self._claims.held)
+        records, ends = self._fetcher.records(messages, self._assignments.owned)
         change_of = self._decoding.change
         message: Any  # the stubs' "or None" is for messages that were created, not consumed
         for message in records:
@@ -120,8 +125,8 @@ class SinkWorker(Service):
                 if change is not None and change.position.epoch >= self._epoch:
                     items.append((message, change))
             except BadRecord as error:
-                self._refuse(message, error)
-        return self._of_known_epochs(items), self._moved(ends)
+                self._send_dead_letter(message, error)
+        return self._of_known_epochs(items), self._moved_checkpoints(ends)
 
     def _of_known_epochs(self, items: list[_Item]) -> list[_Item]:
         """Return the items without those of an epoch that reporting doesn't know, which become dead letters.
@@ -139,15 +144,15 @@ class SinkWorker(Service):
                 known.append((message, change))
             else:
                 error = BadRecord(f"reporting knows no epoch {epoch}", field=EPOCH_HEADER, entry="epoch-unknown")
-                self._refuse(message, error)
+                self._send_dead_letter(message, error)
         return known
 
-    def _moved(self, ends: dict[tuple[str, int], int]) -> dict[Partition, Checkpoint]:
-        held = self._claims.held
+    def _moved_checkpoints(self, ends: dict[tuple[str, int], int]) -> dict[Partition, Checkpoint]:
+        owned = self._assignments.owned
         return {
-            Partition(*at): replace(held[Partition(*at)], next_offset=end)
+            Partition(*at): replace(owned[Partition(*at)], next_offset=end)
             for at, end in ends.items()
-            if at in held and end > held[Partition(*at)].next_offset
+            if at in owned and end > owned[Partition(*at)].next_offset
         }
 
     def _land(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
@@ -156,7 +161,7 @@ class SinkWorker(Service):
         try:
             landed = self._reporting.land(Batch(changes=changes, checkpoints=checkpoints))
         except Poison:
-            landed = self._land_around(items, checkpoints)
+            landed = self._land_without_bad_rows(items, checkpoints)
         metrics.LAND_SECONDS.observe(time.perf_counter() - started)
         metrics.LATENCY.observe(changes, datetime.now(UTC))
         metrics.FOLDED.inc(landed.folded)
@@ -164,9 +169,9 @@ class SinkWorker(Service):
         metrics.REFUSED.inc(landed.refused)
         return landed
 
-    def _land_around(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
+    def _land_without_bad_rows(self, items: Sequence[_Item], checkpoints: dict[Partition, Checkpoint]) -> Landed:
         metrics.POISONED.inc()
-        unmoved = {partition: self._claims.held[partition] for partition in checkpoints}
+        unmoved = {partition: self._assignments.owned[partition] for partition in checkpoints}
         landed = Landed(folded=0, written=0)
 
         def land(some: Sequence[_Item]) -> None:
@@ -174,28 +179,30 @@ class SinkWorker(Service):
             landed += self._reporting.land(Batch(changes=[change for _, change in some], checkpoints=unmoved))
 
         for (message, _), poison in bisect(land, items):
-            self._refuse(message, poison)
+            self._send_dead_letter(message, poison)
         self._dead_letters.confirm()
         # Only now, with the bad rows safe, may the checkpoint pass them.
         self._reporting.land(Batch(changes=(), checkpoints=checkpoints))
         return landed
 
-    def _refuse(self, message: Message, error: BadRecord | Poison) -> None:
-        came = record(message)
-        _LOG.warning("dead letter", topic=came.topic, partition=came.partition, offset=came.offset, error=str(error))
-        self._dead_letters.send(came, error)
+    def _send_dead_letter(self, message: Message, error: BadRecord | Poison) -> None:
+        source = record(message)
+        _LOG.warning(
+            "dead letter", topic=source.topic, partition=source.partition, offset=source.offset, error=str(error)
+        )
+        self._dead_letters.send(source, error)
 
-    def _tell(self, messages: Sequence[Message], checkpoints: dict[Partition, Checkpoint]) -> None:
+    def _report_progress(self, messages: Sequence[Message], checkpoints: dict[Partition, Checkpoint]) -> None:
         """Metrics, and the group's offsets, which are for monitoring only: nothing ever reads on from them."""
         if checkpoints:
             metrics.BATCH.observe(len(messages))
             offsets = [TopicPartition(*at, checkpoint.next_offset) for at, checkpoint in checkpoints.items()]
             self._consumer.commit(offsets=offsets, asynchronous=True)
-        for gone in self._told - self._claims.held.keys():
-            metrics.forget(gone)
-        self._told = set(self._claims.held)
+        for released in self._reported - self._assignments.owned.keys():
+            metrics.remove_partition(released)
+        self._reported = set(self._assignments.owned)
         last = {(message.topic(), message.partition()): message.timestamp()[1] for message in messages}
-        for at, checkpoint in self._claims.held.items():
+        for at, checkpoint in self._assignments.owned.items():
             bounds = self._consumer.get_watermark_offsets(TopicPartition(*at), cached=True)
             lag = max(0, bounds[1] - checkpoint.next_offset) if bounds else 0
             metrics.LAG_RECORDS.labels(*at).set(lag)
