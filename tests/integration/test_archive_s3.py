@@ -105,7 +105,7 @@ def test_a_storage_in_which_a_name_can_be_given_twice_is_refused(bucket: Bucket,
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_put_file", careless)
     log = Log(bucket.store, "test")
-    with pytest.raises(HeadraceError, match="must know If-None-Match"):
+    with pytest.raises(HeadraceError, match="must support If-None-Match"):
         log.commit(log.draft(Kind.APPEND))
     assert not bucket.store.sizes("")
 
