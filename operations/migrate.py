@@ -12,13 +12,12 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from psycopg import sql
 from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from sqlalchemy import Connection
-from sqlalchemy.exc import InternalError
 
+from migrations import postgres
 from migrations.catalog import runner
 from migrations.connections import connected, lock_session, locked
 from migrations.errors import MigrationFailed
@@ -38,7 +37,6 @@ from sinks.reporting.views import CutoverDialect, CutoverSql
 
 OnEvent = Callable[[str], None]
 MONTHS_BEHIND, MONTHS_AHEAD = 1, 3
-ROLE_ATTEMPTS = 20
 LIMITS = "0007"  # from this revision on, the source refuses long values
 
 
@@ -68,7 +66,7 @@ def migrate_oltp(settings: Settings, on_event: OnEvent = _silent) -> list[str]:
         _limit_values(connection, oltp.max_value_bytes, on_event)  # before later revisions, which may take long
         connection.commit()
         applied += chain.upgrade(connection, "oltp", schema="sales")
-        _set_passwords(connection, passwords)
+        postgres.set_passwords(connection, passwords)
     _report("oltp", applied, on_event)
     make_partitions(settings, *months_ahead(datetime.now(UTC).date()), on_event)
     return applied
@@ -143,7 +141,7 @@ def migrate_reporting(settings: Settings, generation: int | None = None, on_even
             _report(f"reporting generation {number}", [*applied, *(f"view report.{view}" for view in made)], on_event)
             done += applied
         if at.adapter == "postgres":
-            _set_passwords(connection, passwords)
+            postgres.set_passwords(connection, passwords)
     return done
 
 
@@ -255,35 +253,6 @@ def _prepare_sqlserver(at: ReportingSettings, server: Server, passwords: Mapping
     }
     master = connection_string(at, at.migrator_user, at.migrator_password.get_secret_value(), database="master")
     sqlserver.prepare(server, replace(server, odbc=master), logins)
-
-
-def _set_passwords(connection: Connection, passwords: Mapping[str, SecretStr]) -> None:
-    """Set the passwords of Postgres' roles.
-
-    The statement contains the verifier that the server would store, so the server's log never contains a password.
-    """
-    for role, password in passwords.items():
-        driver: Any = connection.connection.driver_connection
-        secret = password.get_secret_value().encode()
-        verifier = driver.pgconn.encrypt_password(secret, role.encode(), b"scram-sha-256").decode()
-        statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier))
-        _alter_role(connection, statement.as_string(driver))
-
-
-def _alter_role(connection: Connection, statement: str) -> None:
-    """Alter a role, and retry while another session alters it.
-
-    Roles belong to the cluster and the migration lock to a database: a migration of another database may alter the same
-    role at the same time. Postgres then waits for it and refuses; the retry sees the new state of the role.
-    """
-    for attempts_left in reversed(range(ROLE_ATTEMPTS)):
-        try:
-            with locked(connection):
-                connection.exec_driver_sql(statement)
-            return
-        except InternalError:
-            if not attempts_left:
-                raise
 
 
 def _create_views(connection: Connection, sql: CutoverSql, generation: int) -> list[str]:
