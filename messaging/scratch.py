@@ -5,7 +5,6 @@ A file lock tells them apart: the kernel releases it when its owner dies, howeve
 """
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,23 +24,16 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
         OSError: `parent` can't be written.
     """
     parent.mkdir(parents=True, exist_ok=True)
+    _delete_abandoned(parent, prefix)
     with ExitStack() as closing:
-        with _locked(parent):  # a folder that is not locked yet would look abandoned
-            _delete_abandoned(parent, prefix)
-            own = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix=prefix, dir=parent)))
-            lock = closing.enter_context((own / _LOCK).open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        unlocked = Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=parent))
+        closing.callback(shutil.rmtree, unlocked, ignore_errors=True)
+        lock = closing.enter_context((unlocked / _LOCK).open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Only now may it have a name that other processes look for: without a lock it would look abandoned.
+        own = unlocked.rename(parent / unlocked.name[1:])
+        closing.callback(shutil.rmtree, own, ignore_errors=True)
         yield own
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _delete_abandoned(parent: Path, prefix: str) -> None:
@@ -50,7 +42,7 @@ def _delete_abandoned(parent: Path, prefix: str) -> None:
             with (folder / _LOCK).open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
-            pass  # its process ended before it could lock it
+            pass
         except OSError:  # its process is alive, or it belongs to another user
             continue
         shutil.rmtree(folder, ignore_errors=True)
