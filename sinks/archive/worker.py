@@ -94,7 +94,7 @@ class ArchiveWorker(Service):
         super().__init__("archive")
         events = [table for table in tables if table.mode is Mode.EVENT]
         self._bootstrap = bootstrap
-        self._log, self._rolling = log, rolling
+        self._archive_log, self._rolling = log, rolling
         self._decoding, self._dead_letters = decoding, dead_letters
         self._datum = {table.name: _datum(table) for table in events}
         self._batch = ArchiveBatch(spool, rolling.codec)
@@ -149,10 +149,10 @@ class ArchiveWorker(Service):
             return
         self._dead_letters.confirm()
         with metrics.PUBLISH_SECONDS.time():
-            files = self._batch.publish(self._log.store, offsets=self._log.manifest().after(progress))
+            files = self._batch.publish(self._archive_log.store, offsets=self._archive_log.manifest().after(progress))
             self._unconfirmed |= {file.name for file in files}  # until an entry is known to have added them
-            draft = self._log.draft(Kind.APPEND, added=files, progress=progress, erasures=self._erasures)
-            self._log.commit(draft)
+            draft = self._archive_log.draft(Kind.APPEND, added=files, progress=progress, erasures=self._erasures)
+            self._archive_log.commit(draft)
         self._batch.discard()
         self._opened_at, self._pause_s = None, PAUSE_S
         for assignment in self._assignments.values():
@@ -236,10 +236,10 @@ class ArchiveWorker(Service):
 
         `archive compact` deletes those that can't be deleted now.
         """
-        known = self._log.manifest().files
+        known = self._archive_log.manifest().files
         for name in self._unconfirmed - known.keys():
             with contextlib.suppress(ArchiveUnavailable):
-                self._log.store.delete(name)
+                self._archive_log.store.delete(name)
         self._unconfirmed.clear()
 
     # ---- pausing while the archive can't be written ---------------------------------------------------------------
@@ -303,7 +303,7 @@ class ArchiveWorker(Service):
         topics = sorted({topic for topic, _ in wanted})
         ids = clients.topic_ids(self._bootstrap, topics)
         starts = clients.start_offsets(self._bootstrap, topics, wanted)
-        manifest = self._log.manifest()
+        manifest = self._archive_log.manifest()
         if not self._batch.files:  # open files respect the erasures known when the first one was opened
             self._erasures = len(manifest.erasures)
             self._erased = {each for table in self._datum for each in manifest.erased(table)}
