@@ -16,7 +16,7 @@ from stack.servers import SERVERS, STOP_ORDER, Declarations, Layout, Server, env
 OnEvent = Callable[[str, str, float], None]
 
 READY_DEADLINE_S = 180.0  # a cold start of everything on one slow core
-STOP_GRACE_S = 30.0
+STOP_GRACE_S = 120.0  # Postgres ends with a checkpoint: seconds on an idle disk, half a minute on a busy one
 ABANDON_GRACE_S = 2.0  # of servers whose start is abandoned: they have nothing to finish
 PROBE_EVERY_S = 0.1
 PORT_ATTEMPTS = 5
