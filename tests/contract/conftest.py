@@ -23,7 +23,7 @@ ODBC = os.environ.get("HEADRACE_TEST_SQLSERVER")
 
 @pytest.fixture(scope="session")
 def postgres_conninfos(settings: object) -> tuple[str, str, str]:
-    """Connections of the sink's role, the migrator and retention to a generation that only this suite uses."""
+    """Return connections of the sink's role, the migrator and retention to a generation that only this suite uses."""
     from operations import connections, migrate
 
     migrate.migrate_reporting(settings, GENERATION)  # type: ignore[arg-type]
@@ -36,7 +36,7 @@ def postgres_conninfos(settings: object) -> tuple[str, str, str]:
 
 @pytest.fixture(scope="session")
 def sqlserver_odbc() -> str:
-    """An ODBC connection string, its generation freshly made."""
+    """Return an ODBC connection string, after its generation has been made."""
     assert ODBC
     make_sqlserver_generation(ODBC)
     return ODBC
@@ -69,5 +69,5 @@ def _database(request: pytest.FixtureRequest) -> SqlStore:
 
 @pytest.fixture
 def tenant() -> Tenant:
-    """A tenant of the test's own."""
+    """Return a tenant of the test's own."""
     return Tenant()

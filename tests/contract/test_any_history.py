@@ -69,7 +69,7 @@ class History(RuleBasedStateMachine):
 
     @rule()
     def capture_is_applied_again(self) -> None:
-        """A slot of its own: Debezium knows no previous commit in its first transaction."""
+        """Use a slot of its own: Debezium knows no previous commit in its first transaction."""
         self.sent, self.committed = [], None
         self.lsn += 10
         for key in KEYS:

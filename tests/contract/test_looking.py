@@ -23,7 +23,7 @@ KEPT = "SELECT repaired_by, old_row FROM headrace.repair WHERE row_key LIKE '%{}
 
 @pytest.fixture
 def report(database: SqlStore) -> Report:
-    """The suite's generation, as verification sees it."""
+    """Return the suite's generation, as verification reads it."""
     if database.name == "postgres":
         return PostgresReport(database.connection, GENERATION)
     return SqlServerReport(database.connection, GENERATION)
@@ -35,7 +35,7 @@ def found(table: Table, report: Report, tenant: Tenant) -> dict[Any, Any]:
 
 
 def unexpected(table: Table, report: Report, key: Any) -> Difference:
-    """A row that the source lacks, at its present position."""
+    """Return a row that the source lacks, at its present position."""
     (row,) = report.rows(table, Scope(keys=(key,)))
     place = report.places(table, [key]).get(key) if table is ORDERS else None
     return Difference(table=table, key=key, source=None, report=row, place=place)

@@ -221,7 +221,7 @@ def test_a_poisoned_batch_lands_nothing(store: Store, tenant: Tenant) -> None:
 
 
 def test_a_refusal_quotes_no_value_of_the_row(database: SqlStore, tenant: Tenant) -> None:
-    """(Babelfish 4.4 has no number of SQL Server's for the amount: this fails there.)"""
+    """Fails on Babelfish 4.4, which has no SQL Server number for the overflow of the amount."""
     worker = Worker(database.reporting(), tenant)
     for changed in ({"customer_id": None}, {"status": "x" * 50}, {"total": Decimal("1e15")}):
         with pytest.raises(Poison) as error:

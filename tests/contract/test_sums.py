@@ -75,14 +75,14 @@ NULLS = (None,) * 10
 
 
 def relation(name: str) -> Relation:
-    """The table of this test, which belongs to the connection."""
+    """Return the table of this test, which belongs to the connection."""
     found = in_postgres(TABLE, 1) if name == "postgres" else in_sqlserver(TABLE, 1, knows_utf8=False)
     return replace(found, name="pg_temp.sums" if name == "postgres" else "#sums", alive=None)
 
 
 @pytest.fixture
 def filled(database: SqlStore):
-    """A function from rows to a side that has them."""
+    """Return a function from rows to a side that has them."""
     connection = database.connection
     name = "#sums" if database.name == "sqlserver" else "pg_temp.sums"
     cursor = connection.cursor()

@@ -37,7 +37,7 @@ class Tenant:
         return Cutoff(self.name, before, frozenset(held))
 
     def order(self, order_id: str, offset: int, status: str = "placed", **changed: object) -> Change:
-        """A change of an order. `at` overrides parts of its position; `op=Op.DELETE` deletes it."""
+        """Return a change of an order. `at` overrides parts of its position; `op=Op.DELETE` deletes it."""
         at = {"log": (offset * 10, offset * 10)} | changed.pop("at", {})  # type: ignore[operator]
         op = changed.pop("op", Op.READ if at.get("read") else Op.UPDATE)
         values = {
@@ -57,7 +57,7 @@ class Tenant:
         return _change(self.table(ORDERS), op, Position(at.pop("epoch", 1), offset, **at), values)
 
     def line(self, order_id: str, offset: int, *, version: int, status: str) -> Change:
-        """An enriched line of an order."""
+        """Return a change of an enriched order line."""
         values = {
             "tenant_id": self.name,
             "order_month": MONTH,
@@ -79,7 +79,7 @@ class Tenant:
         return _change(self.table(ORDER_LINES), Op.UPDATE, Position(1, offset, version, (offset, offset)), values)
 
     def payment(self, payment_id: str, offset: int, *, op: Op = Op.UPDATE, **changed: object) -> Change:
-        """A change of a payment, whose key doesn't tell its month."""
+        """Return a change of a payment, whose key doesn't tell its month."""
         values = {
             "tenant_id": self.name,
             "payment_id": payment_id,
@@ -102,7 +102,7 @@ class Tenant:
         return replace(found, source_time=at)  # type: ignore[arg-type]
 
     def event(self, event_id: str, offset: int, event_type: str = "placed", day: date = DAY) -> Change:
-        """An event of the outbox."""
+        """Return an event of the outbox."""
         values = {
             "tenant_id": self.name,
             "event_day": day,

@@ -43,7 +43,7 @@ RETIRING = {"postgres": postgres_retiring_sql, "sqlserver": sqlserver_retiring_s
 
 
 def text(query: Query) -> str:
-    """A statement that has as many parameters as it has places for them."""
+    """Return the SQL of a query, after a check that it has a parameter for each placeholder."""
     sql, parameters = query
     assert len(re.findall(r"%s|\?", sql)) == len(parameters)
     return sql

@@ -11,7 +11,7 @@ from sinks.reporting.sqlserver import errors as sqlserver_errors
 
 
 def odbc(state: str, *numbers: int) -> tuple[str, str]:
-    """A pyodbc error's arguments, one record a number."""
+    """Return a pyodbc error's arguments, one record for each number."""
     records = [
         f"[{state}] [Microsoft][ODBC Driver 18 for SQL Server][SQL Server]Said (100) things. ({n})" for n in numbers
     ]
