@@ -20,6 +20,7 @@ from connectors import apply, kafka_topics, publication, signals
 from connectors.pipeline import Pipeline
 from messaging import clients, dead_letters
 from messaging.decoding import Decoding
+from messaging.delivery import ConfirmedProducer
 from messaging.registry import Registry
 from operations.databases.canonical import Place
 from operations.probe import open_probe
@@ -409,9 +410,9 @@ def test_a_key_that_a_late_record_has_overtaken_gets_its_newest_state_as_its_las
 
 def shop_again(settings: Settings, record: Record) -> None:
     """A record is sent again, late."""
-    producer = clients.producer(settings.kafka.bootstrap)
+    producer = ConfirmedProducer(clients.producer(settings.kafka.bootstrap))
     headers = [("headrace-epoch", b"1")]
-    clients.deliver(producer, ORDERS_TOPIC, record.value, record.key, record.partition, headers)
+    producer.deliver(ORDERS_TOPIC, record.key, record.value, headers, record.partition)
 
 
 def test_heartbeats_of_the_catalog_stand_in_one_order_and_one_schema_with_its_prices(

@@ -10,6 +10,7 @@ from confluent_kafka.admin import NewTopic
 
 from messaging import clients
 from messaging.dead_letters import DeadLetters, Record, stored
+from messaging.delivery import ConfirmedProducer
 from operations.dlq.decisions import Decision, Journal, Verdict
 from operations.dlq.follower import LetterFollower
 from operations.retention.dead_letters import SettledLetters, find_settled
@@ -99,8 +100,7 @@ def test_settled_letters_go_up_to_the_first_open_one_and_decisions_behind_them(d
 def test_a_letter_stays_while_it_proves_that_an_event_may_be_deleted(desk: Desk):
     desk.refuse(0, topic=desk.events)
     desk.decide(0, Verdict.DISCARDED, through=0, topic=desk.events)
-    producer = clients.producer(desk.bootstrap)
-    clients.deliver(producer, desk.events, b"junk", b"k")
+    ConfirmedProducer(clients.producer(desk.bootstrap)).deliver(desk.events, b"k", b"junk")
     assert desk.settled(later(), later()) == []
     clients.delete_records(desk.bootstrap, (desk.events, 0), 1)
     assert desk.delete(later(), later()) == {desk.dead: 1, desk.decisions: 1}
