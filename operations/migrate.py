@@ -31,6 +31,7 @@ from schemas.generations import schema as schema_of
 from sinks.reporting import control, views
 from sinks.reporting.postgres import cutover_sql as postgres_cutover_sql
 from sinks.reporting.postgres import errors as postgres_errors
+from sinks.reporting.query import Query
 from sinks.reporting.sqlserver import cutover_sql as sqlserver_cutover_sql
 from sinks.reporting.sqlserver import errors as sqlserver_errors
 from sinks.reporting.views import CutoverDialect, CutoverSql
@@ -281,7 +282,7 @@ def cutover_dialect(settings: Settings) -> CutoverDialect:
     return CutoverDialect(sql=sqlserver_cutover_sql, classify=lambda error: sqlserver_errors.classify(error.args))
 
 
-def _execute(connection: Connection, statement: control.Statement) -> None:
+def _execute(connection: Connection, statement: Query) -> None:
     text, parameters = statement
     connection.exec_driver_sql(text, tuple(parameters))
 

@@ -1,14 +1,13 @@
 """Connect everything that a barrier asks: both sources, Kafka Connect, Kafka, and a generation of reporting."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from connectors.connect import Connect
 from connectors.pipeline import Pipeline
 from operations import connections, generations
 from operations.barrier import PipelineProbe
 from operations.settings import Settings
-from schemas.errors import HeadraceError
 from schemas.generations import group
 from schemas.tables import of_generation
 
@@ -18,21 +17,21 @@ def connect_probe(settings: Settings, generation: int | None = None) -> Pipeline
 
     The caller closes it. Raises HeadraceError for a generation that was dropped.
     """
-    report = connections.report(settings, generation=generation)
-    try:
+    with ExitStack() as opened:
+        report = opened.enter_context(closing(connections.report(settings, generation=generation)))
         generations.refuse_dropped(report.query, report.generation)
-    except HeadraceError:
-        report.close()
-        raise
-    return PipelineProbe(
-        pipeline=Pipeline(tables=of_generation(report.generation), replication=settings.kafka.replication),
-        oltp=connections.oltp(settings, "reporter_reader"),
-        catalog=connections.catalog(settings),
-        connect=Connect(settings.connect.url),
-        bootstrap=settings.kafka.bootstrap,
-        enrich_group=group(settings.enrich.group, report.generation),
-        report=report,
-    )
+        oltp = opened.enter_context(closing(connections.oltp(settings, "reporter_reader")))
+        probe = PipelineProbe(
+            pipeline=Pipeline(tables=of_generation(report.generation), replication=settings.kafka.replication),
+            oltp=oltp,
+            catalog=connections.catalog(settings),
+            connect=Connect(settings.connect.url),
+            bootstrap=settings.kafka.bootstrap,
+            enrich_group=group(settings.enrich.group, report.generation),
+            report=report,
+        )
+        opened.pop_all()  # the probe closes them
+    return probe
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A side that computes its sums itself, in SQL (queries.py)."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -73,15 +74,15 @@ class Database:
         return self._stream(*self._relation(table).texts(scope, columns))
 
 
-class ReportingDatabase(Database):
+class ReportingDatabase(Database, ABC):
     """A generation of reporting. Subclasses run queries on their database's connection, and close it."""
 
     generation: int
     read_cutoffs: str  # the SQL of this database's dialect
 
+    @abstractmethod
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a small query, with `%s` for each parameter."""
-        raise NotImplementedError
 
     def offsets(self) -> dict[tuple[str, int], int]:
         """Return the next offset of each (topic, partition) that has landed."""

@@ -32,6 +32,7 @@ from schemas.failpoints import FailPoint, reached
 from schemas.generations import schema
 from sinks.reporting import control, views
 from sinks.reporting.port import Transient
+from sinks.reporting.query import Query
 from sinks.reporting.views import CutoverDialect
 
 LOCK_MS = 30_000  # the longest wait for a lock; the batch that is being landed has ended by then
@@ -128,7 +129,7 @@ class ReportingMigrator:
     def _query(self, text: str, parameters: Sequence[Any]) -> Sequence[Any]:
         return self._connection.exec_driver_sql(text, tuple(parameters)).fetchall()
 
-    def _execute(self, statement: control.Statement) -> None:
+    def _execute(self, statement: Query) -> None:
         text, parameters = statement
         self._connection.exec_driver_sql(text, tuple(parameters))
 

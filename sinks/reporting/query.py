@@ -1,4 +1,4 @@
-"""Define a statement with its parameters, which the dialect functions return and a session runs."""
+"""The type of a statement with its parameters, which SQL modules return and connections run."""
 
 from collections.abc import Sequence
 
