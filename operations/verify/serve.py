@@ -1,9 +1,8 @@
 """Run `headrace verify --follow` until a signal stops it, and serve its metrics."""
 
-import signal
 import threading
 
-from messaging.health import HealthServer
+from messaging.service import serving, stop_on_signals
 from operations.console import err, print_error, print_line
 from operations.settings import Settings
 from operations.verify import follow, output
@@ -26,13 +25,9 @@ def follow_until_signal(  # noqa: PLR0913
     """
     follow.require_whole_tables(selection)
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    serving = HealthServer(
-        settings.verify.http_port, alive=lambda: None, ready=lambda: None, host=settings.verify.http_host
-    )
-    err.print(f"metrics are served on port {serving.port}")
-    try:
+    stop_on_signals(stopping.set)
+    with serving(lambda: None, lambda: None, settings.verify.http_port, settings.verify.http_host) as port:
+        err.print(f"metrics are served on port {port}")
         follow.follow(
             settings,
             selection,
@@ -43,5 +38,3 @@ def follow_until_signal(  # noqa: PLR0913
             on_result=lambda result: print_line(output.one_line(result, json=json)),
             on_trouble=print_error,
         )
-    finally:
-        serving.close()
