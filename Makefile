@@ -16,6 +16,9 @@ PROCESSES ?= 3
 MINUTES ?= 5
 BIN := .venv/bin
 
+# Every command imports some hundred modules: compiling them each time takes longer than the import itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help install odbc demo demo-recording up down wipe check docs alerts test test-long soak bench bench-archive bench-verify lock compose-up compose-down compose-demo compose-test
 
 help:
