@@ -17,11 +17,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from confluent_kafka import KafkaException, TopicPartition
-from pymongo.database import Database
 
 from connectors.connect import Connect
 from connectors.pipeline import Pipeline
@@ -29,6 +28,9 @@ from messaging import clients
 from operations.databases.sides import Report
 from schemas.errors import Unavailable
 from schemas.tables import Source, Table, reported
+
+if TYPE_CHECKING:  # a library that takes long to import, for those who open a catalog
+    from pymongo.database import Database
 
 Offsets = Mapping[tuple[str, int], int]
 OnWait = Callable[[str], None]
@@ -45,7 +47,7 @@ class PipelineProbe:
 
     pipeline: Pipeline
     oltp: psycopg.Connection[Any]
-    catalog: Database[dict[str, Any]]
+    catalog: "Database[dict[str, Any]]"
     connect: Connect
     bootstrap: str
     enrich_group: str

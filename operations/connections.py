@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_plus
 
 import psycopg
-import pymongo
 from psycopg.conninfo import make_conninfo
-from pymongo.database import Database
 
 from operations import generations
 from operations.databases.postgres import PostgresReport
@@ -26,7 +24,9 @@ from sinks.reporting.postgres import errors as postgres_errors
 from sinks.reporting.retention import RetentionStore
 from sinks.reporting.sqlserver import errors as sqlserver_errors
 
-if TYPE_CHECKING:  # its libraries are imported where an archive is used
+if TYPE_CHECKING:  # their libraries are imported where a catalog or an archive is used
+    from pymongo.database import Database
+
     from sinks.archive.log import Log
 
 DRIVERS = frozenset({"psycopg", "pymongo", "pyodbc", "sqlalchemy"})
@@ -185,8 +185,10 @@ def connect(conninfo: str, password_setting: str) -> psycopg.Connection[Any]:
         raise Unavailable(f"{where}: no connection ({reason})") from None
 
 
-def catalog(settings: Settings) -> Database[dict[str, Any]]:
+def catalog(settings: Settings) -> "Database[dict[str, Any]]":
     """Return the catalog's database; pymongo connects when it is first used."""
+    import pymongo
+
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
         catalog_uri(settings), tz_aware=True, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000
     )

@@ -24,7 +24,7 @@ from migrations.errors import MigrationFailed
 from migrations.server import CONNECT_SECONDS, Server, one_line
 from operations import generations
 from operations.generations import Generation, State
-from operations.months import month, months
+from operations.months import months, months_ahead
 from operations.odbc import connection_string
 from operations.settings import CatalogSettings, ReportingSettings, Settings
 from schemas.generations import schema as schema_of
@@ -37,7 +37,6 @@ from sinks.reporting.sqlserver import errors as sqlserver_errors
 from sinks.reporting.views import CutoverDialect, CutoverSql
 
 OnEvent = Callable[[str], None]
-MONTHS_BEHIND, MONTHS_AHEAD = 1, 3
 LIMITS = "0007"  # from this revision on, the source refuses long values
 
 
@@ -82,11 +81,6 @@ def _limit_values(connection: Connection, most: int, on_event: OnEvent) -> None:
         f"LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN {most:d}"
     )
     on_event(f"oltp: a value may have {most} bytes")
-
-
-def months_ahead(today: date) -> tuple[date, date]:
-    """Return the first and the last month whose partitions must exist, each by its first day."""
-    return month(today, -MONTHS_BEHIND), month(today, MONTHS_AHEAD)
 
 
 def make_partitions(settings: Settings, first_day: date, last_day: date, on_event: OnEvent = _silent) -> int:

@@ -8,7 +8,6 @@ import structlog
 
 from messaging.service import stop_on_signals
 from operations import connections
-from operations.probe import connect_probe
 from operations.settings import Settings, stack_dir
 from schemas import generations
 from schemas.tables import of_generation, reported
@@ -101,6 +100,7 @@ def watch(settings: Settings) -> None:
     from connectors.connect import Connect
     from connectors.pipeline import Pipeline
     from operations.dlq.metrics import update_open_gauge
+    from operations.probe import connect_probe
     from operations.watch.connectors import Connectors
     from operations.watch.worker import WatchWorker
 

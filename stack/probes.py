@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import psycopg
-import pymongo
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from pymongo.errors import PyMongoError
 
 from stack.folder import LOOPBACK
 
@@ -87,6 +85,9 @@ class CatalogAnswers:
     port: int
 
     def __call__(self) -> bool:
+        import pymongo  # `headrace down` asks no server
+        from pymongo.errors import PyMongoError
+
         client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(
             LOOPBACK, self.port, serverSelectionTimeoutMS=1000, directConnection=True
         )

@@ -16,7 +16,7 @@ from messaging.decoding import Decoding
 from messaging.registry import Registry
 from operations import connections, generations
 from operations.barrier import wait_for_barrier
-from operations.migrate import months_ahead
+from operations.months import months_ahead
 from operations.probe import open_probe
 from operations.retention.dead_letters import dead_letter_items
 from operations.retention.errors import Protected

@@ -8,6 +8,16 @@ PARTS = {"connectors", "messaging", "migrations", "shop", "sinks", "stack", "str
 
 
 def test_the_help_imports_neither_client_libraries_nor_what_a_command_runs():
-    code = "import operations.cli, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    assert not imported("operations.cli") & (CLIENTS | PARTS)
+
+
+def test_a_command_imports_no_client_library_of_a_server_that_it_does_not_ask():
+    assert not imported("operations.retention.run") & {"pymongo", "sqlalchemy"}
+    assert not imported("operations.connections", "operations.run", "operations.local") & {"pymongo", "sqlalchemy"}
+
+
+def imported(*modules: str) -> set[str]:
+    """Return the packages that are imported with these modules."""
+    code = f"import {', '.join(modules)}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & (CLIENTS | PARTS)
+    return set(done.stdout.split())
