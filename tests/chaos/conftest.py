@@ -1,31 +1,21 @@
-"""A pipeline for each file that goes through the `headrace` command: starting one takes most of a test.
+"""A pipeline for each file that goes through the `headrace` command; the files of one_pipeline/ share one.
 
 A test may kill, change and extend it, and counts only what it has added; it leaves it able to come up again.
 """
 
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.pipeline import OwnPipeline
-
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("connectors", "messaging", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams")
+from tests.support.aged import Aged
+from tests.support.pipeline import OwnPipeline, own_copy
 
 
 @pytest.fixture(scope="module")
 def own_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPipeline]:
-    """Copy the project's packages, so that docs/your-tables.md can be followed to the letter; nothing runs yet."""
-    pipeline = OwnPipeline(folder=tmp_path_factory.mktemp("line"))
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, pipeline.folder / package)
-    try:
+    """A pipeline of the file's own; nothing runs yet."""
+    with own_copy(tmp_path_factory.mktemp("line")) as pipeline:
         yield pipeline
-    finally:
-        stopped = pipeline.run("down", "--wipe")
-    assert "killed" not in stopped
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +23,11 @@ def pipeline(own_pipeline: OwnPipeline) -> OwnPipeline:
     """Start the pipeline."""
     own_pipeline.run("up")
     return own_pipeline
+
+
+@pytest.fixture
+def aged(pipeline: OwnPipeline) -> Iterator[Aged]:
+    """Old rows of the test's own, written into the pipeline."""
+    aged = Aged(pipeline)
+    yield aged
+    aged.close()

@@ -99,6 +99,7 @@ def running(name: str, place: dict[str, str], log: Path) -> Iterator[None]:
             eventually(
                 lambda: subprocess.run([sys.executable, *check], check=False, capture_output=True).returncode == 0,
                 explain=log.read_text,
+                poll_s=1,
             )
             yield
             assert worker.poll() is None, log.read_text()

@@ -92,7 +92,7 @@ def test_topics_made_anew_under_a_higher_epoch_keep_the_dead_letters_and_win(pip
     producer = Producer({"bootstrap.servers": pipeline.settings()["HEADRACE_KAFKA__BOOTSTRAP"]})
     producer.produce("shop.sales.orders", key=b"{}", value=b"bad")
     assert producer.flush(30) == 0
-    eventually(lambda: "shop.sales.orders" in pipeline.run("dlq", "ls", "--json"))
+    eventually(lambda: "shop.sales.orders" in pipeline.run("dlq", "ls", "--json"), poll_s=1)
     pipeline.run("connectors", "remove", "--topics")
     pipeline.run("epoch", "raise", "--reason", "topics replaced")
     pipeline.run("replay", "--drop-old")

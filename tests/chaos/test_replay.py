@@ -18,6 +18,12 @@ from schemas.failpoints import FailPoint
 from tests.support.eventually import eventually
 from tests.support.pipeline import OwnPipeline
 
+EFFECTS = (  # of each kind: in reporting, in processes, by landing, and the last
+    FailPoint.GENERATION_BEGUN,
+    FailPoint.WORKERS_STARTED,
+    FailPoint.ARCHIVE_LANDED,
+    FailPoint.VIEWS_SWAPPED,
+)
 BUILDING = (
     FailPoint.GENERATION_BEGUN,
     FailPoint.TOPICS_MADE,
@@ -39,7 +45,10 @@ UNROUNDED = "SELECT count(*) FROM report.order_lines WHERE list_price <> round(l
 
 
 class Reader:
-    """Count what readers see, without a pause, for as long as the block lasts; all counts in one statement."""
+    """Count what readers see, many times a second, for as long as the block lasts; all counts in one statement.
+
+    That no reading at all falls between two generations is shown without a pause in tests/support/cutover.py.
+    """
 
     def __init__(self, pipeline: OwnPipeline) -> None:
         self._pipeline = pipeline
@@ -61,7 +70,7 @@ class Reader:
 
     def _read(self) -> None:
         try:
-            while not self._done.wait(0.005):
+            while not self._done.wait(0.03):
                 self.seen += self._connection.execute(COUNTS.encode()).fetchall()
         except BaseException as error:
             self.failed = error
@@ -119,23 +128,31 @@ def rounded(reports: psycopg.Connection[Any]) -> bool:
     return reports.execute(UNROUNDED.encode()).fetchall() == [(0,)]
 
 
+def killed_then_cut_over(
+    pipeline: OwnPipeline, reports: psycopg.Connection[Any], points: tuple[FailPoint, ...], *, seed: int, number: int
+) -> None:
+    """Check a replay to generation `number` that is killed at each of `points`, while orders are placed."""
+    with trading(pipeline, seed), Reader(pipeline) as reader:
+        for point in points:
+            pipeline.dies(point, 1, "replay")
+            assert not rounded(reports), point
+        assert f"readers see generation {number}" in pipeline.run("replay")
+        assert rounded(reports)
+    reader.check()
+    assert states(pipeline) == {1: "previous", number: "live"}
+
+
 def states(pipeline: OwnPipeline) -> dict[int, str]:
     said = pipeline.run("status", "--json")
     return {each["number"]: each["state"] for each in orjson.loads(said[said.index("{") :])["generations"]}
 
 
 @pytest.mark.usefixtures("other_code")
-def test_killed_at_each_step_it_goes_on_and_readers_see_all_of_the_old_or_all_of_the_new(
+def test_killed_after_each_kind_of_effect_it_goes_on_and_readers_see_all_of_the_old_or_all_of_the_new(
     pipeline: OwnPipeline, reports
 ):
-    with trading(pipeline, 31), Reader(pipeline) as reader:
-        for point in BUILDING:
-            pipeline.dies(point, 1, "replay")
-            assert not rounded(reports), point
-        assert "readers see generation 2" in pipeline.run("replay")
-        assert rounded(reports)
-    reader.check()
-    assert states(pipeline) == {1: "previous", 2: "live"}
+    """The last test of this file kills it at every step."""
+    killed_then_cut_over(pipeline, reports, EFFECTS, seed=31, number=2)
     assert "generation 2, and 1 still receives changes" in " ".join(pipeline.run("replay", expect=1).split())
 
 
@@ -160,3 +177,9 @@ def test_killed_at_each_step_of_its_removal_it_goes_on(pipeline: OwnPipeline):
         pipeline.dies(point, 1, "replay", "--abort")
     assert "generation 2 is dropped" in pipeline.run("replay", "--abort")
     assert states(pipeline) == {1: "live"}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("other_code")
+def test_killed_at_every_step_it_goes_on(pipeline: OwnPipeline, reports):
+    killed_then_cut_over(pipeline, reports, BUILDING, seed=33, number=3)

@@ -1,7 +1,7 @@
 """The parts of the tests that run side by side: `make test` runs several processes, each with servers of its own.
 
 Tests of one part run one after another in one process, as they share what is slow to make. Each file is a part, and so
-are the folders of `ON_ONE_DATABASE`.
+are the folders of `SHARING`.
 """
 
 import os
@@ -12,8 +12,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parents[1]
 SQLSERVER = os.environ.get("HEADRACE_TEST_SQLSERVER")
-ON_ONE_DATABASE = ("contract", "retention_source")
-LONGEST_FIRST = ("test_pipeline", "test_retention", "test_epoch", "test_replay", "test_demo", "contract")
+SHARING = ("contract", "retention_source", "one_pipeline")
+LONGEST_FIRST = ("test_pipeline", "one_pipeline", "test_epoch", "test_replay", "test_demo", "contract")
 
 
 def part_of(path: Path) -> str:
@@ -21,7 +21,7 @@ def part_of(path: Path) -> str:
     uses_sqlserver = path.parent.name == "contract" or path.stem == "test_compose_commands" or "sqlserver" in path.stem
     if SQLSERVER and uses_sqlserver:
         return "contract"
-    return path.parent.name if path.parent.name in ON_ONE_DATABASE else path.stem
+    return path.parent.name if path.parent.name in SHARING else path.stem
 
 
 def place_of(item: pytest.Item) -> tuple[bool, int]:

@@ -1,6 +1,7 @@
 """The whole pipeline as its users run it: through the `headrace` command alone."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from messaging import clients, ranges
 from schemas.failpoints import FailPoint
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = ("connectors", "messaging", "migrations", "operations", "schemas", "shop", "sinks", "stack", "streams")
 COMMAND_S = 600  # a deadline that only a command that hangs exceeds
 
 
@@ -117,3 +119,19 @@ class OwnPipeline:
             password=known[password],
             autocommit=True,
         )
+
+
+@contextmanager
+def own_copy(folder: Path) -> Iterator[OwnPipeline]:
+    """Copy the project's packages, so that docs/your-tables.md can be followed to the letter; nothing runs yet.
+
+    At the end, the pipeline is stopped and deleted.
+    """
+    pipeline = OwnPipeline(folder=folder)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package)
+    try:
+        yield pipeline
+    finally:
+        stopped = pipeline.run("down", "--wipe")
+    assert "killed" not in stopped

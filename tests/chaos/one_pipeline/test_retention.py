@@ -5,87 +5,32 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import orjson
-import pytest
-
 from schemas.failpoints import FailPoint
-from schemas.tables import ORDERS
 from sinks.archive.manifest import Kind
-from tests.support.aged import A_DAY_OLDER, LAST_SEASON, LONG_AGO, TODAY, TRADE, Aged
-from tests.support.eventually import eventually
-from tests.support.pipeline import OwnPipeline
+from tests.support.aged import LAST_SEASON, LONG_AGO, TODAY, Aged
+from tests.support.retiring import apply, killed_and_completed, settled
 
 STRICT_DAYS = 88  # of a policy under which data expire that no other test has written
 
-# In the order in which retention comes to them; each run goes on where the one before was killed.
-KILLS = (
-    (FailPoint.PROVEN, 1),
-    (FailPoint.EVENTS_RETIRED, 1),
+# A kill after each kind of effect, in the order in which retention comes to them. The archive's own steps, and a second
+# kill at the same step, are in test_retention_kills.py (`make test-long`) and in test_archive_kills.py.
+EFFECTS = (
     (FailPoint.EVENTS_RETIRED, 1),
     (FailPoint.CUTOFF_SET, 1),
     (FailPoint.REPORT_EVENTS_RETIRED, 1),
-    (FailPoint.ENTRY_PUBLISHED, 1),
-    (FailPoint.FILE_WRITTEN, 2),
-    (FailPoint.FILE_SYNCED, 2),
     (FailPoint.FILE_NAMED, 2),
     (FailPoint.ROWS_ARCHIVED, 1),
-    (FailPoint.CUTOFF_SET, 2),
     (FailPoint.ROWS_RETIRED, 1),
     (FailPoint.REPORT_ROWS_RETIRED, 1),
     (FailPoint.TOMBSTONED, 1),
     (FailPoint.RETIREMENT_NOTED, 1),
-    (FailPoint.ROWS_RETIRED, 1),
     (FailPoint.SESSIONS_RETIRED, 1),
 )
 
 
-@pytest.fixture
-def aged(pipeline: OwnPipeline) -> Iterator[Aged]:
-    aged = Aged(pipeline)
-    yield aged
-    aged.close()
-
-
-def settled(aged: Aged) -> None:
-    """Return when everything written so far has landed and is archived."""
-    assert aged.pipeline.verify()["equal"]
-    eventually(lambda: set(aged.archived_events()) >= set(aged.events))
-
-
-def apply(pipeline: OwnPipeline, *more: str, expect: int = 0, **environment: str) -> list[dict]:
-    out = pipeline.run("retention", "apply", "--json", *more, expect=expect, **environment)
-    return orjson.loads(out[out.index("[") : out.rindex("]") + 1])
-
-
-def test_killed_anywhere_nothing_is_in_neither_store_and_all_that_is_old_goes(aged: Aged):
-    for tenant in ("old-a", "old-b"):
-        for at in (*LONG_AGO, *LAST_SEASON, A_DAY_OLDER):
-            aged.event(tenant, at)
-        for at in LONG_AGO:
-            aged.order(tenant, at)
-    aged.shop.execute(
-        "INSERT INTO sales.sessions (tenant_id, session_id, started_at, last_seen_at) VALUES ('old-a', 's', %s, %s)",
-        [TODAY - timedelta(days=31), TODAY - timedelta(days=31)],
-    )
-    settled(aged)
-    for point, times in KILLS:
-        aged.pipeline.dies(point, times, "retention", "apply")
-        archived = aged.archived_events()
-        assert len(archived) == len(set(archived))
-        assert set(aged.events) <= set(archived), point
-        assert aged.orders <= {*aged.hot_orders(), *aged.archived(ORDERS)}, point
-
-    assert {item["outcome"] for item in apply(aged.pipeline)} <= {"gone"}
-    assert apply(aged.pipeline) == []
-    assert aged.hot_events() == aged.reported_events() == aged.hot_orders() == set()
-    assert aged.reported_rows() == 0
-    assert aged.orders <= set(aged.archived(ORDERS))
-    for table in TRADE:
-        for topic in {*table.captured_topics, *table.landed_topics}:
-            ours = {key: dead for key, dead in aged.last_values(topic).items() if b'"old-' in key}
-            assert len(ours) >= len(aged.orders), topic
-            assert all(ours.values()), (topic, ours)
-    assert aged.pipeline.verify()["equal"]
+def test_killed_after_each_kind_of_effect_nothing_is_in_neither_store_and_all_that_is_old_goes(aged: Aged):
+    """A kill at every step is in test_retention_kills.py, run by `make test-long`."""
+    killed_and_completed(aged, EFFECTS)
 
 
 def test_a_replay_brings_nothing_back(aged: Aged):

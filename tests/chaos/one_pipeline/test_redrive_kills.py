@@ -17,13 +17,14 @@ def test_a_redrive_that_is_killed_is_run_again_and_loses_and_repeats_nothing(pip
     migrator = pipeline.psql("reporting", "reporting_migrator", "HEADRACE_REPORTING__MIGRATOR_PASSWORD")
     shop = pipeline.psql("shop", "app_writer", "HEADRACE_OLTP__APP_WRITER_PASSWORD")
     migrator.execute(f"ALTER TABLE {ORDERS} ADD CONSTRAINT \"no odd customer\" CHECK (customer_id <> 'odd')".encode())
-    for order in ("a", "b", "c"):
+    for number, order in enumerate(("a", "b", "c"), start=1):
         shop.execute(
             "INSERT INTO sales.orders (tenant_id, order_month, order_id, customer_id, status, total, currency,"
             " placed_at) VALUES ('tenant-dlq', date_trunc('month', now())::date, %s, 'odd', 'placed', 1, 'BRL', now())",
             (order,),
         )
-    eventually(lambda: letters() == 3)
+        # one by one, so that the first letter is not b's, which will be outdated
+        eventually(lambda number=number: letters() == number, poll_s=1)  # type: ignore[misc]
     shop.execute("UPDATE sales.orders SET customer_id = 'even' WHERE tenant_id = 'tenant-dlq' AND order_id = 'b'")
 
     def landed() -> dict[str, str]:
