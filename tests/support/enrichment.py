@@ -23,9 +23,9 @@ from schemas import generations
 from streams.wiring import Wiring
 from tests.support.enrich_worker import command
 from tests.support.enrichment_world import PARTITIONS, World
+from tests.support.eventually import DEADLINE_S, pause_after
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 240.0
 
 
 class Worker:
@@ -97,12 +97,15 @@ class Field(World):
 
     def eventually(self, check: Callable[[], Any], deadline_s: float = DEADLINE_S, *, pause_s: float = 0.1) -> Any:
         """Return the first true result of `check`, or fail with the last value and the workers' last lines."""
-        end = time.monotonic() + deadline_s
+        began = time.monotonic()
+        end = began + deadline_s
         while not (value := check()):
-            if time.monotonic() > end:
+            now = time.monotonic()
+            if now > end:
                 logs = "\n".join(f"worker {number}: {w.log()[-3000:]}" for number, w in enumerate(self.workers))
                 raise AssertionError(f"not within {deadline_s:.0f} s; last seen: {value!r}\n{logs}")
-            time.sleep(pause_s)
+            time.sleep(pause_after(now - began, pause_s) if pause_s else 0)
+            began = time.monotonic()
         return value
 
     def sent(self) -> int:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 POLL_S = 0.05
+LONGEST_PAUSE_S = 2.0
 DEADLINE_S = 240.0  # a machine on which other tests run beside is several times slower than an idle one
 
 
@@ -19,9 +20,17 @@ def eventually(
 
     Raises:
         AssertionError: it was not true within `deadline_s` seconds; with the last value and the text of `explain`."""
-    end = time.monotonic() + deadline_s
+    began = time.monotonic()
+    end = began + deadline_s
     while not (value := check()):
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"not within {deadline_s:.0f} s; last seen: {value!r}\n{explain()}")
-        time.sleep(poll_s)
+        time.sleep(pause_after(now - began, poll_s))
+        began = time.monotonic()
     return value
+
+
+def pause_after(took_s: float, poll_s: float) -> float:
+    """Return how long to pause after a check: an expensive one would take the processor from what it waits for."""
+    return max(poll_s, min(2 * took_s, LONGEST_PAUSE_S))
